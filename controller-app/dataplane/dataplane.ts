@@ -1,0 +1,190 @@
+/**
+ * The seam between "which edges want this topic" and "what the switches hold". The forwarder wishes groups into
+ * being; a Dataplane makes them true in the network, or says that copies have to go by unicast instead.
+ */
+
+/** How a group's datagrams travel: copied by the switches, or as unicast copies made by the publishing agent. */
+export type Carriage = "openflow" | "unicast";
+
+export interface EdgeAgent {
+  readonly id: string;
+  /** IPv4 of its fabric socket: what the last hop rewrites `ipv4_dst` to. */
+  readonly address: string;
+  /** Its interface's MAC, lower case with colons; empty where the agent cannot tell. */
+  readonly mac: string;
+  /** UDP port of its fabric socket. */
+  readonly port: number;
+}
+
+export interface GroupWish {
+  /** IPv4 multicast address inside the configured range, e.g. 239.192.0.1. */
+  readonly address: string;
+  /** Ids of the agents that must receive; sorted, without repetition. */
+  readonly members: readonly string[];
+}
+
+export interface Dataplane {
+  /** "unicast" when no Ryu is configured: then every `want` resolves with "unicast" at once. */
+  readonly kind: Carriage;
+
+  start(): void;
+  /** Stops polling; what the switches hold stays there, so that known routes go on delivering. */
+  close(): Promise<void>;
+
+  /** The registered agents, all of them; any of them may publish to any group. */
+  setAgents(agents: readonly EdgeAgent[]): void;
+
+  /**
+   * Wishes a group into being, or changes its members (same address). Resolves with "openflow" once every switch
+   * that a datagram of any located agent can pass is *read back* to hold the rules, and with "unicast" when that
+   * cannot be had within the deadline (or certainly not at all: Ryu known to be unreachable). Never rejects.
+   * A second wish for the same address replaces the first; both promises then speak of the second.
+   */
+  want(wish: GroupWish): Promise<Carriage>;
+
+  /**
+   * Removes the group's rules; the caller has moved every publisher off the address before. Resolves when the
+   * switches are read back to be free of it, or after the deadline: the removal then goes on by itself, but the
+   * address must not be used for another set before `holds(address)` is false. Never rejects.
+   */
+  drop(address: string): Promise<void>;
+
+  /** True while some switch may still hold rules for this address, wanted or not. */
+  holds(address: string): boolean;
+
+  /**
+   * What earlier runs left in the switches: for each group its multicast address and the members' IPv4 addresses,
+   * sorted, read from the last-hop rewrites. Resolves after the first complete read-back, with null when Ryu cannot
+   * be reached within the deadline.
+   */
+  adopt(): Promise<ReadonlyMap<string, readonly string[]> | null>;
+
+  /** Recovery is over: from now on whatever is not wished for is removed. Until then nothing is ever removed. */
+  settled(): void;
+
+  /**
+   * True when datagrams which this agent sends to the address of *any* group whose carriage is "openflow" reach
+   * every member: the agent has been located and its switch is read back to hold those rules. While it is false
+   * (it has just registered, or moved) give it the member edges instead of the group's address.
+   */
+  mayPublish(agentId: string): boolean;
+
+  /**
+   * Set by the caller: later changes of a group's carriage, beyond what the last `want` resolved with: a refused
+   * group that succeeded at last, or one that was lost (switch down, link down) and is not whole after a repair.
+   */
+  onCarriage: (address: string, carriage: Carriage) => void;
+
+  /** Set by the caller: `mayPublish(agentId)` has changed to `may`. */
+  onPublisher: (agentId: string, may: boolean) => void;
+
+  /**
+   * Set by the caller: asks an agent to make itself seen by the switches (it broadcasts one frame). Called, rate
+   * limited per agent, while the network does not know the port it lives on.
+   */
+  onLocate: (agentId: string) => void;
+
+  /** Cheap: state and counts, for /healthz and /metrics. */
+  status(): DataplaneStatus;
+  /** For /topology. */
+  topology(): TopologyStatus;
+  /** For /groups, ordered by address. Empty for "unicast". */
+  groups(): GroupStatus[];
+  /** One group, for /topics; undefined when it is not wished for. */
+  group(address: string): GroupStatus | undefined;
+}
+
+export interface DataplaneStatus {
+  readonly kind: Carriage;
+  /** null when no Ryu is configured. */
+  readonly ryu: RyuStatus | null;
+  readonly switches: number;
+  readonly links: number;
+  /** Registered agents, and those of them whose switch port is known. */
+  readonly agents: number;
+  readonly located: number;
+  readonly groups: number;
+  /** Groups whose carriage is "openflow". */
+  readonly whole: number;
+  readonly counters: Readonly<Record<DataplaneCounter, number>>;
+}
+
+export interface RyuStatus {
+  readonly url: string;
+  /** "starting" until the first answer or failure. */
+  readonly state: "starting" | "up" | "unreachable";
+  /** Milliseconds that this state has lasted. */
+  readonly forMs: number;
+  /** The last failure in one line, also after Ryu has come back. */
+  readonly lastError: string | null;
+}
+
+/** What has been counted since start; names are what /metrics shows after `topicast_dataplane_`. */
+export type DataplaneCounter =
+  | "polls" // reads of Ryu's topology
+  | "poll_failures"
+  | "reads" // read-backs of one switch
+  | "read_failures"
+  | "reads_incomplete" // answers that Ryu cut short at its own time-out, not believed
+  | "commands" // flow and group commands sent
+  | "command_failures" // answered with an error or not at all
+  | "refused" // answered 200, yet missing from the read-back
+  | "repairs" // rules found missing or changed that had been whole before
+  | "strays_removed" // leftovers and foreign content under our cookie or group ids
+  | "wants"
+  | "wants_unicast" // resolved with "unicast"
+  | "carriage_changes"
+  | "locate_requests";
+
+export interface TopologyStatus {
+  readonly switches: readonly SwitchStatus[];
+  readonly links: readonly LinkStatus[];
+  readonly agents: readonly AgentPlace[];
+}
+
+export interface SwitchStatus {
+  /** 16 hexadecimal digits. */
+  readonly dpid: string;
+  /** False while Ryu does not list it and its rules are presumed to live on. */
+  readonly connected: boolean;
+  /** Rules that should be there and that were there at the last read-back (flows and groups, the guard included). */
+  readonly wanted: number;
+  readonly seen: number;
+  /** Differences that the last read-back left. */
+  readonly differing: number;
+  /** Milliseconds since the last complete read-back; null before the first. */
+  readonly readAgoMs: number | null;
+}
+
+export interface PortRef {
+  readonly dpid: string;
+  readonly port: number;
+}
+
+/** One link between switches, both directions seen; `tree` when datagrams of groups may travel on it. */
+export interface LinkStatus {
+  readonly from: PortRef;
+  readonly to: PortRef;
+  readonly tree: boolean;
+}
+
+export interface AgentPlace {
+  readonly id: string;
+  readonly address: string;
+  /** Where the switches see it; null while that is unknown. */
+  readonly at: PortRef | null;
+  readonly mayPublish: boolean;
+}
+
+export interface GroupStatus {
+  readonly address: string;
+  readonly members: readonly string[];
+  readonly carriage: Carriage;
+  /** Switches that should hold this group's rules, and those that were read back to hold exactly them. */
+  readonly wanted: number;
+  readonly seen: number;
+  /** Datagrams that the switches have carried for this group, as of the last read-back. */
+  readonly packets: number;
+  /** Why the carriage is "unicast", in one line; null when it is "openflow". */
+  readonly reason: string | null;
+}
