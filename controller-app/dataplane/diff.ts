@@ -1,0 +1,81 @@
+import { type Bucket, type Rule, sameBuckets } from "./rules.js";
+
+/** A flow with our cookie, as read back. */
+export interface SeenFlow {
+  readonly table: number;
+  readonly priority: number;
+  /** `ipv4_dst` where the match is exactly eth_type 0x0800 and that (address or address/length); null otherwise. */
+  readonly destination: string | null;
+  /** The group it points to, "drop" for no action at all, "other" for anything we never write. */
+  readonly action: number | "drop" | "other";
+  readonly packets: number;
+  /** The match as it was read, to delete exactly this flow by. */
+  readonly match: Readonly<Record<string, unknown>>;
+}
+
+/** A group in our id range, as read back. */
+export interface SeenGroup {
+  readonly id: number;
+  /** Canonical order; null where type or actions are nothing we ever write. */
+  readonly buckets: readonly Bucket[] | null;
+}
+
+/** Everything in one switch that is ours. */
+export interface SwitchState {
+  readonly flows: readonly SeenFlow[];
+  readonly groups: readonly SeenGroup[];
+}
+
+export type Command =
+  | { readonly op: "group-add" | "group-modify"; readonly id: number; readonly buckets: readonly Bucket[] }
+  /** Adds, or replaces the one with the same match and priority. */
+  | { readonly op: "flow-put"; readonly rule: Rule }
+  | { readonly op: "flow-delete"; readonly flow: SeenFlow }
+  | { readonly op: "group-delete"; readonly id: number };
+
+/**
+ * Commands of one stage may go in any order or side by side; stages must not overlap. Groups come before the flows
+ * that use them, and flows go before their groups.
+ */
+export const stages: readonly (readonly Command["op"][])[] = [
+  ["group-add", "group-modify"],
+  ["flow-put"],
+  ["flow-delete"],
+  ["group-delete"],
+];
+
+/** What one switch was read back to hold for one rule id. */
+export interface SeenRule {
+  readonly flow: SeenFlow | undefined;
+  readonly group: SeenGroup | undefined;
+}
+
+/** True when the switch holds exactly this rule (undefined: holds nothing of it). */
+export function matches(want: Rule | undefined, seen: SeenRule): boolean {
+  if (want === undefined) return seen.flow === undefined && seen.group === undefined;
+  return flowMatches(want, seen.flow) && groupMatches(want, seen.group);
+}
+
+function flowMatches(want: Rule, flow: SeenFlow | undefined): boolean {
+  return flow !== undefined && flow.action === (want.buckets === null ? "drop" : want.id);
+}
+
+function groupMatches(want: Rule, group: SeenGroup | undefined): boolean {
+  if (want.buckets === null) return true;
+  return group !== undefined && sameBuckets(want.buckets, group.buckets);
+}
+
+/** The commands that turn `seen` into `want`, appended to `out`; with `remove` false nothing is taken away. */
+export function commandsFor(want: Rule | undefined, seen: SeenRule, remove: boolean, out: Command[]): void {
+  if (want === undefined) {
+    if (!remove) return;
+    if (seen.flow !== undefined) out.push({ op: "flow-delete", flow: seen.flow });
+    if (seen.group !== undefined) out.push({ op: "group-delete", id: seen.group.id });
+    return;
+  }
+  if (want.buckets !== null && !groupMatches(want, seen.group)) {
+    const op = seen.group === undefined ? "group-add" : "group-modify";
+    out.push({ op, id: want.id, buckets: want.buckets });
+  }
+  if (!flowMatches(want, seen.flow)) out.push({ op: "flow-put", rule: want });
+}

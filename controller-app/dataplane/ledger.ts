@@ -1,0 +1,152 @@
+import type { SeenGroup } from "./diff.js";
+import {
+  type Command,
+  commandsFor,
+  matches,
+  type SeenFlow,
+  type SeenRule,
+  type SwitchState,
+} from "./diff.js";
+import {
+  type GroupRange,
+  groupId,
+  guardId,
+  guardPriority,
+  guardRule,
+  type Rule,
+  rulePriority,
+} from "./rules.js";
+
+/**
+ * What one switch should hold against what it was last read back to hold. Differences are kept up to date rule by
+ * rule, so that one changed group costs the same beside ten others and beside ten thousand.
+ */
+export class SwitchLedger {
+  private readonly wanted = new Map<number, Rule>();
+  private readonly flows = new Map<number, SeenFlow>();
+  private readonly groups = new Map<number, SeenGroup>();
+  /** Flows with our cookie that are nothing we would write. */
+  private strays: readonly SeenFlow[] = [];
+  private readonly differing = new Set<number>();
+  private readonly surplus = new Set<number>();
+  private read = false;
+
+  constructor(private readonly range: GroupRange) {
+    this.want(guardId, guardRule(range));
+  }
+
+  /** False until the first read-back. */
+  get known(): boolean {
+    return this.read;
+  }
+
+  /** Wishes for a rule, or with undefined for its absence. True when the switch is not yet read back to comply. */
+  want(id: number, rule: Rule | undefined): boolean {
+    if (rule === undefined) this.wanted.delete(id);
+    else this.wanted.set(id, rule);
+    return this.compare(id);
+  }
+
+  wants(id: number): Rule | undefined {
+    return this.wanted.get(id);
+  }
+
+  /** True while the switch is not read back to hold exactly what is wished for. */
+  differs(id: number): boolean {
+    return this.differing.has(id) || this.surplus.has(id);
+  }
+
+  /** True while the switch may hold something under this id. */
+  holds(id: number): boolean {
+    return this.flows.has(id) || this.groups.has(id) || this.wanted.has(id);
+  }
+
+  /** Takes a complete read-back; `onFlip` hears of each wanted rule that matches now and did not, or the reverse. */
+  observe(state: SwitchState, onFlip: (id: number, differs: boolean) => void): void {
+    const before = new Set(this.differing);
+    this.flows.clear();
+    this.groups.clear();
+    const strays: SeenFlow[] = [];
+    for (const flow of state.flows) {
+      const id = this.ruleOf(flow);
+      if (id === null) strays.push(flow);
+      else this.flows.set(id, flow);
+    }
+    for (const group of state.groups) this.groups.set(group.id, group);
+    this.strays = strays;
+    this.surplus.clear();
+    this.read = true;
+    for (const id of this.wanted.keys()) {
+      const differs = this.compare(id);
+      if (differs !== before.has(id)) onFlip(id, differs);
+    }
+    for (const id of this.flows.keys()) if (!this.wanted.has(id)) this.surplus.add(id);
+    for (const id of this.groups.keys()) if (!this.wanted.has(id)) this.surplus.add(id);
+  }
+
+  /**
+   * Commands that remove the differences, in no order (see `stages`). Nothing is removed unless `remove`; rules for
+   * which `skip` says so are left for later.
+   */
+  commands(remove: boolean, skip: (id: number) => boolean = () => false): Command[] {
+    const out: Command[] = [];
+    if (!this.read) return out;
+    for (const id of this.differing) {
+      if (!skip(id)) commandsFor(this.wanted.get(id), this.seen(id), remove, out);
+    }
+    if (!remove) return out;
+    for (const id of this.surplus) if (!skip(id)) commandsFor(undefined, this.seen(id), remove, out);
+    for (const flow of this.strays) out.push({ op: "flow-delete", flow });
+    return out;
+  }
+
+  /** Wanted rules that the last read-back did not find, or found different. */
+  differences(): ReadonlySet<number> {
+    return this.differing;
+  }
+
+  /** Datagrams counted by the flow of this rule, as of the last read-back. */
+  packets(id: number): number | undefined {
+    return this.flows.get(id)?.packets;
+  }
+
+  counts(): { wanted: number; seen: number; differing: number; strays: number } {
+    const guards = this.wanted.has(guardId) ? 1 : 0;
+    return {
+      wanted: this.wanted.size * 2 - guards,
+      seen: this.flows.size + this.groups.size,
+      differing: this.differing.size + this.surplus.size + this.strays.length,
+      strays: this.strays.length,
+    };
+  }
+
+  /** The groups found in the switch: multicast address → IPv4 addresses of the members rewritten to here. */
+  *members(): Generator<[address: string, members: string[]]> {
+    for (const [id, flow] of this.flows) {
+      const buckets = this.groups.get(id)?.buckets;
+      if (flow.destination === null || typeof flow.action !== "number" || buckets == null) continue;
+      yield [flow.destination, buckets.flatMap((b) => b.rewrite?.address ?? [])];
+    }
+  }
+
+  private seen(id: number): SeenRule {
+    return { flow: this.flows.get(id), group: this.groups.get(id) };
+  }
+
+  private compare(id: number): boolean {
+    const want = this.wanted.get(id);
+    const differs = !this.read || !matches(want, this.seen(id));
+    this.differing.delete(id);
+    this.surplus.delete(id);
+    if (want !== undefined && differs) this.differing.add(id);
+    if (want === undefined && differs && this.read) this.surplus.add(id);
+    return differs;
+  }
+
+  private ruleOf(flow: SeenFlow): number | null {
+    const { destination, priority, table } = flow;
+    if (destination === null || table !== 0) return null;
+    if (destination === this.range.cidr && priority === guardPriority) return guardId;
+    return priority === rulePriority && this.range.contains(destination) ? groupId(destination) : null;
+  }
+}

@@ -1,0 +1,110 @@
+/**
+ * What a switch holds for Topicast, as plain data: one rule per multicast address (a flow and the group that it
+ * points to) and one guard. No OpenFlow library, no JSON: `ryu-access.ts` translates.
+ */
+
+/** "topicast" in ASCII: marks our flows; nothing without it is ever touched. */
+export const cookie = 0x746f706963617374n;
+/** Above what learning switches use, below the LLDP flow of Ryu's topology discovery (65535). */
+export const rulePriority = 30_000;
+export const guardPriority = 29_000;
+/** Key of the guard among the rules; our group ids are all far above. */
+export const guardId = 0;
+
+const idBase = 0x5440_0000;
+const idBits = 18;
+
+/** True for the group ids that are ours: 0x54400000 to 0x5443ffff. */
+export function isOurGroup(id: number): boolean {
+  return id >>> idBits === idBase >>> idBits;
+}
+
+/** Group id of a multicast address: 0x54400000 + its low 18 bits, one to one within a /14 or smaller. */
+export function groupId(address: string): number {
+  return idBase + (ipv4ToNumber(address) & ((1 << idBits) - 1));
+}
+
+export function ipv4ToNumber(address: string): number {
+  let value = 0;
+  for (const octet of address.split(".")) value = value * 256 + Number(octet);
+  return value;
+}
+
+/** A range of multicast addresses that group ids can tell apart. */
+export interface GroupRange {
+  /** As given, e.g. "239.192.0.0/14". */
+  readonly cidr: string;
+  contains(address: string): boolean;
+}
+
+/** Throws RangeError for anything but an IPv4 network of /14 or smaller inside 224.0.0.0/4. */
+export function groupRange(cidr: string): GroupRange {
+  const parts = /^(\d+\.\d+\.\d+\.\d+)\/(\d+)$/.exec(cidr);
+  const network = ipv4ToNumber(parts?.[1] ?? "0.0.0.0");
+  const length = Number(parts?.[2] ?? 0);
+  const size = 2 ** (32 - length);
+  if (network >>> 28 !== 0xe || length < 32 - idBits || length > 32 || network % size !== 0) {
+    throw new RangeError(
+      `group range ${cidr}: expected a multicast network of /14 or smaller, as 239.192.0.0/14`,
+    );
+  }
+  return {
+    cidr,
+    contains(address) {
+      const value = ipv4ToNumber(address);
+      return value >= network && value < network + size;
+    },
+  };
+}
+
+/** One copy of a datagram: out by `port`, as it is, or rewritten to an agent's own addresses on the last hop. */
+export interface Bucket {
+  readonly port: number;
+  readonly rewrite?: { readonly mac: string; readonly address: string };
+}
+
+/** A flow and, except for the guard, the group of type *all* it points to. */
+export interface Rule {
+  /** The group id; `guardId` for the guard. */
+  readonly id: number;
+  readonly priority: number;
+  /** What `ipv4_dst` must be: an address, or address/length for the guard. */
+  readonly destination: string;
+  /** Canonical order; null drops. */
+  readonly buckets: readonly Bucket[] | null;
+}
+
+/** The rule that copies datagrams to `address` into `buckets`, in canonical order. */
+export function copyRule(address: string, buckets: readonly Bucket[]): Rule {
+  return {
+    id: groupId(address),
+    priority: rulePriority,
+    destination: address,
+    buckets: buckets.toSorted(inOrder),
+  };
+}
+
+/**
+ * Drops datagrams to addresses of the range that have no rule. Without it one that is still under way when its group
+ * goes would be flooded by the learning switch.
+ */
+export function guardRule(range: GroupRange): Rule {
+  return { id: guardId, priority: guardPriority, destination: range.cidr, buckets: null };
+}
+
+export function sameBuckets(a: readonly Bucket[] | null, b: readonly Bucket[] | null): boolean {
+  if (a === null || b === null || a.length !== b.length) return a === b;
+  return a.every((bucket, i) => sameBucket(bucket, b[i]!));
+}
+
+function sameBucket(a: Bucket, b: Bucket): boolean {
+  return a.port === b.port && a.rewrite?.mac === b.rewrite?.mac && a.rewrite?.address === b.rewrite?.address;
+}
+
+/** Canonical order of buckets: by port, then plain before rewritten, then by the address. */
+export function inOrder(a: Bucket, b: Bucket): number {
+  if (a.port !== b.port) return a.port - b.port;
+  const x = a.rewrite?.address ?? "";
+  const y = b.rewrite?.address ?? "";
+  return x < y ? -1 : x > y ? 1 : 0;
+}

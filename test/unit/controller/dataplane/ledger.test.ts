@@ -1,0 +1,213 @@
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import { type Command, stages } from "@topicast/controller/dataplane/diff.js";
+import { SwitchLedger } from "@topicast/controller/dataplane/ledger.js";
+import {
+  type Bucket,
+  copyRule,
+  groupId,
+  groupRange,
+  isOurGroup,
+  rulePriority,
+} from "@topicast/controller/dataplane/rules.js";
+import fc from "fast-check";
+import { type ModelFlow, ModelSwitch } from "./model-network.js";
+
+const range = groupRange("239.192.0.0/14");
+const addresses = ["239.192.0.1", "239.192.0.2", "239.193.7.7", "239.195.255.255"];
+
+const bucket: fc.Arbitrary<Bucket> = fc.oneof(
+  fc.integer({ min: 1, max: 4 }).map((port) => ({ port })),
+  fc.integer({ min: 1, max: 4 }).map((n) => ({
+    port: n,
+    rewrite: { mac: `02:00:00:00:00:0${n}`, address: `10.0.0.${n}` },
+  })),
+);
+const buckets = fc.uniqueArray(bucket, { selector: (b) => JSON.stringify(b), minLength: 1, maxLength: 5 });
+const table = fc.uniqueArray(fc.tuple(fc.constantFrom(...addresses), buckets), { selector: ([a]) => a });
+
+/** What may be found under our cookie and ids besides proper rules. */
+const strange = fc.record({
+  stray: fc.boolean(),
+  wrongPriority: fc.boolean(),
+  wrongAction: fc.boolean(),
+  groupWithoutFlow: fc.boolean(),
+  strangeGroup: fc.boolean(),
+});
+
+function flow(destination: string | null, more: Partial<ModelFlow>): ModelFlow {
+  return {
+    table: 0,
+    priority: rulePriority,
+    destination,
+    action: "drop",
+    packets: 0,
+    match: { destination },
+    ours: true,
+    ...more,
+  };
+}
+
+function ledgerFor(
+  model: ModelSwitch,
+  wanted: readonly (readonly [string, readonly Bucket[]])[],
+): SwitchLedger {
+  const ledger = new SwitchLedger(range);
+  for (const [address, list] of wanted) ledger.want(groupId(address), copyRule(address, list));
+  ledger.observe(model.state(), () => {});
+  return ledger;
+}
+
+/** In the order of the stages; within a stage in the order that `shuffle` gives. */
+function inStages(commands: readonly Command[], shuffle: (c: Command[]) => Command[]): Command[] {
+  return stages.flatMap((ops) => shuffle(commands.filter((c) => ops.includes(c.op))));
+}
+
+function strangers(model: ModelSwitch): string {
+  const flows = model.flows.filter((f) => !f.ours);
+  return JSON.stringify([flows, [...model.groups].filter(([id]) => !isOurGroup(id))]);
+}
+
+describe("a switch's ledger", () => {
+  it("turns any state into the wanted one, with no flow without its group and no one else's touched", () => {
+    fc.assert(
+      fc.property(table, table, strange, fc.infiniteStream(fc.nat()), (old, wanted, odd, order) => {
+        const model = new ModelSwitch();
+        for (const command of inStages(ledgerFor(model, old).commands(true), (c) => c)) model.apply(command);
+        if (odd.stray) model.flows.push(flow(null, { match: { tcp_dst: 5 } }));
+        if (odd.wrongPriority) model.flows.push(flow(addresses[0]!, { priority: 7 }));
+        if (odd.wrongAction) {
+          model.flows = model.flows.filter((f) => f.destination !== addresses[1]);
+          model.flows.push(flow(addresses[1]!, { action: "other" }));
+        }
+        if (odd.groupWithoutFlow) model.groups.set(groupId("239.194.1.1"), [{ port: 9 }]);
+        if (odd.strangeGroup) model.groups.set(groupId(addresses[2]!), null);
+        model.groups.set(77, [{ port: 1 }]);
+        model.flows.push(flow(addresses[3]!, { ours: false, priority: 1, action: 77 }));
+        const before = strangers(model);
+
+        const ledger = ledgerFor(model, wanted);
+        const shuffle = (c: Command[]) =>
+          c
+            .map((command) => ({ command, key: order.next().value }))
+            .sort((a, b) => a.key - b.key)
+            .map((k) => k.command);
+        const inUse = new Set(wanted.map(([address]) => groupId(address)));
+        for (const command of inStages(ledger.commands(true), shuffle)) {
+          assert.ok(
+            !(command.op === "group-delete" && inUse.has(command.id)),
+            "a wanted group is never deleted",
+          );
+          model.apply(command);
+          assert.equal(model.dangling(), 0);
+        }
+        assert.equal(model.refused, 0);
+        assert.equal(strangers(model), before);
+
+        ledger.observe(model.state(), () => {});
+        assert.deepEqual(ledger.commands(true), [], "a second look finds nothing to do");
+        assert.equal(ledger.differences().size, 0);
+        assert.equal(ledger.counts().differing, 0);
+        assert.equal(ledger.counts().seen, wanted.length * 2 + 1, "a flow and a group each, and the guard");
+        for (const [address, list] of wanted) {
+          const group = model.state().groups.find((g) => g.id === groupId(address));
+          assert.deepEqual(group?.buckets, copyRule(address, list).buckets);
+        }
+      }),
+      { numRuns: 500 },
+    );
+  });
+
+  it("removes nothing while it must not, yet adds and changes", () => {
+    fc.assert(
+      fc.property(table, table, (old, wanted) => {
+        const model = new ModelSwitch();
+        for (const command of inStages(ledgerFor(model, old).commands(true), (c) => c)) model.apply(command);
+        const ledger = ledgerFor(model, wanted);
+        for (const command of inStages(ledger.commands(false), (c) => c)) model.apply(command);
+        const expected = new Set([...old, ...wanted].map(([address]) => address));
+        const flows = model.state().flows.filter((f) => f.destination !== range.cidr);
+        assert.deepEqual(new Set(flows.map((f) => f.destination)), expected);
+        ledger.observe(model.state(), () => {});
+        assert.equal(ledger.differences().size, 0);
+      }),
+    );
+  });
+
+  it("proposes nothing before the first read-back", () => {
+    const ledger = new SwitchLedger(range);
+    assert.equal(ledger.want(groupId("239.192.0.1"), copyRule("239.192.0.1", [{ port: 1 }])), true);
+    assert.equal(ledger.known, false);
+    assert.deepEqual(ledger.commands(true), []);
+  });
+
+  it("tells which rules came right and which went wrong, once each", () => {
+    const model = new ModelSwitch();
+    const id = groupId("239.192.0.1");
+    const ledger = ledgerFor(model, [["239.192.0.1", [{ port: 1 }]]]);
+    for (const command of inStages(ledger.commands(true), (c) => c)) model.apply(command);
+    const flips: [number, boolean][] = [];
+    const look = () => ledger.observe(model.state(), (rule, differs) => flips.push([rule, differs]));
+    look();
+    look();
+    assert.deepEqual(
+      flips.sort(([a], [b]) => a - b),
+      [
+        [0, false],
+        [id, false],
+      ],
+    );
+    model.groups.set(id, [{ port: 2 }]);
+    flips.length = 0;
+    look();
+    look();
+    assert.deepEqual(flips, [[id, true]]);
+    assert.equal(ledger.differs(id), true);
+    assert.equal(
+      ledger.want(id, copyRule("239.192.0.1", [{ port: 2 }])),
+      false,
+      "wanting what is there is no work",
+    );
+  });
+
+  it("reads the members of leftover groups from their last-hop rewrites", () => {
+    const model = new ModelSwitch();
+    const list: Bucket[] = [
+      { port: 1 },
+      { port: 2, rewrite: { mac: "02:00:00:00:00:02", address: "10.0.0.2" } },
+      { port: 3, rewrite: { mac: "02:00:00:00:00:03", address: "10.0.0.3" } },
+    ];
+    for (const command of inStages(ledgerFor(model, [["239.192.0.9", list]]).commands(true), (c) => c)) {
+      model.apply(command);
+    }
+    assert.deepEqual([...ledgerFor(model, []).members()], [["239.192.0.9", ["10.0.0.2", "10.0.0.3"]]]);
+  });
+});
+
+describe("group ids", () => {
+  it("are one to one within a /14 and inside our range", () => {
+    fc.assert(
+      fc.property(fc.nat({ max: 2 ** 18 - 1 }), (n) => {
+        const address = `239.${192 + (n >> 16)}.${(n >> 8) & 255}.${n & 255}`;
+        assert.ok(range.contains(address));
+        assert.equal(groupId(address), 0x54400000 + n);
+        assert.ok(isOurGroup(groupId(address)));
+      }),
+    );
+    assert.ok(!isOurGroup(0x5443ffff + 1) && !isOurGroup(0x543fffff) && isOurGroup(0x5443ffff));
+  });
+
+  it("need a multicast range that they can tell apart", () => {
+    for (const bad of [
+      "239.192.0.0/13",
+      "10.0.0.0/14",
+      "239.192.0.1/14",
+      "239.192.0.0",
+      "x/14",
+      "239.0.0.0/33",
+    ]) {
+      assert.throws(() => groupRange(bad), RangeError, bad);
+    }
+    assert.ok(!groupRange("239.192.0.0/24").contains("239.192.1.0"));
+  });
+});

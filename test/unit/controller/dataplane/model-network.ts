@@ -1,0 +1,155 @@
+import type { Command, SeenFlow, SwitchState } from "@topicast/controller/dataplane/diff.js";
+import { type Bucket, inOrder, ipv4ToNumber, isOurGroup } from "@topicast/controller/dataplane/rules.js";
+import type { Dpid, Link, Place, SwitchPort } from "@topicast/controller/dataplane/tree.js";
+
+export interface ModelFlow extends SeenFlow {
+  packets: number;
+  readonly ours: boolean;
+}
+
+/** What a switch did with one datagram. */
+export interface Forwarded {
+  readonly port: number;
+  /** The destination it was rewritten to; undefined where it left as it came. */
+  readonly address: string | undefined;
+}
+
+/**
+ * A switch as OpenFlow 1.3.5 describes it, as far as Topicast uses it: one table, groups of type *all*. What a real
+ * switch refuses with an error message is refused here without a word, because ofctl_rest passes none on.
+ */
+export class ModelSwitch {
+  flows: ModelFlow[] = [];
+  readonly groups = new Map<number, readonly Bucket[] | null>();
+  refused = 0;
+  /** The most groups it takes (OFPGMFC_OUT_OF_GROUPS). */
+  maxGroups = Number.POSITIVE_INFINITY;
+
+  apply(command: Command): void {
+    switch (command.op) {
+      case "group-add":
+        if (this.groups.has(command.id) || this.groups.size >= this.maxGroups) this.refused += 1;
+        else this.groups.set(command.id, command.buckets);
+        return;
+      case "group-modify":
+        if (!this.groups.has(command.id)) this.refused += 1;
+        else this.groups.set(command.id, command.buckets);
+        return;
+      case "flow-put": {
+        const { id, priority, destination, buckets } = command.rule;
+        if (buckets !== null && !this.groups.has(id)) {
+          this.refused += 1;
+          return;
+        }
+        const same = (f: ModelFlow) => f.priority === priority && f.destination === destination;
+        const packets = this.flows.find(same)?.packets ?? 0;
+        this.flows = this.flows.filter((f) => !same(f));
+        const action = buckets === null ? "drop" : id;
+        this.flows.push({
+          table: 0,
+          priority,
+          destination,
+          action,
+          packets,
+          match: { destination },
+          ours: true,
+        });
+        return;
+      }
+      case "flow-delete": {
+        const { priority, match } = command.flow;
+        this.flows = this.flows.filter(
+          (f) => !(f.ours && f.priority === priority && JSON.stringify(f.match) === JSON.stringify(match)),
+        );
+        return;
+      }
+      case "group-delete":
+        // Flows that point to the group go with it (6.7).
+        this.groups.delete(command.id);
+        this.flows = this.flows.filter((f) => f.action !== command.id);
+    }
+  }
+
+  /** What Topicast reads back: flows by cookie, groups by id range. */
+  state(): SwitchState {
+    return {
+      flows: this.flows.filter((f) => f.ours).map((f) => ({ ...f })),
+      groups: [...this.groups]
+        .filter(([id]) => isOurGroup(id))
+        .map(([id, buckets]) => ({ id, buckets: buckets?.toSorted(inOrder) ?? null })),
+    };
+  }
+
+  /** Flows that point to a group which is not there. */
+  dangling(): number {
+    return this.flows.filter((f) => typeof f.action === "number" && !this.groups.has(f.action)).length;
+  }
+
+  /** Sends a datagram through; undefined when no flow of ours took it (then the learning switch floods it). */
+  forward(inPort: number, destination: string): Forwarded[] | undefined {
+    const hits = this.flows.filter((f) => f.destination !== null && covers(f.destination, destination));
+    const flow = hits.sort((a, b) => b.priority - a.priority)[0];
+    if (flow === undefined) return undefined;
+    flow.packets += 1;
+    if (typeof flow.action !== "number") return [];
+    // A clone whose output is the port it came in by is dropped (5.6.1, 7.2.5).
+    return (this.groups.get(flow.action) ?? [])
+      .filter((b) => b.port !== inPort)
+      .map((b) => ({ port: b.port, address: b.rewrite?.address }));
+  }
+}
+
+function covers(destination: string, address: string): boolean {
+  const [network = "", length = "32"] = destination.split("/");
+  const size = 2 ** (32 - Number(length));
+  return Math.floor(ipv4ToNumber(network) / size) === Math.floor(ipv4ToNumber(address) / size);
+}
+
+/** Where copies of one datagram went. */
+export interface Journey {
+  /** Copies per direction of each link, keyed "dpid:port" of the sending side. */
+  readonly onLinks: ReadonlyMap<string, number>;
+  /** Copies that reached each agent, rewritten to its own address. */
+  readonly received: ReadonlyMap<string, number>;
+  /** Copies that left by a port where nobody of that address lives, or that no rule took. */
+  readonly astray: number;
+}
+
+/** Follows a datagram from an agent through the switches; throws when it circles. */
+export function follow(
+  switches: ReadonlyMap<Dpid, ModelSwitch>,
+  links: readonly Link[],
+  places: readonly Place[],
+  from: Place,
+  address: string,
+): Journey {
+  const peers = new Map<string, SwitchPort>();
+  for (const { a, b } of links) {
+    peers.set(`${a.dpid}:${a.port}`, b);
+    peers.set(`${b.dpid}:${b.port}`, a);
+  }
+  const onLinks = new Map<string, number>();
+  const received = new Map<string, number>();
+  let astray = 0;
+  const queue: SwitchPort[] = [from];
+  for (let steps = 0, at = queue.shift(); at !== undefined; at = queue.shift(), steps++) {
+    if (steps > 10_000) throw new Error("the datagram circles");
+    const copies = switches.get(at.dpid)!.forward(at.port, address);
+    if (copies === undefined) astray += 1;
+    for (const copy of copies ?? []) {
+      const key = `${at.dpid}:${copy.port}`;
+      const peer = peers.get(key);
+      if (peer !== undefined && copy.address === undefined) {
+        onLinks.set(key, (onLinks.get(key) ?? 0) + 1);
+        queue.push(peer);
+        continue;
+      }
+      const agent = places.find(
+        (p) => p.dpid === at.dpid && p.port === copy.port && p.address === copy.address,
+      )?.agent;
+      if (agent === undefined) astray += 1;
+      else received.set(agent, (received.get(agent) ?? 0) + 1);
+    }
+  }
+  return { onLinks, received, astray };
+}
