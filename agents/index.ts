@@ -1,1 +1,2 @@
-export {};
+export * from "./mqtt/index.js";
+export type { ByteStream, Transport } from "./transport/transport.js";

@@ -1,0 +1,75 @@
+import type { Clock, Message } from "@topicast/protocol";
+import type { ByteStream } from "../transport/transport.js";
+import { Connection } from "./connection.js";
+import type { Limits } from "./limits.js";
+import type { Log } from "./log.js";
+import { Server } from "./server.js";
+import type { Uplink } from "./uplink.js";
+
+export interface BrokerOptions {
+  /** Default: the system's clock. */
+  readonly clock?: Clock;
+  /** The world beyond this agent; without it the broker stands alone. */
+  readonly uplink?: Uplink;
+  /** What every client must present; without it everybody may connect. */
+  readonly credentials?: { readonly username: string; readonly password: string };
+  readonly limits?: Partial<Limits>;
+  readonly log?: Log;
+  /** Calls its argument at the end of this turn of the event loop. Default: setImmediate. */
+  readonly defer?: (fn: () => void) => void;
+}
+
+/** An MQTT server over byte streams: this agent's clients, and through the uplink everybody else's. */
+export class Broker {
+  private readonly server: Server;
+  private closing: Promise<void> | undefined;
+
+  constructor(options: BrokerOptions = {}) {
+    this.server = new Server(options);
+  }
+
+  /** Serves one client until its stream closes. */
+  accept(stream: ByteStream): void {
+    const { connections, limits, stats } = this.server;
+    if (this.closing !== undefined || connections.size >= limits.connections) {
+      stats.refused_connections += 1;
+      stream.on("error", () => {});
+      stream.destroy();
+      return;
+    }
+    stats.connections_total += 1;
+    connections.add(new Connection(this.server, stream));
+  }
+
+  /** Delivers a message from the fabric to local subscribers. */
+  deliver(message: Message): void {
+    this.server.stats.publish_delivered += 1;
+    this.server.fanout.deliver(message);
+  }
+
+  /** Counters since start and gauges of now, by snake_case name. */
+  stats(): Readonly<Record<string, number>> {
+    const { stats, connections, sessions, subscriptions } = this.server;
+    return {
+      ...stats,
+      connections: connections.size,
+      clients: sessions.size,
+      subscriptions: subscriptions.size,
+      filters: subscriptions.filters,
+    };
+  }
+
+  /**
+   * Closes every client in order, publishing the wills, and takes no new one. Resolves when all streams are closed,
+   * at the latest when those that do not close their side have been reset (`Limits.lingerMs`).
+   */
+  close(): Promise<void> {
+    this.closing ??= new Promise((resolve) => {
+      const { server } = this;
+      server.onEmpty = resolve;
+      for (const connection of [...server.connections]) connection.close("shutdown");
+      if (server.connections.size === 0) resolve();
+    });
+    return this.closing;
+  }
+}

@@ -1,0 +1,161 @@
+import type { Message, Timer } from "@topicast/protocol";
+import type { Packet } from "mqtt-packet";
+import type { ByteStream } from "../transport/transport.js";
+import { AckQueue } from "./acks.js";
+import { decode, type ProtocolVersion } from "./codec/decode.js";
+import { encode } from "./codec/encode.js";
+import { type CloseReason, PacketError } from "./codec/errors.js";
+import { FrameReader } from "./codec/frames.js";
+import { Outbox } from "./outbox.js";
+import { handleConnect } from "./packets/connect.js";
+import { handlePacket } from "./packets/index.js";
+import type { Server } from "./server.js";
+import type { Session } from "./session.js";
+
+/**
+ * One client's byte stream: cuts out packets and hands them to their handlers, keeps the time limits, holds reading
+ * while too much waits for an answer, and closes.
+ */
+export class Connection {
+  readonly outbox: Outbox;
+  readonly acks: AckQueue;
+  version: ProtocolVersion = 4;
+  /** Set by CONNECT; until then nothing but a CONNECT is taken. */
+  session: Session | undefined;
+  /** Published when the connection ends without DISCONNECT (MQTT-3.1.2-8). */
+  will: Message | undefined;
+
+  private readonly reader: FrameReader;
+  private state: "open" | "closing" | "closed" = "open";
+  private timer: Timer;
+  private keepAliveMs = 0;
+  private lastReceived = 0;
+  private pending = 0;
+  private held = false;
+
+  constructor(
+    readonly server: Server,
+    readonly stream: ByteStream,
+  ) {
+    const { clock, limits, stats, flusher } = server;
+    this.reader = new FrameReader(limits.packetBytes);
+    this.outbox = new Outbox(stream, limits, stats, flusher);
+    this.acks = new AckQueue((packet) => this.outbox.push(packet));
+    this.timer = clock.setTimer(limits.connectTimeoutMs, () => this.close("connect_timeout"));
+    stream.on("data", (chunk: Buffer) => this.received(chunk));
+    stream.on("drain", () => {
+      this.outbox.drained();
+      this.unhold();
+    });
+    stream.on("end", () => this.close("peer_closed"));
+    stream.on("error", (error) => this.close("stream_error", error.message));
+    stream.on("close", () => this.closed());
+  }
+
+  /** Sends a control packet that answers the client. */
+  send(packet: Packet): void {
+    this.outbox.push(encode(packet));
+  }
+
+  /**
+   * Starts the keep-alive of the session: after one and a half times `seconds` without a packet the connection is
+   * closed (MQTT-3.1.2-24); 0 is never.
+   */
+  startKeepAlive(seconds: number): void {
+    this.timer.cancel();
+    this.keepAliveMs = seconds * 1_500;
+    if (this.keepAliveMs > 0) this.timer = this.server.clock.setTimer(this.keepAliveMs, this.checkKeepAlive);
+  }
+
+  /** One more packet whose answer waits for the uplink; `settled` when it has been answered. */
+  pend(): void {
+    this.pending += 1;
+  }
+
+  settled(): void {
+    this.pending -= 1;
+    this.unhold();
+  }
+
+  /**
+   * Ends the session and closes in order: what is queued is written, then the stream is ended, and it is reset when
+   * the client leaves its side open for too long. Does nothing when already closing.
+   */
+  close(reason: CloseReason, detail?: string): void {
+    if (this.state !== "open") return;
+    this.state = "closing";
+    const { server, stream } = this;
+    this.timer.cancel();
+    server.stats.closed(reason);
+    server.log?.info({ peer: stream.peer, client: this.session?.clientId, reason, detail }, "client closed");
+    this.timer = server.clock.setTimer(server.limits.lingerMs, () => stream.destroy());
+    // What the client still sends is read and thrown away, so that it can read why it was closed before a reset.
+    this.held = false;
+    this.outbox.end();
+    stream.resume();
+    server.endSession(this, reason);
+  }
+
+  private received(chunk: Buffer): void {
+    if (this.state !== "open") return;
+    const { server } = this;
+    server.stats.bytes_received += chunk.length;
+    this.lastReceived = server.clock.now();
+    this.reader.push(chunk);
+    this.work();
+  }
+
+  /** Handles what has arrived until there is no whole packet left, or reading is held. */
+  private work(): void {
+    try {
+      while (this.state === "open" && !this.held) {
+        const frame = this.reader.next();
+        if (frame === undefined) return;
+        this.server.stats.packets_received += 1;
+        if (this.session === undefined) handleConnect(this, frame);
+        else handlePacket(this, this.session, decode(frame, this.version));
+        if (this.pending >= this.server.limits.pendingAcks || this.outbox.congested) this.hold();
+      }
+    } catch (error) {
+      if (error instanceof PacketError) {
+        this.close(error.reason, error.message);
+      } else {
+        this.server.log?.error({ peer: this.stream.peer, err: error }, "packet handler failed");
+        this.close("internal_error");
+      }
+    }
+  }
+
+  private hold(): void {
+    if (this.state !== "open") return;
+    this.held = true;
+    this.server.stats.reads_held += 1;
+    this.stream.pause();
+  }
+
+  private unhold(): void {
+    if (!this.held || this.outbox.congested || this.pending > this.server.limits.pendingAcks / 2) return;
+    this.held = false;
+    // The time while nothing was read is not the client's silence.
+    this.lastReceived = this.server.clock.now();
+    this.work();
+    if (!this.held) this.stream.resume();
+  }
+
+  /** The timer is not moved with each packet; it looks when the last one came, and waits for the rest. */
+  private readonly checkKeepAlive = (): void => {
+    const { clock } = this.server;
+    const waitingForUplink = this.held && !this.outbox.congested;
+    const silent = waitingForUplink ? 0 : clock.now() - this.lastReceived;
+    if (silent >= this.keepAliveMs) this.close("keep_alive");
+    else this.timer = clock.setTimer(this.keepAliveMs - silent, this.checkKeepAlive);
+  };
+
+  private closed(): void {
+    this.close("stream_error", "closed without end");
+    this.state = "closed";
+    this.timer.cancel();
+    this.outbox.abandon();
+    this.server.remove(this);
+  }
+}

@@ -1,0 +1,5 @@
+export { Broker, type BrokerOptions } from "./broker.js";
+export type { CloseReason } from "./codec/errors.js";
+export { DEFAULT_LIMITS, type Limits } from "./limits.js";
+export type { Log } from "./log.js";
+export type { DeliverFromFabric, Uplink } from "./uplink.js";

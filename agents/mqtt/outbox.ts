@@ -1,0 +1,175 @@
+import type { Duplex } from "node:stream";
+import { SOLO_BYTES } from "./codec/encode.js";
+import type { Limits } from "./limits.js";
+import type { Stats } from "./stats.js";
+
+/** What is queued in one turn beyond this leaves before the turn is over, to keep it small. */
+const EARLY_BYTES = 65_536;
+/** A slow client's queue is copied into pieces of this size. */
+const PIECE_BYTES = 16_384;
+
+/** Runs the flushes of all outboxes that have something queued, once per turn of the event loop. */
+export class Flusher {
+  private dirty: Outbox[] = [];
+  private readonly run = (): void => {
+    const dirty = this.dirty;
+    this.dirty = [];
+    for (const outbox of dirty) outbox.flush();
+  };
+
+  /** @param defer calls its argument at the end of this turn, e.g. setImmediate */
+  constructor(private readonly defer: (fn: () => void) => void) {}
+
+  add(outbox: Outbox): void {
+    if (this.dirty.push(outbox) === 1) this.defer(this.run);
+  }
+}
+
+/**
+ * What waits to be written to one client. Packets of one turn leave together. While the stream takes what it is
+ * given, packets are only referred to; once it does not, small ones are copied together, so that a slow client
+ * holds the bytes it is accounted for and not the slabs that they lie in.
+ */
+export class Outbox {
+  /** Whole pieces, then the growing end: bytes `openStart` to `openEnd` of `open`. */
+  private pieces: Buffer[] = [];
+  private open: Buffer | undefined = undefined;
+  private openStart = 0;
+  private openEnd = 0;
+  private queued = 0;
+  private control = 0;
+  private dirty = false;
+  private early = false;
+  private blocked = false;
+  private ended = false;
+  /** Where small packets are copied to while the client is slow. */
+  private copies: Buffer | undefined = undefined;
+  private copied = 0;
+
+  constructor(
+    private readonly stream: Duplex,
+    private readonly limits: Limits,
+    private readonly stats: Stats,
+    private readonly flusher: Flusher,
+  ) {}
+
+  /** Bytes queued here, without those that the stream has already. */
+  get bytes(): number {
+    return this.queued;
+  }
+
+  /** The client does not read its acknowledgements: nothing more should be read from it. */
+  get congested(): boolean {
+    return this.control >= this.limits.controlBytes;
+  }
+
+  /** Queues a message that may be lost; false (and nothing queued) when the client has too much waiting. */
+  offer(packet: Buffer): boolean {
+    if (this.queued > 0 && this.queued + packet.length > this.limits.outboxBytes) {
+      this.stats.publish_dropped += 1;
+      return false;
+    }
+    this.add(packet);
+    return true;
+  }
+
+  /** Queues a packet that must not be lost. */
+  push(packet: Buffer): void {
+    this.control += packet.length;
+    this.add(packet);
+  }
+
+  /** Hands everything queued to the stream, in one write where it is one piece, corked where it is several. */
+  flush(): void {
+    this.dirty = false;
+    this.early = false;
+    if (this.blocked || this.queued === 0 || this.ended) return;
+    this.closePiece();
+    const { pieces, stream } = this;
+    this.pieces = [];
+    this.stats.bytes_sent += this.queued;
+    this.queued = 0;
+    this.control = 0;
+    this.copies = undefined;
+    try {
+      if (pieces.length > 1) stream.cork();
+      let more = true;
+      for (const piece of pieces) more = stream.write(piece);
+      this.blocked = !more;
+      if (pieces.length > 1) stream.uncork();
+    } catch (error) {
+      // A stream that throws instead of reporting must not keep the others' packets from leaving.
+      stream.destroy(error as Error);
+    }
+  }
+
+  /** The stream has room again. */
+  drained(): void {
+    this.blocked = false;
+    this.flush();
+  }
+
+  /** Writes what is queued and then ends the stream; nothing is taken any more. */
+  end(): void {
+    if (this.ended) return;
+    this.blocked = false;
+    this.flush();
+    this.ended = true;
+    this.stream.end();
+  }
+
+  /** Forgets what is queued; nothing is taken any more. */
+  abandon(): void {
+    this.ended = true;
+    this.pieces = [];
+    this.open = undefined;
+    this.copies = undefined;
+    this.queued = 0;
+  }
+
+  private add(packet: Buffer): void {
+    if (this.ended) return;
+    if (this.blocked && packet.length < SOLO_BYTES) this.copyIn(packet);
+    else this.append(packet, packet.byteOffset, packet.byteOffset + packet.length);
+    this.queued += packet.length;
+    if (this.blocked) return;
+    if (!this.dirty) {
+      this.dirty = true;
+      this.flusher.add(this);
+    } else if (this.queued >= EARLY_BYTES && !this.early) {
+      this.early = true;
+      queueMicrotask(() => this.flush());
+    }
+  }
+
+  /** Adds the bytes `start` to `end` of the packet's memory; neighbours in memory become one piece. */
+  private append(packet: Buffer, start: number, end: number): void {
+    if (this.open !== undefined && this.open.buffer === packet.buffer && this.openEnd === start) {
+      this.openEnd = end;
+      return;
+    }
+    this.closePiece();
+    this.open = packet;
+    this.openStart = start;
+    this.openEnd = end;
+  }
+
+  private closePiece(): void {
+    const { open, openStart, openEnd } = this;
+    if (open === undefined) return;
+    const same = open.byteOffset === openStart && open.length === openEnd - openStart;
+    this.pieces.push(same ? open : Buffer.from(open.buffer, openStart, openEnd - openStart));
+    this.open = undefined;
+  }
+
+  private copyIn(packet: Buffer): void {
+    if (this.copies === undefined || this.copied + packet.length > this.copies.length) {
+      this.copies = Buffer.allocUnsafeSlow(Math.max(PIECE_BYTES, packet.length));
+      this.copied = 0;
+    }
+    const { copies, copied } = this;
+    packet.copy(copies, copied);
+    this.copied += packet.length;
+    this.append(copies, copies.byteOffset + copied, copies.byteOffset + this.copied);
+  }
+}
