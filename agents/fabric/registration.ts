@@ -1,0 +1,189 @@
+import {
+  type Clock,
+  ControlChannel,
+  type Datagram,
+  DEAD_MS,
+  type Endpoint,
+  encodePacket,
+  epochAt,
+  FORWARDER_NUMBER,
+  type Header,
+  Kind,
+  PING_MS,
+  type Timer,
+} from "@topicast/protocol";
+import type { Packet } from "mqtt-packet";
+
+/**
+ * connecting: CONNECT is on its way. registered: the forwarder knows this agent. unreachable: connecting for 5 s or
+ * longer. refused: the forwarder does not want this id.
+ */
+export type RegistrationState = "connecting" | "registered" | "unreachable" | "refused";
+
+export interface RegistrationOptions {
+  readonly clock: Clock;
+  /** Milliseconds since 1970, from which epochs are made. */
+  readonly unixTime: () => number;
+  readonly id: string;
+  readonly number: number;
+  /** Where group datagrams reach this agent, and the MAC address there where it is known. */
+  readonly local: Endpoint & { readonly mac: string | undefined };
+  readonly payloadBytes: number;
+  readonly transmit: (header: Header, payload: Buffer) => void;
+  /** CONNACK 0 has arrived: send the state that the forwarder must know. */
+  readonly onRegistered: () => void;
+  /** The registration has ended; what was sent and not acknowledged is settled by then. */
+  readonly onLost: () => void;
+  readonly onPacket: (packet: Packet) => void;
+  readonly onState: (state: RegistrationState, detail: string) => void;
+}
+
+/** Keeps this agent registered with its forwarder: protocol/README.md, "State machines". */
+export class Registration {
+  state: RegistrationState = "connecting";
+  private channel: ControlChannel | undefined;
+  private epoch: number | undefined;
+  private lastHeard = 0;
+  private connectingSince = 0;
+  private tick: Timer | undefined;
+  private closed = false;
+
+  readonly stats = { registrations: 0, resets: 0, silences: 0 };
+
+  constructor(private readonly options: RegistrationOptions) {}
+
+  start(): void {
+    this.connectingSince = this.options.clock.now();
+    this.connect();
+    this.armTick();
+  }
+
+  get registered(): boolean {
+    return this.state === "registered";
+  }
+
+  get waitingBytes(): number {
+    return this.channel?.waitingBytes ?? 0;
+  }
+
+  /** Sends on the current registration; false: it ended before the forwarder had processed this. */
+  send(packet: Buffer): Promise<boolean> {
+    return this.channel?.send(packet) ?? Promise.resolve(false);
+  }
+
+  /** A CONTROL, ACK or RESET datagram from the forwarder's address. */
+  onDatagram(datagram: Datagram): void {
+    const channel = this.channel;
+    if (channel === undefined || datagram.source !== FORWARDER_NUMBER || datagram.stream !== this.epoch)
+      return;
+    if (datagram.kind === Kind.RESET) {
+      this.stats.resets += 1;
+      this.reconnect();
+      return;
+    }
+    // Another epoch than this channel's is another forwarder process; its own RESET will say so.
+    if (channel.peerEpoch !== 0 && channel.peerEpoch !== datagram.epoch) return;
+    this.lastHeard = this.options.clock.now();
+    channel.onDatagram(datagram);
+  }
+
+  /** Says DISCONNECT, once and unacknowledged: the forwarder's time-out covers its loss. */
+  close(): void {
+    if (this.closed) return;
+    this.closed = true;
+    this.tick?.cancel();
+    if (this.registered) void this.send(encodePacket({ cmd: "disconnect", reasonCode: 0 }));
+    this.channel?.close();
+  }
+
+  private connect(): void {
+    const { options } = this;
+    const epoch = epochAt(options.unixTime(), this.epoch);
+    this.epoch = epoch;
+    this.lastHeard = options.clock.now();
+    const channel = new ControlChannel({
+      clock: options.clock,
+      source: options.number,
+      epoch,
+      peerEpoch: 0,
+      payloadBytes: options.payloadBytes,
+      transmit: options.transmit,
+      onPacket: (packet) => {
+        if (packet.cmd === "connack") this.onConnack(packet.reasonCode ?? 0);
+        else if (packet.cmd === "disconnect") this.reconnect();
+        else options.onPacket(packet);
+      },
+      onBroken: () => this.reconnect(),
+    });
+    this.channel = channel;
+    const { address, port, mac } = options.local;
+    void channel.send(
+      encodePacket({
+        cmd: "connect",
+        protocolId: "MQTT",
+        protocolVersion: 5,
+        clean: true,
+        keepalive: DEAD_MS / 1000,
+        clientId: options.id,
+        properties: {
+          userProperties: { address, port: String(port), ...(mac === undefined ? {} : { mac }) },
+        },
+      }),
+    );
+  }
+
+  private onConnack(reasonCode: number): void {
+    if (reasonCode === 0) {
+      this.stats.registrations += 1;
+      this.setState("registered", "");
+      this.options.onRegistered();
+      return;
+    }
+    this.channel?.close();
+    this.channel = undefined;
+    this.setState(
+      "refused",
+      `the forwarder refuses id ${this.options.id} (reason 0x${reasonCode.toString(16)})`,
+    );
+  }
+
+  private reconnect(): void {
+    if (this.closed) return;
+    this.channel?.close();
+    if (this.registered) {
+      this.connectingSince = this.lastHeard;
+      this.setState("connecting", "the registration has ended");
+      this.options.onLost();
+    }
+    this.connect();
+  }
+
+  private armTick(): void {
+    this.tick = this.options.clock.setTimer(PING_MS, () => {
+      this.armTick();
+      this.onTick();
+    });
+  }
+
+  private onTick(): void {
+    const now = this.options.clock.now();
+    const silent = now - this.lastHeard >= DEAD_MS;
+    if (this.registered && !silent) {
+      void this.send(encodePacket({ cmd: "pingreq" }));
+    } else if (silent && this.registered) {
+      this.stats.silences += 1;
+      this.reconnect();
+    } else if (silent && this.state === "refused") {
+      this.connect();
+    }
+    if (this.state === "connecting" && now - this.connectingSince >= DEAD_MS) {
+      this.setState("unreachable", "no answer from the forwarder");
+    }
+  }
+
+  private setState(state: RegistrationState, detail: string): void {
+    if (state === this.state) return;
+    this.state = state;
+    this.options.onState(state, detail);
+  }
+}

@@ -1,0 +1,576 @@
+import {
+  agentNumber,
+  type Clock,
+  ControlChannel,
+  type Datagram,
+  DEAD_MS,
+  decodeDatagram,
+  type Endpoint,
+  encodeFabricJson,
+  encodePacket,
+  encodePublish,
+  epochAt,
+  FABRIC_PREFIX,
+  FabricTopic,
+  FilterTrie,
+  FORWARDER_NUMBER,
+  filterError,
+  type Header,
+  Kind,
+  PacketReader,
+  PING_MS,
+  parseIPv4,
+  readHeldRoutes,
+  readReleased,
+  SETTLE_MS,
+  START,
+  serialDistance,
+  TopicTree,
+  toMessage,
+  topicError,
+  WHOLE,
+} from "@topicast/protocol";
+import type {
+  IConnectPacket,
+  IPublishPacket,
+  ISubscribePacket,
+  IUnsubscribePacket,
+  Packet,
+} from "mqtt-packet";
+import type { Carriage, Dataplane } from "../dataplane/dataplane.js";
+import type { AgentView, FilterView, ForwarderView, MetricView, TopicView } from "../rest/view.js";
+import { Agent, type AgentClaim } from "./agents.js";
+import { GroupTable } from "./groups.js";
+import { RoutedTopic } from "./topics.js";
+
+export interface ForwarderOptions {
+  readonly clock: Clock;
+  /** Milliseconds since 1970, from which the epoch is made. */
+  readonly unixTime: () => number;
+  readonly dataplane: Dataplane;
+  /** The groups' address range: first address (u32) and how many. */
+  readonly groupRange: { readonly base: number; readonly size: number };
+  /** The UDP port of the fabric; group datagrams go to it. */
+  readonly port: number;
+  readonly payloadBytes: number;
+  /** Puts one datagram on the wire; may lose it. */
+  readonly transmit: (header: Header, payload: Buffer, to: Endpoint) => void;
+  readonly onEvent: (event: ForwarderEvent) => void;
+}
+
+export type ForwarderEvent =
+  | { readonly type: "settled"; readonly afterMs: number; readonly agents: number }
+  | { readonly type: "agent_up"; readonly id: string; readonly at: string }
+  | { readonly type: "agent_down"; readonly id: string; readonly why: string }
+  | { readonly type: "agent_refused"; readonly id: string; readonly at: string; readonly why: string };
+
+const AGENTS_MAX = 4_096;
+const TOPICS_MAX = 1_000_000;
+const FILTERS_PER_AGENT_MAX = 1_000_000;
+const HELD_RELAYS_MAX = 10_000;
+const SETTLE_CHECK_MS = 100;
+/** CONNACK: Client Identifier not valid (MQTT 5, table 3-1), Quota exceeded. */
+const ID_IN_USE = 0x85;
+const QUOTA_EXCEEDED = 0x97;
+
+/** The forwarder without its sockets: see README.md of this folder. */
+export class Forwarder implements ForwarderView {
+  readonly dataplane: Dataplane;
+  private readonly epoch: number;
+  private readonly startedAt: number;
+  private readonly agentsByNumber = new Map<number, Agent>();
+  private readonly edges = new FilterTrie<Agent>();
+  private readonly routed = new TopicTree<RoutedTopic>();
+  private readonly groups: GroupTable;
+  private readonly connectReader = new PacketReader();
+  /** What waits for the end of settling; undefined: settled. */
+  private settling: Array<() => void> | undefined = [];
+  /** Members of leftover groups, by address, that have not come back yet. */
+  private readonly missing = new Set<string>();
+  private lastTick: number;
+  private closed = false;
+
+  readonly stats = {
+    registrations: 0,
+    refusals: 0,
+    agents_lost: 0,
+    resets_sent: 0,
+    relayed: 0,
+    relays_unanswered: 0,
+    topics_refused: 0,
+    filters_refused: 0,
+  };
+  private readonly drops: Record<string, number> = {};
+
+  constructor(private readonly options: ForwarderOptions) {
+    const { clock, dataplane, groupRange: range, port } = options;
+    this.epoch = epochAt(options.unixTime());
+    this.startedAt = clock.now();
+    this.lastTick = this.startedAt;
+    this.dataplane = dataplane;
+    this.groups = new GroupTable({ clock, dataplane, range, port });
+    dataplane.onCarriage = (address, carriage) => this.onCarriage(address, carriage);
+    dataplane.onPublisher = (id) => {
+      for (const topic of this.agentById(id)?.topics ?? []) this.converge(topic);
+    };
+    dataplane.onLocate = (id) => {
+      void this.agentById(id)?.channel.send(encodeFabricJson(FabricTopic.LOCATE, null));
+    };
+  }
+
+  start(): void {
+    this.dataplane.start();
+    void this.dataplane.adopt().then((found) => {
+      if (found === null || this.settling === undefined) return;
+      this.groups.adopt(found);
+      for (const members of found.values()) for (const address of members) this.missing.add(address);
+    });
+    this.checkSettled();
+    this.tick();
+  }
+
+  /** Leaves agents and switches as they are: known routes go on delivering without a forwarder. */
+  close(): void {
+    this.closed = true;
+    for (const agent of this.agentsByNumber.values()) agent.channel.close();
+  }
+
+  // --- the wire ---
+
+  onDatagram(bytes: Buffer, from: Endpoint): void {
+    if (this.closed) return;
+    const datagram = decodeDatagram(bytes);
+    if (typeof datagram === "string") return this.drop(datagram);
+    const { kind, source, epoch, stream } = datagram;
+    if (kind === Kind.ANNOUNCE) return;
+    if (kind !== Kind.CONTROL && kind !== Kind.ACK) return this.drop("not_control");
+    if (source === FORWARDER_NUMBER) return this.drop("not_agent");
+    const agent = this.agentsByNumber.get(source);
+    const begins = kind === Kind.CONTROL && datagram.number === 0 && stream === 0;
+    if (agent !== undefined && agent.epoch === epoch && sameEndpoint(agent.endpoint, from)) {
+      if (!begins && stream !== 0 && stream !== this.epoch) return this.sendReset(datagram, from);
+      agent.lastHeard = this.options.clock.now();
+      agent.channel.onDatagram(datagram);
+    } else if (begins && (datagram.flags & START) !== 0) {
+      this.onConnect(datagram, from);
+    } else if (agent === undefined || serialDistance(agent.epoch, epoch) > 0) {
+      this.sendReset(datagram, from);
+    } else {
+      this.drop("old_registration");
+    }
+  }
+
+  private drop(reason: string): void {
+    this.drops[reason] = (this.drops[reason] ?? 0) + 1;
+  }
+
+  private sendReset(datagram: Datagram, to: Endpoint): void {
+    this.stats.resets_sent += 1;
+    this.transmit(Kind.RESET, datagram.epoch, 0, Buffer.alloc(0), to);
+  }
+
+  private transmit(kind: Kind, stream: number, number: number, payload: Buffer, to: Endpoint): void {
+    const flags = kind === Kind.CONTROL ? WHOLE : 0;
+    const header = { kind, flags, source: FORWARDER_NUMBER, epoch: this.epoch, stream, number };
+    this.options.transmit(header, payload, to);
+  }
+
+  // --- registration ---
+
+  private onConnect(datagram: Datagram, from: Endpoint): void {
+    const claim = readClaim(this.connectReader.read(datagram.payload)?.[0]);
+    if (claim === undefined || agentNumber(claim.id) !== datagram.source) return this.drop("bad_connect");
+    const now = this.options.clock.now();
+    const known = this.agentsByNumber.get(datagram.source);
+    if (known !== undefined) {
+      if (serialDistance(known.epoch, datagram.epoch) <= 0) return this.drop("old_registration");
+      const elsewhere = known.id !== claim.id || !sameEndpoint(known.endpoint, from);
+      if (elsewhere && now - known.lastHeard < DEAD_MS) {
+        return this.refuse(
+          datagram,
+          from,
+          claim.id,
+          ID_IN_USE,
+          `in use by ${known.id} at ${at(known.endpoint)}`,
+        );
+      }
+    } else if (this.agentsByNumber.size >= AGENTS_MAX) {
+      return this.refuse(datagram, from, claim.id, QUOTA_EXCEEDED, `${AGENTS_MAX} agents are registered`);
+    }
+    this.stats.registrations += 1;
+    const agent = this.register(datagram, from, claim, known);
+    this.options.onEvent({ type: "agent_up", id: agent.id, at: at(from) });
+    agent.channel.onDatagram(datagram);
+  }
+
+  /** Registers an agent, or registers it anew: what it had stays until it has had time to confirm it. */
+  private register(datagram: Datagram, from: Endpoint, claim: AgentClaim, known: Agent | undefined): Agent {
+    const { clock, payloadBytes } = this.options;
+    const now = clock.now();
+    const moved = known !== undefined && known.claim.address !== claim.address;
+    if (known !== undefined && moved) this.withdraw(known, "its address has changed");
+    const endpoint = { address: from.address, port: from.port };
+    const channel: ControlChannel = new ControlChannel({
+      clock,
+      source: FORWARDER_NUMBER,
+      epoch: this.epoch,
+      peerEpoch: datagram.epoch,
+      payloadBytes,
+      transmit: (header, payload) => this.options.transmit(header, payload, endpoint),
+      onPacket: (packet) => this.onPacket(agent, packet),
+      onBroken: (reason) => this.withdraw(agent, `its control channel broke (${reason})`),
+    });
+    let agent: Agent;
+    if (known === undefined || moved) {
+      agent = new Agent(datagram.source, claim, endpoint, datagram.epoch, channel, now);
+      this.agentsByNumber.set(agent.number, agent);
+    } else {
+      agent = known;
+      agent.channel.close();
+      Object.assign(agent, { claim, endpoint, epoch: datagram.epoch, channel, lastHeard: now });
+    }
+    agent.relays = 0;
+    agent.synced = false;
+    agent.confirmed = { filters: new Set(), topics: new Set() };
+    this.tellDataplane();
+    return agent;
+  }
+
+  /** Says no without keeping state: the agent's repetitions are answered the same way. */
+  private refuse(datagram: Datagram, to: Endpoint, id: string, reasonCode: number, why: string): void {
+    this.stats.refusals += 1;
+    this.options.onEvent({ type: "agent_refused", id, at: at(to), why });
+    const connack = encodePacket({ cmd: "connack", reasonCode, sessionPresent: false });
+    this.transmit(Kind.CONTROL, datagram.epoch, 0, connack, to);
+  }
+
+  private withdraw(agent: Agent, why: string): void {
+    if (this.agentsByNumber.get(agent.number) !== agent) return;
+    this.agentsByNumber.delete(agent.number);
+    agent.channel.close();
+    this.stats.agents_lost += 1;
+    this.options.onEvent({ type: "agent_down", id: agent.id, why });
+    const affected = new Set(agent.topics);
+    for (const topic of affected) topic.removePublisher(agent);
+    for (const filter of agent.filters) {
+      this.edges.remove(filter, agent);
+      this.routed.matching(filter, (_, topic) => affected.add(topic));
+    }
+    agent.filters.clear();
+    this.tellDataplane();
+    for (const topic of affected) this.converge(topic);
+  }
+
+  private tellDataplane(): void {
+    this.dataplane.setAgents([...this.agentsByNumber.values()].map((a) => a.claim));
+  }
+
+  private agentById(id: string): Agent | undefined {
+    const agent = this.agentsByNumber.get(agentNumber(id));
+    return agent?.id === id ? agent : undefined;
+  }
+
+  // --- packets of one agent ---
+
+  private onPacket(agent: Agent, packet: Packet): void {
+    switch (packet.cmd) {
+      case "connect":
+        this.answer(agent, { cmd: "connack", reasonCode: 0, sessionPresent: false });
+        break;
+      case "pingreq":
+        this.answer(agent, { cmd: "pingresp" });
+        this.onSynced(agent);
+        break;
+      case "subscribe":
+        this.onSubscribe(agent, packet);
+        break;
+      case "unsubscribe":
+        this.onUnsubscribe(agent, packet);
+        break;
+      case "publish":
+        this.onPublish(agent, packet);
+        break;
+      case "disconnect":
+        this.withdraw(agent, "it said DISCONNECT");
+        break;
+      default:
+        this.drop("unexpected_packet");
+    }
+  }
+
+  private answer(agent: Agent, packet: Packet): void {
+    void agent.channel.send(encodePacket(packet));
+  }
+
+  private onSubscribe(agent: Agent, packet: ISubscribePacket): void {
+    const filters = packet.subscriptions.map((s) => s.topic);
+    const affected = new Set<RoutedTopic>();
+    const granted = filters.map((filter) => {
+      if (filterError(filter) !== undefined || agent.filters.size >= FILTERS_PER_AGENT_MAX) {
+        this.stats.filters_refused += 1;
+        return 0x80;
+      }
+      agent.confirmed?.filters.add(filter);
+      agent.filters.add(filter);
+      const { added } = this.edges.add(filter, agent);
+      // A filter known from before this registration may have its convergence still under way: wait for that too.
+      if (added || agent.confirmed) this.routed.matching(filter, (_, topic) => affected.add(topic));
+      return 0;
+    });
+    const messageId = packet.messageId ?? 0;
+    const { channel } = agent;
+    this.whenSettled(async () => {
+      await Promise.all([...affected].map((topic) => topic.converge()));
+      void channel.send(encodePacket({ cmd: "suback", messageId, granted }));
+    });
+  }
+
+  private onUnsubscribe(agent: Agent, packet: IUnsubscribePacket): void {
+    for (const filter of packet.unsubscriptions) this.removeFilter(agent, filter);
+    const granted = packet.unsubscriptions.map(() => 0);
+    this.answer(agent, { cmd: "unsuback", messageId: packet.messageId ?? 0, granted });
+  }
+
+  private removeFilter(agent: Agent, filter: string): void {
+    agent.filters.delete(filter);
+    agent.confirmed?.filters.delete(filter);
+    if (!this.edges.remove(filter, agent).removed) return;
+    this.routed.matching(filter, (_, topic) => this.converge(topic));
+  }
+
+  private onPublish(agent: Agent, packet: IPublishPacket): void {
+    switch (packet.topic) {
+      case FabricTopic.HELD:
+        for (const { topic, group } of readHeldRoutes(packet) ?? []) this.onHeld(agent, topic, group);
+        break;
+      case FabricTopic.RELEASE:
+        for (const name of readReleased(packet) ?? []) {
+          const topic = this.routed.get(name);
+          topic?.removePublisher(agent);
+          if (topic?.hasPublishers === false) this.converge(topic);
+        }
+        break;
+      default:
+        if (packet.topic.startsWith(FABRIC_PREFIX)) this.drop("unknown_control");
+        else this.onRelay(agent, packet);
+    }
+  }
+
+  private onHeld(agent: Agent, name: string, group: string | null): void {
+    if (topicError(name) !== undefined) return this.drop("bad_topic");
+    const topic = this.topicFor(name);
+    if (topic === undefined) {
+      void agent.channel.send(encodeFabricJson(FabricTopic.ROUTE, { topic: name, group: null, to: null }));
+      return;
+    }
+    topic.hint ??= group ?? undefined;
+    topic.addPublisher(agent, true);
+    agent.confirmed?.topics.add(topic);
+    this.converge(topic);
+  }
+
+  /** The agent has told all it has to tell: what it had before and did not name again is gone. */
+  private onSynced(agent: Agent): void {
+    const { confirmed } = agent;
+    if (confirmed === undefined) return;
+    agent.confirmed = undefined;
+    agent.synced = true;
+    this.missing.delete(agent.claim.address);
+    for (const filter of [...agent.filters]) {
+      if (!confirmed.filters.has(filter)) this.removeFilter(agent, filter);
+    }
+    for (const topic of [...agent.topics]) {
+      if (confirmed.topics.has(topic)) continue;
+      topic.removePublisher(agent);
+      this.converge(topic);
+    }
+  }
+
+  private onRelay(agent: Agent, packet: IPublishPacket): void {
+    agent.relays += 1;
+    const messageId = ((agent.relays - 1) % 0xffff) + 1;
+    if (topicError(packet.topic) !== undefined) {
+      this.drop("bad_topic");
+      this.answer(agent, { cmd: "puback", messageId, reasonCode: 0x90 });
+      return;
+    }
+    if (this.settling !== undefined && this.settling.length >= HELD_RELAYS_MAX) {
+      this.stats.relays_unanswered += 1;
+      return;
+    }
+    const { channel } = agent;
+    this.whenSettled(async () => {
+      this.stats.relayed += 1;
+      const topic = this.topicFor(packet.topic);
+      if (topic !== undefined) {
+        topic.addPublisher(agent);
+        agent.confirmed?.topics.add(topic);
+      }
+      const bytes = encodePublish(toMessage(packet));
+      const others = this.edgesOf(packet.topic).filter((edge) => edge !== agent);
+      const delivered = others.map((edge) => edge.channel.send(bytes));
+      if (topic !== undefined) this.converge(topic);
+      await Promise.all(delivered);
+      void channel.send(encodePacket({ cmd: "puback", messageId, reasonCode: 0 }));
+    });
+  }
+
+  // --- the topic map ---
+
+  private edgesOf(topic: string): Agent[] {
+    return [...this.edges.match(topic)].sort((a, b) => (a.id < b.id ? -1 : 1));
+  }
+
+  /** The routed topic, made where it is new; undefined where the map is full. */
+  private topicFor(name: string): RoutedTopic | undefined {
+    const known = this.routed.get(name);
+    if (known !== undefined) return known;
+    if (this.routed.size >= TOPICS_MAX) {
+      this.stats.topics_refused += 1;
+      return undefined;
+    }
+    const topic = new RoutedTopic(name, {
+      dataplane: this.dataplane,
+      groups: this.groups,
+      groupPort: this.options.port,
+      edgesOf: (t) => this.edgesOf(t),
+      onUnused: (unused) => this.routed.delete(unused.topic),
+    });
+    this.routed.set(name, topic);
+    return topic;
+  }
+
+  /** Brings a topic's route up to date; while settling nothing is changed, and then all topics are. */
+  private converge(topic: RoutedTopic): void {
+    if (this.settled) void topic.converge();
+  }
+
+  private onCarriage(address: string, carriage: Carriage): void {
+    const group = this.groups.onCarriage(address, carriage);
+    for (const topic of group?.topics ?? []) this.converge(topic);
+  }
+
+  // --- time ---
+
+  private whenSettled(job: () => unknown): void {
+    if (this.settling === undefined) job();
+    else this.settling.push(job);
+  }
+
+  private checkSettled(): void {
+    if (this.closed) return;
+    const age = this.options.clock.now() - this.startedAt;
+    if (age < SETTLE_MS || (this.missing.size > 0 && age < DEAD_MS)) {
+      this.options.clock.setTimer(SETTLE_CHECK_MS, () => this.checkSettled());
+      return;
+    }
+    const waiting = this.settling ?? [];
+    this.settling = undefined;
+    for (const job of waiting) job();
+    const topics = [...this.routed.entries()].map(([, topic]) => topic);
+    this.options.onEvent({ type: "settled", afterMs: age, agents: this.agentsByNumber.size });
+    // Leftover rules may go only when every publisher has its route.
+    void Promise.all(topics.map((topic) => topic.converge())).then(() => this.dataplane.settled());
+  }
+
+  private tick(): void {
+    if (this.closed) return;
+    const now = this.options.clock.now();
+    // After a stall of this process the agents' datagrams still wait in the socket: judge nobody by it.
+    const stalled = now - this.lastTick > 2 * PING_MS;
+    this.lastTick = now;
+    for (const agent of stalled ? [] : [...this.agentsByNumber.values()]) {
+      if (now - agent.lastHeard >= DEAD_MS) this.withdraw(agent, `silent for ${DEAD_MS / 1000} s`);
+    }
+    this.options.clock.setTimer(PING_MS, () => this.tick());
+  }
+
+  // --- what REST may see ---
+
+  get settled(): boolean {
+    return this.settling === undefined;
+  }
+
+  uptimeMs(): number {
+    return this.options.clock.now() - this.startedAt;
+  }
+
+  counts() {
+    let topics = 0;
+    for (const _ of this.topics()) topics += 1;
+    return {
+      agents: this.agentsByNumber.size,
+      filters: this.edges.size,
+      topics,
+      idle: this.routed.size - topics,
+    };
+  }
+
+  *agents(): IterableIterator<AgentView> {
+    const now = this.options.clock.now();
+    for (const agent of this.agentsByNumber.values()) {
+      yield {
+        ...agent.claim,
+        filters: agent.filters.size,
+        upMs: now - agent.since,
+        silentMs: now - agent.lastHeard,
+      };
+    }
+  }
+
+  *filters(): IterableIterator<FilterView> {
+    for (const [filter, agents] of this.edges.entries()) yield { filter, edges: ids(agents) };
+  }
+
+  *topics(): IterableIterator<TopicView> {
+    for (const [topic, { group }] of this.routed.entries()) {
+      if (group === undefined) continue;
+      yield { topic, edges: ids(group.members), group: group.address, carriage: group.carriage };
+    }
+  }
+
+  *metrics(): IterableIterator<MetricView> {
+    for (const [name, value] of Object.entries(this.stats)) {
+      yield { name: `forwarder_${name}_total`, help: name.replaceAll("_", " "), kind: "counter", value };
+    }
+    for (const [name, value] of Object.entries(this.drops)) {
+      yield {
+        name: `forwarder_dropped_${name}_total`,
+        help: `datagrams dropped: ${name}`,
+        kind: "counter",
+        value,
+      };
+    }
+    yield { name: "forwarder_groups", help: "edge sets in use", kind: "gauge", value: this.groups.size };
+    const { exhausted } = this.groups.stats;
+    yield {
+      name: "forwarder_groups_exhausted_total",
+      help: "no address left",
+      kind: "counter",
+      value: exhausted,
+    };
+  }
+}
+
+function ids(agents: readonly Agent[]): string[] {
+  return agents.map((a) => a.id).sort();
+}
+
+function at(endpoint: Endpoint): string {
+  return `${endpoint.address}:${endpoint.port}`;
+}
+
+function sameEndpoint(a: Endpoint, b: Endpoint): boolean {
+  return a.address === b.address && a.port === b.port;
+}
+
+/** What CONNECT says; undefined where it is not a CONNECT of an agent. */
+function readClaim(packet: Packet | undefined): AgentClaim | undefined {
+  if (packet?.cmd !== "connect") return undefined;
+  const { clientId: id, properties } = packet as IConnectPacket;
+  const { address, port, mac } = properties?.userProperties ?? {};
+  const portNumber = Number(port);
+  if (!id || typeof address !== "string" || parseIPv4(address) === undefined) return undefined;
+  if (!Number.isInteger(portNumber) || portNumber < 1 || portNumber > 65_535) return undefined;
+  return { id, address, port: portNumber, mac: typeof mac === "string" ? mac.toLowerCase() : "" };
+}

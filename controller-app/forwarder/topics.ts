@@ -1,0 +1,104 @@
+import { encodeFabricJson, FabricTopic, type RouteUpdate } from "@topicast/protocol";
+import type { Dataplane } from "../dataplane/dataplane.js";
+import type { Agent } from "./agents.js";
+import { Coalesced } from "./coalesced.js";
+import type { Group, GroupTable } from "./groups.js";
+
+export interface TopicContext {
+  readonly dataplane: Pick<Dataplane, "mayPublish">;
+  readonly groups: GroupTable;
+  /** The UDP port that group datagrams are sent to. */
+  readonly groupPort: number;
+  /** The agents whose filters match, ordered by id. */
+  readonly edgesOf: (topic: string) => Agent[];
+  /** The topic has no publisher any more. */
+  readonly onUnused: (topic: RoutedTopic) => void;
+}
+
+/** One topic that some agent publishes. */
+export class RoutedTopic {
+  /** Agents that hold, or are to get, this topic's route, and the last route sent to each (JSON; "" before). */
+  private readonly publishers = new Map<Agent, string>();
+  private current: Group | undefined;
+  private readonly convergence = new Coalesced(() => this.run());
+  /** The group's address that a publisher used before this forwarder started. */
+  hint: string | undefined;
+
+  constructor(
+    readonly topic: string,
+    private readonly context: TopicContext,
+  ) {}
+
+  /** The group whose address publishers have; undefined where nobody elsewhere is subscribed. */
+  get group(): Group | undefined {
+    return this.current;
+  }
+
+  get hasPublishers(): boolean {
+    return this.publishers.size > 0;
+  }
+
+  /** `agent` publishes this topic. With `again` its route is sent once more even where it has not changed. */
+  addPublisher(agent: Agent, again = false): void {
+    if (again || !this.publishers.has(agent)) this.publishers.set(agent, "");
+    agent.topics.add(this);
+  }
+
+  removePublisher(agent: Agent): void {
+    this.publishers.delete(agent);
+    agent.topics.delete(this);
+  }
+
+  /** Resolves when all publishers know the route for an edge set that was read after this call. Never rejects. */
+  converge(): Promise<void> {
+    return this.convergence.request();
+  }
+
+  private async run(): Promise<void> {
+    const { groups, edgesOf, onUnused } = this.context;
+    const edges = edgesOf(this.topic);
+    const elsewhere = [...this.publishers.keys()].some((p) => edges.some((e) => e !== p));
+    const group = elsewhere ? groups.acquire(edges, this.hint) : undefined;
+    this.hint = undefined;
+    if (group !== undefined) {
+      group.topics.add(this);
+      await group.ready;
+    }
+    // No address is left for this edge set: its publishers go on relaying.
+    const relayOnly = elsewhere && group === undefined;
+    await Promise.all([...this.publishers].map(([agent]) => this.tell(agent, group, relayOnly)));
+    this.use(group);
+    if (this.publishers.size > 0) return;
+    this.use(undefined);
+    onUnused(this);
+  }
+
+  /** Takes `group`, already counted, in place of the one in use. */
+  private use(group: Group | undefined): void {
+    const before = this.current;
+    this.current = group;
+    if (before === undefined) return;
+    if (before !== group) before.topics.delete(this);
+    this.context.groups.release(before);
+  }
+
+  /** Sends the publisher its route where it differs from the last one; resolves when the agent has it or is gone. */
+  private async tell(agent: Agent, group: Group | undefined, relayOnly: boolean): Promise<void> {
+    const route: RouteUpdate = relayOnly
+      ? { topic: this.topic, group: null, to: null }
+      : { topic: this.topic, ...this.destinations(agent, group) };
+    const body = JSON.stringify(route);
+    if (this.publishers.get(agent) === body) return;
+    this.publishers.set(agent, body);
+    await agent.channel.send(encodeFabricJson(FabricTopic.ROUTE, route));
+  }
+
+  private destinations(publisher: Agent, group: Group | undefined): Pick<RouteUpdate, "group" | "to"> {
+    const others = group?.members.filter((m) => m !== publisher) ?? [];
+    if (group === undefined || others.length === 0) return { group: null, to: [] };
+    if (group.carriage === "openflow" && this.context.dataplane.mayPublish(publisher.id)) {
+      return { group: group.address, to: [`${group.address}:${this.context.groupPort}`] };
+    }
+    return { group: group.address, to: others.map((m) => `${m.claim.address}:${m.claim.port}`) };
+  }
+}

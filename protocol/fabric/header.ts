@@ -1,0 +1,106 @@
+import { createHash } from "node:crypto";
+
+/** The fabric header's layout and meaning: protocol/README.md, section "Datagram". */
+export const HEADER_BYTES = 20;
+export const VERSION = 0x01;
+export const FORWARDER_NUMBER = 0;
+
+export const Kind = { DATA: 1, CONTROL: 2, ACK: 3, RESET: 4, ANNOUNCE: 5 } as const;
+export type Kind = (typeof Kind)[keyof typeof Kind];
+
+/** Flags: a packet begins at the payload's first byte; a packet ends at its last. */
+export const START = 0x01;
+export const END = 0x02;
+export const WHOLE = START | END;
+
+export interface Header {
+  readonly kind: Kind;
+  /** START and END bits. */
+  readonly flags: number;
+  /** Agent number, 0 for the forwarder (u32). */
+  readonly source: number;
+  readonly epoch: number;
+  readonly stream: number;
+  readonly number: number;
+}
+
+export interface Datagram extends Header {
+  readonly payload: Buffer;
+}
+
+/** Why a datagram cannot be read; also the counter's name. */
+export type HeaderFault = "plain" | "bad_version" | "bad_kind" | "bad_flags" | "truncated";
+
+export function encodeHeader(h: Header): Buffer {
+  const out = Buffer.allocUnsafe(HEADER_BYTES);
+  out[0] = VERSION;
+  out[1] = h.kind;
+  out[2] = h.flags;
+  out[3] = HEADER_BYTES / 4;
+  out.writeUInt32BE(h.source, 4);
+  out.writeUInt32BE(h.epoch, 8);
+  out.writeUInt32BE(h.stream, 12);
+  out.writeUInt32BE(h.number, 16);
+  return out;
+}
+
+/** Decodes one datagram; the payload is a view, not a copy. Never throws. */
+export function decodeDatagram(bytes: Buffer): Datagram | HeaderFault {
+  const first = bytes[0];
+  if (first === undefined) return "truncated";
+  if (first >> 4 !== 0) return "plain";
+  if (first !== VERSION) return "bad_version";
+  if (bytes.length < HEADER_BYTES) return "truncated";
+  const headerBytes = bytes[3]! * 4;
+  if (headerBytes < HEADER_BYTES || headerBytes > bytes.length) return "truncated";
+  const kind = bytes[1]!;
+  if (kind < Kind.DATA || kind > Kind.ANNOUNCE) return "bad_kind";
+  const flags = bytes[2]!;
+  if ((flags & ~WHOLE) !== 0) return "bad_flags";
+  return {
+    kind: kind as Kind,
+    flags,
+    source: bytes.readUInt32BE(4),
+    epoch: bytes.readUInt32BE(8),
+    stream: bytes.readUInt32BE(12),
+    number: bytes.readUInt32BE(16),
+    payload: bytes.subarray(headerBytes),
+  };
+}
+
+/** Distance from `a` to `b` on the 32-bit circle, −2^31 … 2^31 − 1 (RFC 1982): positive where `b` is newer. */
+export function serialDistance(a: number, b: number): number {
+  return (b - a) | 0;
+}
+
+export function serialNext(a: number): number {
+  return (a + 1) >>> 0;
+}
+
+/** The agent's number on the wire: the first 4 bytes of SHA-256 of its id, never 0 (that is the forwarder). */
+export function agentNumber(id: string): number {
+  return createHash("sha256").update(id, "utf8").digest().readUInt32BE(0) || 1;
+}
+
+/** An epoch for a start or registration at `unixMs`, newer than `previous` where one is given; never 0. */
+export function epochAt(unixMs: number, previous?: number): number {
+  const ticks = Math.floor(unixMs / 100) >>> 0 || 1;
+  if (previous === undefined || serialDistance(previous, ticks) > 0) return ticks;
+  return serialNext(previous) || 1;
+}
+
+/** Dotted quad to u32; undefined where it is not one. */
+export function parseIPv4(text: string): number | undefined {
+  const parts = text.split(".");
+  if (parts.length !== 4) return undefined;
+  let value = 0;
+  for (const part of parts) {
+    if (!/^(0|[1-9]\d{0,2})$/.test(part) || Number(part) > 255) return undefined;
+    value = value * 256 + Number(part);
+  }
+  return value;
+}
+
+export function formatIPv4(value: number): string {
+  return `${value >>> 24}.${(value >>> 16) & 255}.${(value >>> 8) & 255}.${value & 255}`;
+}

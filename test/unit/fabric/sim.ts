@@ -1,0 +1,220 @@
+/**
+ * A whole fabric in virtual time: real agents' fabric sides and a real forwarder, joined by a network that loses,
+ * repeats, delays and reorders datagrams from a seed.
+ */
+import { AgentFabric } from "@topicast/agent/fabric/fabric.js";
+import { UnicastDataplane } from "@topicast/controller/dataplane/unicast.js";
+import { Forwarder } from "@topicast/controller/forwarder/forwarder.js";
+import {
+  type Endpoint,
+  encodeHeader,
+  FilterTrie,
+  formatIPv4,
+  type Header,
+  type Message,
+  parseIPv4,
+  payloadBytes,
+  SimClock,
+} from "@topicast/protocol";
+
+/** Small, well-known generator (mulberry32), so that a seed names a run. */
+export function random(seed: number): () => number {
+  let a = seed >>> 0;
+  return () => {
+    a = (a + 0x6d2b79f5) >>> 0;
+    let t = Math.imul(a ^ (a >>> 15), a | 1);
+    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
+    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
+  };
+}
+
+export interface Faults {
+  /** Probabilities per datagram. */
+  readonly loss: number;
+  readonly repeat: number;
+  /** Delay in milliseconds, uniform between the two; reorders where the range is wide. */
+  readonly delay: readonly [number, number];
+}
+
+export const PERFECT: Faults = { loss: 0, repeat: 0, delay: [0.2, 0.2] };
+export const PORT = 1883;
+export const FORWARDER: Endpoint = { address: "10.0.0.100", port: PORT };
+const UNIX_START = 1_700_000_000_000;
+
+export class SimNetwork {
+  readonly clock = new SimClock();
+  readonly rand: () => number;
+  private readonly hosts = new Map<string, (bytes: Buffer, from: Endpoint) => void>();
+  /** Hosts that nothing reaches and that reach nothing. */
+  readonly cut = new Set<string>();
+  /** Datagrams by kind (second byte), since `clear`. */
+  readonly carried = new Map<number, number>();
+  dropped = 0;
+
+  constructor(
+    seed: number,
+    public faults: Faults = PERFECT,
+  ) {
+    this.rand = random(seed);
+  }
+
+  attach(address: string, onDatagram: (bytes: Buffer, from: Endpoint) => void): void {
+    this.hosts.set(address, onDatagram);
+  }
+
+  detach(address: string): void {
+    this.hosts.delete(address);
+  }
+
+  unixTime(): number {
+    return UNIX_START + this.clock.now();
+  }
+
+  send(header: Header, payload: Buffer, from: Endpoint, to: Endpoint): void {
+    const bytes = Buffer.concat([encodeHeader(header), payload]);
+    this.carried.set(header.kind, (this.carried.get(header.kind) ?? 0) + 1);
+    const { loss, repeat, delay } = this.faults;
+    if (this.cut.has(from.address) || this.cut.has(to.address) || this.rand() < loss) {
+      this.dropped += 1;
+      return;
+    }
+    for (let copies = this.rand() < repeat ? 2 : 1; copies > 0; copies--) {
+      const wait = delay[0] + this.rand() * (delay[1] - delay[0]);
+      this.clock.setTimer(wait, () => {
+        if (!this.cut.has(to.address)) this.hosts.get(to.address)?.(bytes, from);
+      });
+    }
+  }
+
+  /** Lets virtual time pass, with the promises of each step settled before the next. */
+  async run(ms: number, step = 1): Promise<void> {
+    const end = this.clock.now() + ms;
+    while (this.clock.now() < end) {
+      this.clock.advance(Math.min(step, end - this.clock.now()));
+      await settleJobs();
+    }
+  }
+
+  /** Lets time pass until `promise` is settled, `limit` milliseconds at most. */
+  async until<T>(promise: Promise<T>, limit = 20_000): Promise<T> {
+    let pending = true;
+    void promise.finally(() => {
+      pending = false;
+    });
+    const end = this.clock.now() + limit;
+    while (pending && this.clock.now() < end) await this.run(1);
+    if (pending) throw new Error(`still pending after ${limit} ms of virtual time`);
+    return promise;
+  }
+}
+
+/** Lets every promise that can settle do so. */
+export function settleJobs(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
+}
+
+/** One edge: its fabric side, with a plain set of local subscriptions in place of the sessions. */
+export class SimAgent {
+  readonly received: Message[] = [];
+  readonly states: string[] = [];
+  readonly local = new FilterTrie<string>();
+  readonly endpoint: Endpoint;
+  readonly fabric: AgentFabric;
+
+  constructor(
+    readonly network: SimNetwork,
+    readonly id: string,
+    address: string,
+    port = PORT,
+  ) {
+    this.endpoint = { address, port };
+    this.fabric = new AgentFabric({
+      clock: network.clock,
+      unixTime: () => network.unixTime(),
+      id,
+      forwarder: FORWARDER,
+      local: { address, port, mac: `02:00:${(parseIPv4(address)! & 0xffff).toString(16).padStart(8, "0")}` },
+      payloadBytes: payloadBytes(1_500),
+      transmit: (header, payload, to) => {
+        for (const endpoint of to) network.send(header, payload, this.endpoint, endpoint);
+      },
+      deliver: (message) => {
+        if (this.local.match(message.topic).length > 0) this.received.push(message);
+      },
+      onState: (state) => this.states.push(state),
+    });
+    network.attach(address, (bytes, from) => this.fabric.onDatagram(bytes, from));
+    this.fabric.start();
+  }
+
+  subscribe(filter: string): Promise<void> {
+    this.local.add(filter, "");
+    return this.fabric.subscribe(filter);
+  }
+
+  unsubscribe(filter: string): void {
+    this.local.remove(filter, "");
+    this.fabric.unsubscribe(filter);
+  }
+
+  publish(topic: string, text: string, qos: 0 | 1 | 2 = 0): Promise<void> | undefined {
+    return this.fabric.publish({ topic, payload: Buffer.from(text), qos, retain: false });
+  }
+
+  /** Vanishes without a word, as `kill -9` does. */
+  kill(): void {
+    this.network.detach(this.endpoint.address);
+    this.network.cut.add(this.endpoint.address);
+    this.fabric.close();
+    this.network.cut.delete(this.endpoint.address);
+  }
+
+  texts(topic?: string): string[] {
+    return this.received
+      .filter((m) => topic === undefined || m.topic === topic)
+      .map((m) => m.payload.toString());
+  }
+}
+
+export class SimForwarder {
+  readonly forwarder: Forwarder;
+  readonly events: string[] = [];
+
+  constructor(readonly network: SimNetwork) {
+    this.forwarder = new Forwarder({
+      clock: network.clock,
+      unixTime: () => network.unixTime(),
+      dataplane: new UnicastDataplane(),
+      groupRange: { base: parseIPv4("239.192.0.0")!, size: 1 << 18 },
+      port: PORT,
+      payloadBytes: payloadBytes(1_500),
+      transmit: (header, payload, to) => network.send(header, payload, FORWARDER, to),
+      onEvent: (event) => this.events.push("id" in event ? `${event.type} ${event.id}` : event.type),
+    });
+    network.attach(FORWARDER.address, (bytes, from) => this.forwarder.onDatagram(bytes, from));
+    this.forwarder.start();
+  }
+
+  kill(): void {
+    this.network.detach(FORWARDER.address);
+    this.forwarder.close();
+  }
+}
+
+export interface SimFabric {
+  readonly network: SimNetwork;
+  forwarder: SimForwarder;
+  readonly agents: SimAgent[];
+}
+
+/** A forwarder that has settled and `count` registered agents e1, e2, ... */
+export async function simFabric(seed: number, count: number, faults: Faults = PERFECT): Promise<SimFabric> {
+  const network = new SimNetwork(seed, faults);
+  const forwarder = new SimForwarder(network);
+  const agents = Array.from(
+    { length: count },
+    (_, i) => new SimAgent(network, `e${i + 1}`, formatIPv4(parseIPv4("10.0.0.101")! + i)),
+  );
+  await network.run(4_000, 10);
+  return { network, forwarder, agents };
+}

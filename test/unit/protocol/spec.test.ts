@@ -1,0 +1,91 @@
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { describe, it } from "node:test";
+import { agentNumber, type Datagram, decodeDatagram, encodeHeader, PacketReader } from "@topicast/protocol";
+import type { IPublishPacket, Packet } from "mqtt-packet";
+
+const spec = readFileSync(new URL("../../../../protocol/README.md", import.meta.url), "utf8");
+
+/** The specification's examples: title → bytes. */
+const examples = new Map(
+  [...spec.matchAll(/^(.+)\n\n```hex\n([0-9a-f \n]+)```$/gm)].map((m) => [
+    m[1]!,
+    Buffer.from(m[2]!.replace(/\s/g, ""), "hex"),
+  ]),
+);
+
+const KINDS: Record<number, string> = { 1: "DATA", 2: "CONTROL", 3: "ACK", 4: "RESET", 5: "ANNOUNCE" };
+const route = '{"topic":"plant/7/temp","group":"239.192.0.1","to":["239.192.0.1:1883"]}';
+const held = '[{"topic":"plant/7/temp","group":"239.192.0.1"}]';
+
+/** title → kind, sender, stream, number, what the payload holds. */
+const expected: Array<[string, string, "e1" | "forwarder", number, number, string]> = [
+  ["CONNECT of e1 at 192.168.1.101:1883", "CONTROL", "e1", 0, 0, "connect e1"],
+  ["ACK of it, nothing early", "ACK", "forwarder", 0xa01, 1, "00000000"],
+  ["CONNACK", "CONTROL", "forwarder", 0xa01, 0, "connack 0"],
+  ["SUBSCRIBE to plant/+/temp", "CONTROL", "e1", 0xf01, 1, "subscribe 1 plant/+/temp"],
+  ["SUBACK", "CONTROL", "forwarder", 0xa01, 1, "suback 1"],
+  ["UNSUBSCRIBE", "CONTROL", "e1", 0xf01, 4, "unsubscribe 2 plant/+/temp"],
+  ["UNSUBACK", "CONTROL", "forwarder", 0xa01, 6, "unsuback 2"],
+  ["PUBLISH `$fabric/held`", "CONTROL", "e1", 0xf01, 2, `publish $fabric/held ${held}`],
+  ["PINGREQ", "CONTROL", "e1", 0xf01, 3, "pingreq"],
+  ["PINGRESP", "CONTROL", "forwarder", 0xa01, 2, "pingresp"],
+  ["PUBLISH to relay", "CONTROL", "e1", 0xf01, 5, "publish plant/7/temp 21.5"],
+  ["PUBACK of the first relay", "CONTROL", "forwarder", 0xa01, 5, "puback 1"],
+  ["PUBLISH `$fabric/route`", "CONTROL", "forwarder", 0xa01, 4, `publish $fabric/route ${route}`],
+  ["PUBLISH `$fabric/release`", "CONTROL", "e1", 0xf01, 6, 'publish $fabric/release ["plant/7/temp"]'],
+  ["PUBLISH `$fabric/locate`", "CONTROL", "forwarder", 0xa01, 3, "publish $fabric/locate null"],
+  ["DISCONNECT", "CONTROL", "e1", 0xf01, 7, "disconnect"],
+  ["RESET: who are you?", "RESET", "forwarder", 0xa01, 0, ""],
+  ["ANNOUNCE", "ANNOUNCE", "e1", 0, 0, ""],
+  ["DATA: one PUBLISH to group 239.192.0.1", "DATA", "e1", 0xefc00001, 9, "publish plant/7/temp 21.5"],
+];
+
+function describePacket(packet: Packet): string {
+  switch (packet.cmd) {
+    case "connect":
+      return `connect ${packet.clientId}`;
+    case "connack":
+      return `connack ${packet.reasonCode}`;
+    case "subscribe":
+      return `subscribe ${packet.messageId} ${packet.subscriptions.map((s) => s.topic).join()}`;
+    case "unsubscribe":
+      return `unsubscribe ${packet.messageId} ${packet.unsubscriptions.join()}`;
+    case "publish":
+      return `publish ${(packet as IPublishPacket).topic} ${packet.payload}`;
+    case "suback":
+    case "unsuback":
+    case "puback":
+      return `${packet.cmd} ${packet.messageId}`;
+    default:
+      return packet.cmd;
+  }
+}
+
+describe("protocol/README.md", () => {
+  it("has exactly the examples that are checked here", () => {
+    assert.deepEqual(
+      [...examples.keys()],
+      expected.map(([title]) => title),
+    );
+  });
+
+  for (const [title, kind, sender, stream, number, content] of expected) {
+    it(`example: ${title}`, () => {
+      const bytes = examples.get(title)!;
+      const datagram = decodeDatagram(bytes) as Datagram;
+      assert.equal(typeof datagram, "object", `cannot be decoded: ${datagram}`);
+      assert.equal(KINDS[datagram.kind], kind);
+      assert.equal(datagram.source, sender === "e1" ? agentNumber("e1") : 0);
+      assert.equal(datagram.epoch, sender === "e1" ? 0xa01 : 0xf01);
+      assert.equal(datagram.stream, stream);
+      assert.equal(datagram.number, number);
+      const decoded =
+        kind === "ACK"
+          ? datagram.payload.toString("hex")
+          : new PacketReader().read(datagram.payload)!.map(describePacket).join("; ");
+      assert.equal(decoded, content);
+      assert.deepEqual(Buffer.concat([encodeHeader(datagram), datagram.payload]), bytes);
+    });
+  }
+});
