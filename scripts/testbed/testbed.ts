@@ -1,0 +1,219 @@
+import { createServer } from "node:net";
+import { UserError } from "@topicast/protocol";
+import type { Child } from "./child.js";
+import { type ClientOptions, Publisher, Subscriber } from "./clients.js";
+import { LinkCounters } from "./links.js";
+import { Network } from "./network.js";
+import { ROOT, Run } from "./run.js";
+import { Switches } from "./switches.js";
+import type { Tree } from "./tree.js";
+
+export interface TestbedOptions {
+  /** Fan-out per level, the last one hosts. */
+  readonly fanouts: readonly number[];
+  /** Told what is being done, one line each. */
+  readonly say?: (line: string) => void;
+  /** Stops half-way when aborted: `start` rejects with the reason and everything is taken down. */
+  readonly signal?: AbortSignal;
+}
+
+export const FABRIC_PORT = 1883;
+export const CREDENTIALS = { username: "plant", password: "secret" };
+
+/** Ryu, the tree, a forwarder and agents, each as the process that a person would start. */
+export class Testbed {
+  readonly run = new Run();
+  readonly switches = new Switches(this.run);
+  readonly agents = new Map<string, Child>();
+  forwarder: Child | undefined;
+  ryu!: Child;
+  network!: Network;
+  links!: LinkCounters;
+  private starting: Promise<void> = Promise.resolve();
+  private openflowPort = 0;
+  private ryuPort = 0;
+
+  private constructor(private readonly options: TestbedOptions) {}
+
+  /** Ryu and the tree are up, every switch is connected, and Ryu knows every link. */
+  static async start(options: TestbedOptions): Promise<Testbed> {
+    const testbed = new Testbed(options);
+    testbed.starting = testbed.startNetwork();
+    try {
+      await Promise.race([testbed.starting, abortion(options.signal)]);
+    } catch (error) {
+      await testbed.stop();
+      throw error;
+    }
+    return testbed;
+  }
+
+  get tree(): Tree {
+    return this.network.tree;
+  }
+
+  get ryuUrl(): string {
+    return `http://127.0.0.1:${this.ryuPort}`;
+  }
+
+  /** The forwarder's REST as this machine reaches it. */
+  get forwarderUrl(): string {
+    return `http://${this.network.forwarderManagementAddress}:8081`;
+  }
+
+  private async startNetwork(): Promise<void> {
+    await this.run.exec([`${ROOT}/scripts/cleanup`], 60_000);
+    this.openflowPort = await freePort(6653);
+    this.ryuPort = await freePort(8080);
+    await this.startRyu();
+    this.say(`building the tree (fan-outs ${this.options.fanouts.join(", ")}) in Mininet`);
+    this.network = await Network.start(this.run, {
+      fanouts: this.options.fanouts,
+      openflowPort: this.openflowPort,
+      ryuPort: this.ryuPort,
+    });
+    this.links = await LinkCounters.install(this.run, this.tree, FABRIC_PORT);
+    await this.waitForTopology();
+    this.say(`${this.tree.switches.length} switches are connected and Ryu knows every link`);
+  }
+
+  /** Starts Ryu; also again, on the same ports, after its end. */
+  async startRyu(): Promise<void> {
+    this.say(`starting Ryu (OpenFlow on port ${this.openflowPort}, REST on ${this.ryuPort})`);
+    this.ryu = this.run.start({
+      name: "Ryu",
+      command: [
+        `${ROOT}/ryu/ryu-manager`,
+        ...["--ofp-tcp-listen-port", String(this.openflowPort), "--wsapi-port", String(this.ryuPort)],
+      ],
+    });
+    await this.ryu.waitFor(/\bready\b/, 30_000);
+  }
+
+  /** Until Ryu knows every switch and both directions of every link between switches. */
+  async waitForTopology(ms = 20_000): Promise<void> {
+    const inner = this.tree.links.filter((l) => this.tree.isInner(l)).length;
+    await eventually("Ryu knows every switch and link", ms, async () => {
+      const switches = (await getJson(`${this.ryuUrl}/v1.0/topology/switches`)) as unknown[];
+      const links = (await getJson(`${this.ryuUrl}/v1.0/topology/links`)) as unknown[];
+      return switches.length === this.tree.switches.length && links.length === 2 * inner;
+    });
+  }
+
+  /** Starts the forwarder in its host and waits until it serves; `extra` are further flags. */
+  async startForwarder(...extra: string[]): Promise<Child> {
+    const rest = `${this.network.forwarderManagementAddress}:8081`;
+    const flags = ["--listen", `192.168.1.100:${FABRIC_PORT}`, "--ryu", this.network.ryuUrl, "--rest", rest];
+    this.forwarder = this.topicast("forwarder", "fwd", ["controller", ...flags, ...extra]);
+    await this.forwarder.waitFor(/\bready\b/, 15_000);
+    return this.forwarder;
+  }
+
+  /** Starts the agent `id` in `host` and waits until the forwarder lists it; `extra` are further flags. */
+  async startAgent(host: string, id: string, ...extra: string[]): Promise<Child> {
+    const flags = ["--interface", `${host}-eth0`, "--forwarder", "192.168.1.100", "--id", id, ...extra];
+    const agent = this.topicast(`agent ${id}`, host, ["agent", ...flags], {
+      TOPICAST_USERNAME: CREDENTIALS.username,
+      TOPICAST_PASSWORD: CREDENTIALS.password,
+    });
+    this.agents.set(id, agent);
+    await agent.waitFor(/\bready\b/, 15_000);
+    await eventually(`the forwarder lists agent ${id}`, 10_000, async () => {
+      const { agents } = (await this.get("/agents")) as { agents: { id: string }[] };
+      return agents.some((a) => a.id === id);
+    });
+    return agent;
+  }
+
+  /** A process of the command line in a host. */
+  topicast(name: string, host: string, args: readonly string[], env: NodeJS.ProcessEnv = {}): Child {
+    const command = [process.execPath, `${ROOT}/scripts/bin/topicast.js`, ...args];
+    return this.run.start({
+      name,
+      command: this.network.inHost(host, command),
+      env: { ...process.env, ...env },
+    });
+  }
+
+  subscribe(
+    host: string,
+    options: Partial<ClientOptions> & { agent: string; filter: string },
+  ): Promise<Subscriber> {
+    return Subscriber.start(this.run, this.network, host, { ...CREDENTIALS, ...options });
+  }
+
+  publisher(
+    host: string,
+    options: Partial<ClientOptions> & { agent: string; topic: string },
+  ): Promise<Publisher> {
+    return Publisher.start(this.run, this.network, host, { ...CREDENTIALS, ...options });
+  }
+
+  /** Asks the forwarder's REST. */
+  get(path: string): Promise<unknown> {
+    return getJson(`${this.forwarderUrl}${path}`);
+  }
+
+  /** Takes everything down, in order, from whatever state it is in. */
+  async stop(): Promise<void> {
+    await Promise.all([...this.agents.values()].map((agent) => agent.stop()));
+    await this.forwarder?.stop();
+    await this.network?.stop();
+    await this.run.stopAll();
+    // A start that was interrupted finds that it can start nothing any more.
+    await this.starting.catch(() => {});
+    await this.run.exec([`${ROOT}/scripts/cleanup`], 60_000);
+  }
+
+  private say(line: string): void {
+    this.options.say?.(line);
+  }
+}
+
+/** Asks until `holds` answers true; an error counts as "not yet". Rejects after `ms`, with the last error if any. */
+export async function eventually(
+  what: string,
+  ms: number,
+  holds: () => Promise<boolean> | boolean,
+): Promise<void> {
+  const until = performance.now() + ms;
+  let problem = "";
+  for (;;) {
+    try {
+      if (await holds()) return;
+      problem = "";
+    } catch (error) {
+      problem = `: ${(error as Error).message}`;
+    }
+    if (performance.now() > until) throw new UserError(`not within ${ms} ms: ${what}${problem}`);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+}
+
+export async function getJson(url: string): Promise<unknown> {
+  const response = await fetch(url, { signal: AbortSignal.timeout(3000) }).catch((error: Error) => {
+    throw new UserError(`GET ${url}: ${(error.cause as Error | undefined)?.message ?? error.message}`);
+  });
+  if (!response.ok) throw new UserError(`GET ${url}: ${response.status} ${await response.text()}`);
+  return response.json();
+}
+
+/** The first free TCP port from `first` upwards. */
+async function freePort(first: number): Promise<number> {
+  for (let port = first; port < first + 100; port++) {
+    const free = await new Promise<boolean>((resolve) => {
+      const server = createServer();
+      server.once("error", () => resolve(false));
+      server.listen(port, () => server.close(() => resolve(true)));
+    });
+    if (free) return port;
+  }
+  throw new UserError(`the ports ${first} to ${first + 99} are all in use on this machine`);
+}
+
+function abortion(signal: AbortSignal | undefined): Promise<never> {
+  return new Promise((_, reject) => {
+    signal?.addEventListener("abort", () => reject(signal.reason as Error), { once: true });
+    if (signal?.aborted) reject(signal.reason as Error);
+  });
+}
