@@ -39,14 +39,11 @@ export class Connection {
   ) {
     const { clock, limits, stats, flusher } = server;
     this.reader = new FrameReader(limits.packetBytes);
-    this.outbox = new Outbox(stream, limits, stats, flusher);
+    this.outbox = new Outbox(stream, limits, stats, flusher, () => this.unhold());
     this.acks = new AckQueue((packet) => this.outbox.push(packet));
     this.timer = clock.setTimer(limits.connectTimeoutMs, () => this.close("connect_timeout"));
     stream.on("data", (chunk: Buffer) => this.received(chunk));
-    stream.on("drain", () => {
-      this.outbox.drained();
-      this.unhold();
-    });
+    stream.on("drain", () => this.outbox.drained());
     stream.on("end", () => this.close("peer_closed"));
     stream.on("error", (error) => this.close("stream_error", error.message));
     stream.on("close", () => this.closed());

@@ -51,6 +51,8 @@ export class Outbox {
     private readonly limits: Limits,
     private readonly stats: Stats,
     private readonly flusher: Flusher,
+    /** Called when the outbox is no longer congested. */
+    private readonly onRelief: () => void,
   ) {}
 
   /** Bytes queued here, without those that the stream has already. */
@@ -85,7 +87,7 @@ export class Outbox {
     this.early = false;
     if (this.blocked || this.queued === 0 || this.ended) return;
     this.closePiece();
-    const { pieces, stream } = this;
+    const { pieces, stream, congested } = this;
     this.pieces = [];
     this.stats.bytes_sent += this.queued;
     this.queued = 0;
@@ -101,6 +103,7 @@ export class Outbox {
       // A stream that throws instead of reporting must not keep the others' packets from leaving.
       stream.destroy(error as Error);
     }
+    if (congested) this.onRelief();
   }
 
   /** The stream has room again. */
