@@ -57,14 +57,14 @@ export class Switches {
   }
 }
 
-/** Reads `ovs-ofctl dump-flows`. Its fields are separated by ", ", the match's own by "," alone. */
+/** Reads `ovs-ofctl dump-flows`. Its fields and flags are separated by spaces, the match within by "," alone. */
 export function parseFlows(text: string): Flow[] {
   const flows: Flow[] = [];
   for (const line of text.split("\n")) {
     const at = line.indexOf(" actions=");
     const cookie = /^ *cookie=(0x[0-9a-f]+),/.exec(line)?.[1];
     if (at < 0 || cookie === undefined) continue;
-    const match = line.slice(0, at).split(", ").at(-1)!.split(",");
+    const match = line.slice(0, at).split(" ").at(-1)!.split(",");
     // The default priority goes unsaid (ovs-ofctl(8)).
     const priority = match[0]!.startsWith("priority=") ? Number(match.shift()!.slice(9)) : 32768;
     flows.push({
