@@ -130,7 +130,7 @@ export type DataplaneCounter =
   | "command_failures" // answered with an error or not at all
   | "refused" // answered 200, yet missing from the read-back
   | "repairs" // rules found missing or changed that had been whole before
-  | "strays_removed" // leftovers and foreign content under our cookie or group ids
+  | "removals" // flows and groups deleted: dropped groups, leftovers, foreign content under our cookie or ids
   | "wants"
   | "wants_unicast" // resolved with "unicast"
   | "carriage_changes"

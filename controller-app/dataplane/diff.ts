@@ -1,3 +1,4 @@
+import type { Match } from "node-ryu-rest-client";
 import { type Bucket, type Rule, sameBuckets } from "./rules.js";
 
 /** A flow with our cookie, as read back. */
@@ -10,7 +11,7 @@ export interface SeenFlow {
   readonly action: number | "drop" | "other";
   readonly packets: number;
   /** The match as it was read, to delete exactly this flow by. */
-  readonly match: Readonly<Record<string, unknown>>;
+  readonly match: Match;
 }
 
 /** A group in our id range, as read back. */
@@ -26,12 +27,20 @@ export interface SwitchState {
   readonly groups: readonly SeenGroup[];
 }
 
+/** Stands for the flows with our cookie that belong to no rule. */
+export const strayId = -1;
+
 export type Command =
   | { readonly op: "group-add" | "group-modify"; readonly id: number; readonly buckets: readonly Bucket[] }
   /** Adds, or replaces the one with the same match and priority. */
   | { readonly op: "flow-put"; readonly rule: Rule }
-  | { readonly op: "flow-delete"; readonly flow: SeenFlow }
+  /** `id`: the rule that the flow belongs to, or `strayId`. */
+  | { readonly op: "flow-delete"; readonly id: number; readonly flow: SeenFlow }
   | { readonly op: "group-delete"; readonly id: number };
+
+export function idOf(command: Command): number {
+  return command.op === "flow-put" ? command.rule.id : command.id;
+}
 
 /**
  * Commands of one stage may go in any order or side by side; stages must not overlap. Groups come before the flows
@@ -65,11 +74,10 @@ function groupMatches(want: Rule, group: SeenGroup | undefined): boolean {
   return group !== undefined && sameBuckets(want.buckets, group.buckets);
 }
 
-/** The commands that turn `seen` into `want`, appended to `out`; with `remove` false nothing is taken away. */
-export function commandsFor(want: Rule | undefined, seen: SeenRule, remove: boolean, out: Command[]): void {
+/** The commands that turn what was `seen` for rule `id` into `want`, appended to `out`. */
+export function commandsFor(id: number, want: Rule | undefined, seen: SeenRule, out: Command[]): void {
   if (want === undefined) {
-    if (!remove) return;
-    if (seen.flow !== undefined) out.push({ op: "flow-delete", flow: seen.flow });
+    if (seen.flow !== undefined) out.push({ op: "flow-delete", id, flow: seen.flow });
     if (seen.group !== undefined) out.push({ op: "group-delete", id: seen.group.id });
     return;
   }

@@ -1,11 +1,12 @@
-import type { SeenGroup } from "./diff.js";
 import {
   type Command,
   commandsFor,
   matches,
   type SeenFlow,
+  type SeenGroup,
   type SeenRule,
   type SwitchState,
+  strayId,
 } from "./diff.js";
 import {
   type GroupRange,
@@ -13,6 +14,7 @@ import {
   guardId,
   guardPriority,
   guardRule,
+  inRange,
   type Rule,
   rulePriority,
 } from "./rules.js";
@@ -30,9 +32,13 @@ export class SwitchLedger {
   private readonly differing = new Set<number>();
   private readonly surplus = new Set<number>();
   private read = false;
+  /** What the guard matches. */
+  private readonly guarded: string;
 
   constructor(private readonly range: GroupRange) {
-    this.want(guardId, guardRule(range));
+    const guard = guardRule(range);
+    this.guarded = guard.destination;
+    this.want(guardId, guard);
   }
 
   /** False until the first read-back. */
@@ -51,8 +57,9 @@ export class SwitchLedger {
     return this.wanted.get(id);
   }
 
-  /** True while the switch is not read back to hold exactly what is wished for. */
+  /** True while the switch is not read back to hold exactly what is wished for; of `strayId`, while there are any. */
   differs(id: number): boolean {
+    if (id === strayId) return this.strays.length > 0;
     return this.differing.has(id) || this.surplus.has(id);
   }
 
@@ -86,17 +93,17 @@ export class SwitchLedger {
 
   /**
    * Commands that remove the differences, in no order (see `stages`). Nothing is removed unless `remove`; rules for
-   * which `skip` says so are left for later.
+   * which `skip` says so (`strayId` among them) are left for later.
    */
   commands(remove: boolean, skip: (id: number) => boolean = () => false): Command[] {
     const out: Command[] = [];
     if (!this.read) return out;
     for (const id of this.differing) {
-      if (!skip(id)) commandsFor(this.wanted.get(id), this.seen(id), remove, out);
+      if (!skip(id)) commandsFor(id, this.wanted.get(id), this.seen(id), out);
     }
     if (!remove) return out;
-    for (const id of this.surplus) if (!skip(id)) commandsFor(undefined, this.seen(id), remove, out);
-    for (const flow of this.strays) out.push({ op: "flow-delete", flow });
+    for (const id of this.surplus) if (!skip(id)) commandsFor(id, undefined, this.seen(id), out);
+    if (!skip(strayId)) for (const flow of this.strays) out.push({ op: "flow-delete", id: strayId, flow });
     return out;
   }
 
@@ -108,6 +115,11 @@ export class SwitchLedger {
   /** Datagrams counted by the flow of this rule, as of the last read-back. */
   packets(id: number): number | undefined {
     return this.flows.get(id)?.packets;
+  }
+
+  /** The rules found in the switch with the datagrams that their flows have counted. */
+  *counters(): Generator<[id: number, packets: number]> {
+    for (const [id, flow] of this.flows) yield [id, flow.packets];
   }
 
   counts(): { wanted: number; seen: number; differing: number; strays: number } {
@@ -146,7 +158,7 @@ export class SwitchLedger {
   private ruleOf(flow: SeenFlow): number | null {
     const { destination, priority, table } = flow;
     if (destination === null || table !== 0) return null;
-    if (destination === this.range.cidr && priority === guardPriority) return guardId;
-    return priority === rulePriority && this.range.contains(destination) ? groupId(destination) : null;
+    if (destination === this.guarded && priority === guardPriority) return guardId;
+    return priority === rulePriority && inRange(this.range, destination) ? groupId(destination) : null;
   }
 }

@@ -30,31 +30,24 @@ export function ipv4ToNumber(address: string): number {
   return value;
 }
 
-/** A range of multicast addresses that group ids can tell apart. */
+/** The multicast addresses that groups may have: `size` of them from `base` on, a network of /14 or smaller. */
 export interface GroupRange {
-  /** As given, e.g. "239.192.0.0/14". */
-  readonly cidr: string;
-  contains(address: string): boolean;
+  readonly base: number;
+  readonly size: number;
 }
 
-/** Throws RangeError for anything but an IPv4 network of /14 or smaller inside 224.0.0.0/4. */
-export function groupRange(cidr: string): GroupRange {
-  const parts = /^(\d+\.\d+\.\d+\.\d+)\/(\d+)$/.exec(cidr);
-  const network = ipv4ToNumber(parts?.[1] ?? "0.0.0.0");
-  const length = Number(parts?.[2] ?? 0);
-  const size = 2 ** (32 - length);
-  if (network >>> 28 !== 0xe || length < 32 - idBits || length > 32 || network % size !== 0) {
-    throw new RangeError(
-      `group range ${cidr}: expected a multicast network of /14 or smaller, as 239.192.0.0/14`,
-    );
+export function inRange({ base, size }: GroupRange, address: string): boolean {
+  const value = ipv4ToNumber(address);
+  return value >= base && value < base + size;
+}
+
+/** The range as `ipv4_dst` takes it, e.g. "239.192.0.0/14". Throws RangeError where group ids cannot tell it apart. */
+export function networkOf({ base, size }: GroupRange): string {
+  const length = 32 - Math.log2(size);
+  if (base >>> 28 !== 0xe || !Number.isInteger(length) || size > 2 ** idBits || base % size !== 0) {
+    throw new RangeError(`group range ${base}+${size}: expected a multicast network of /14 or smaller`);
   }
-  return {
-    cidr,
-    contains(address) {
-      const value = ipv4ToNumber(address);
-      return value >= network && value < network + size;
-    },
-  };
+  return `${[24, 16, 8, 0].map((shift) => (base >>> shift) & 255).join(".")}/${length}`;
 }
 
 /** One copy of a datagram: out by `port`, as it is, or rewritten to an agent's own addresses on the last hop. */
@@ -89,7 +82,16 @@ export function copyRule(address: string, buckets: readonly Bucket[]): Rule {
  * goes would be flooded by the learning switch.
  */
 export function guardRule(range: GroupRange): Rule {
-  return { id: guardId, priority: guardPriority, destination: range.cidr, buckets: null };
+  return { id: guardId, priority: guardPriority, destination: networkOf(range), buckets: null };
+}
+
+export function sameRule(a: Rule, b: Rule): boolean {
+  return (
+    a.id === b.id &&
+    a.priority === b.priority &&
+    a.destination === b.destination &&
+    sameBuckets(a.buckets, b.buckets)
+  );
 }
 
 export function sameBuckets(a: readonly Bucket[] | null, b: readonly Bucket[] | null): boolean {

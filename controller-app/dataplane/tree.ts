@@ -90,8 +90,8 @@ export type PlanResult =
       /** A member's own switch: its flow counts each datagram of the group exactly once. */
       readonly counter: Dpid | undefined;
     }
-  /** `lasting` when neither time nor Ryu will change it, only another place of an agent. */
-  | { readonly plan: undefined; readonly reason: string; readonly lasting: boolean };
+  /** `missing`: the members that are not located; with none, waiting does not help. */
+  | { readonly plan: undefined; readonly reason: string; readonly missing: readonly string[] };
 
 /**
  * Plans groups on one forest for one set of placed agents, any of which may send. Only the switches between agents
@@ -135,14 +135,15 @@ export class Planner {
   }
 
   plan(address: string, members: readonly string[]): PlanResult {
+    const missing = members.filter((id) => !this.places.has(id));
+    if (missing.length > 0) return { plan: undefined, reason: `${missing[0]} is not located`, missing };
+    const crowded = members.find((id) => this.crowded.has(id));
+    if (crowded !== undefined) {
+      return { plan: undefined, reason: `${crowded} shares its switch port with another agent`, missing };
+    }
     const locals = new Map<Dpid, Place[]>();
     for (const member of members) {
-      const place = this.places.get(member);
-      if (place === undefined) return { plan: undefined, reason: `${member} is not located`, lasting: false };
-      if (this.crowded.has(member)) {
-        const reason = `${member} shares its switch port with another agent`;
-        return { plan: undefined, reason, lasting: true };
-      }
+      const place = this.places.get(member)!;
       const here = locals.get(place.dpid);
       if (here === undefined) locals.set(place.dpid, [place]);
       else here.push(place);

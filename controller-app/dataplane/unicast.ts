@@ -22,7 +22,7 @@ export function zeroCounters(): Record<DataplaneCounter, number> {
     command_failures: 0,
     refused: 0,
     repairs: 0,
-    strays_removed: 0,
+    removals: 0,
     wants: 0,
     wants_unicast: 0,
     carriage_changes: 0,

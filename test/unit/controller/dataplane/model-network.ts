@@ -51,7 +51,7 @@ export class ModelSwitch {
           destination,
           action,
           packets,
-          match: { destination },
+          match: { eth_type: 0x0800, ipv4_dst: destination },
           ours: true,
         });
         return;

@@ -1,0 +1,38 @@
+import type { Command, SwitchState } from "./diff.js";
+import type { TopologySnapshot } from "./topology.js";
+import type { Dpid } from "./tree.js";
+
+/**
+ * The narrow way to the switches. Behind it is Ryu; in tests also a model with Ryu's habits and virtual time. Every
+ * method rejects with an AccessError.
+ */
+export interface SwitchAccess {
+  readonly url: string;
+  topology(): Promise<TopologySnapshot>;
+  /** Everything in this switch that is ours, complete; it reflects every command that has resolved before. */
+  read(dpid: Dpid): Promise<SwitchState>;
+  /** Resolves when the command is on its way to the switch, *before* the switch has judged it. */
+  apply(dpid: Dpid, command: Command): Promise<void>;
+  close(): void;
+}
+
+/**
+ * | kind          | meaning                                                                       |
+ * | ------------- | ----------------------------------------------------------------------------- |
+ * | `unreachable` | Ryu does not answer                                                           |
+ * | `no-switch`   | Ryu answers, the switch is not connected to it                                |
+ * | `incomplete`  | the switch did not tell Ryu everything in time: what it holds is not known    |
+ * | `failed`      | anything else                                                                 |
+ */
+export type AccessErrorKind = "unreachable" | "no-switch" | "incomplete" | "failed";
+
+export class AccessError extends Error {
+  override readonly name = "AccessError";
+  constructor(
+    readonly kind: AccessErrorKind,
+    message: string,
+    cause?: unknown,
+  ) {
+    super(message, cause === undefined ? undefined : { cause });
+  }
+}

@@ -1,0 +1,468 @@
+import type { Clock, Timer } from "@topicast/protocol";
+import { formatDpid } from "node-ryu-rest-client";
+import type { AccessError, SwitchAccess } from "./access.js";
+import type {
+  AgentPlace,
+  Carriage,
+  Dataplane,
+  DataplaneStatus,
+  EdgeAgent,
+  GroupStatus,
+  GroupWish,
+  SwitchStatus,
+  TopologyStatus,
+} from "./dataplane.js";
+import { type Group, GroupTable } from "./groups.js";
+import { Locator } from "./locator.js";
+import { Publishers } from "./publishers.js";
+import { type GroupRange, groupId, inRange, ipv4ToNumber, sameRule } from "./rules.js";
+import { defaultTiming, TopologyModel, type TopologyTiming } from "./topology.js";
+import { type Dpid, Planner, portKey, type SwitchPort, spanningForest } from "./tree.js";
+import { zeroCounters } from "./unicast.js";
+import { defaultWorkerTiming, SwitchWorker, type WorkerHost, type WorkerTiming } from "./worker.js";
+
+export interface OpenFlowTiming extends TopologyTiming, WorkerTiming {
+  /** Ms within which `want` is answered. */
+  readonly wantMs: number;
+  /** Ms within which `drop` and `adopt` are answered. */
+  readonly dropMs: number;
+  readonly adoptMs: number;
+  /** Ms between looks at Ryu's topology; while an agent is looked for; while Ryu does not answer. */
+  readonly pollMs: number;
+  readonly searchMs: number;
+  readonly downMs: number;
+}
+
+export const defaultOpenFlowTiming: OpenFlowTiming = {
+  ...defaultTiming,
+  ...defaultWorkerTiming,
+  wantMs: 1_000,
+  dropMs: 1_000,
+  adoptMs: 3_000,
+  pollMs: 1_000,
+  searchMs: 150,
+  downMs: 500,
+};
+
+/** Where changes are explained; pino's Logger is one. */
+export interface DataplaneLog {
+  debug(fields: object, message: string): void;
+  info(fields: object, message: string): void;
+  warn(fields: object, message: string): void;
+}
+
+export interface OpenFlowOptions {
+  readonly access: SwitchAccess;
+  readonly clock: Clock;
+  readonly range: GroupRange;
+  readonly log: DataplaneLog;
+  readonly timing?: Partial<OpenFlowTiming>;
+}
+
+/** Ways to wait for something that a read-back may show, with a deadline. */
+interface Deferred<T> {
+  readonly resolve: (value: T) => void;
+  readonly timer: Timer;
+}
+
+/**
+ * The data plane on OpenFlow switches behind Ryu: what is believed of the network (TopologyModel), what each group
+ * needs (Planner), what each switch holds (SwitchWorker, one each), and what the forwarder has been told (GroupTable).
+ */
+export class OpenFlowDataplane implements Dataplane {
+  readonly kind = "openflow";
+  onCarriage: (address: string, carriage: Carriage) => void = () => {};
+  onPublisher: (agentId: string, may: boolean) => void = () => {};
+  onLocate: (agentId: string) => void = () => {};
+
+  private readonly timing: OpenFlowTiming;
+  private readonly counters = zeroCounters();
+  private readonly model: TopologyModel;
+  private readonly groupTable: GroupTable;
+  private readonly locator: Locator;
+  private readonly publishers = new Publishers((id, may) => this.onPublisher(id, may));
+  private readonly workers = new Map<Dpid, SwitchWorker>();
+  private readonly workerHost: WorkerHost;
+  private planner = new Planner(new Map(), []);
+  private wiring = "";
+  private agents: readonly EdgeAgent[] = [];
+  private state: "starting" | "up" | "unreachable" = "starting";
+  private stateSince: number;
+  private lastError: string | null = null;
+  private mayRemove = false;
+  private closed = false;
+  private polling = false;
+  private pollTimer: Timer | undefined;
+  private refreshing = false;
+  private wiringDirty = false;
+  private readonly dirty = new Set<Group>();
+  private readonly dropping = new Map<string, Deferred<void>>();
+  private adopting: Deferred<ReadonlyMap<string, readonly string[]> | null>[] = [];
+
+  constructor(private readonly options: OpenFlowOptions) {
+    const { access, clock, range, log } = options;
+    this.timing = { ...defaultOpenFlowTiming, ...options.timing };
+    this.model = new TopologyModel(this.timing);
+    this.stateSince = clock.now();
+    this.groupTable = new GroupTable(clock, this.timing.wantMs, {
+      onCarriage: (address, carriage) => {
+        const { reason = null } = this.groupTable.get(address) ?? {};
+        log.info({ group: address, carriage, reason }, "carriage changed");
+        this.onCarriage(address, carriage);
+      },
+      onReleased: (address) => this.publishers.release(address),
+    });
+    this.locator = new Locator(clock, (id) => {
+      this.counters.locate_requests += 1;
+      this.onLocate(id);
+    });
+    this.workerHost = {
+      access,
+      clock,
+      range,
+      timing: this.timing,
+      counters: this.counters,
+      mayRemove: () => this.mayRemove,
+      onFlip: (dpid, id, differs) => this.groupTable.flip(id, dpid, differs),
+      onRefused: (dpid, id, times) => {
+        log.warn(
+          { dpid: formatDpid(dpid), rule: id, times },
+          "the switch does not show the rule it was sent",
+        );
+        this.groupTable.refused(id, times, `switch ${formatDpid(dpid)}`);
+      },
+      onRead: (dpid) => this.onRead(dpid),
+      onFailure: (dpid, error) => this.onFailure(error, dpid),
+      onCommand: (dpid, command) => log.debug({ dpid: formatDpid(dpid), ...command }, "switch command"),
+    };
+  }
+
+  start(): void {
+    this.poll();
+  }
+
+  async close(): Promise<void> {
+    if (this.closed) return;
+    this.closed = true;
+    this.pollTimer?.cancel();
+    for (const worker of this.workers.values()) worker.setActive(false);
+    this.groupTable.giveUp("the data plane is closing");
+    for (const address of [...this.dropping.keys()]) this.dropped(address);
+    this.adopted(null);
+    this.options.access.close();
+  }
+
+  setAgents(agents: readonly EdgeAgent[]): void {
+    this.agents = agents;
+    this.model.setAgents(agents, this.options.clock.now());
+    this.wiringDirty = true;
+    this.refreshSoon();
+    if (this.model.unlocated().length > 0) this.pollWithin(0);
+  }
+
+  want(wish: GroupWish): Promise<Carriage> {
+    this.counters.wants += 1;
+    if (this.closed || !inRange(this.options.range, wish.address)) return Promise.resolve("unicast");
+    this.dropped(wish.address);
+    const { group, answer } = this.groupTable.want(wish);
+    this.dirty.add(group);
+    this.refreshSoon();
+    return answer;
+  }
+
+  drop(address: string): Promise<void> {
+    const group = this.groupTable.remove(address);
+    if (group !== undefined) {
+      this.dirty.delete(group);
+      for (const dpid of group.plan.keys()) {
+        const worker = this.workers.get(dpid);
+        worker?.want(group.id, undefined);
+        worker?.kick();
+      }
+    }
+    if (this.closed || !this.mayRemove || !this.holds(address)) return Promise.resolve();
+    this.dropped(address);
+    return new Promise((resolve) => {
+      const timer = this.options.clock.setTimer(this.timing.dropMs, () => this.dropped(address));
+      this.dropping.set(address, { resolve, timer });
+    });
+  }
+
+  holds(address: string): boolean {
+    if (!inRange(this.options.range, address)) return false;
+    const id = groupId(address);
+    for (const { ledger } of this.workers.values()) if (ledger.holds(id)) return true;
+    return false;
+  }
+
+  adopt(): Promise<ReadonlyMap<string, readonly string[]> | null> {
+    if (this.closed) return Promise.resolve(null);
+    if (this.allRead()) return Promise.resolve(this.leftovers());
+    return new Promise((resolve) => {
+      const late = () => this.adopted(this.state === "up" ? this.leftovers() : null);
+      this.adopting.push({ resolve, timer: this.options.clock.setTimer(this.timing.adoptMs, late) });
+    });
+  }
+
+  settled(): void {
+    this.mayRemove = true;
+    for (const worker of this.workers.values()) worker.kick();
+  }
+
+  mayPublish(agentId: string): boolean {
+    return this.publishers.may(agentId);
+  }
+
+  // ---- from wishes and places to what each switch should hold ---------------------------------------------------
+
+  private refreshSoon(): void {
+    if (this.refreshing || this.closed) return;
+    this.refreshing = true;
+    // In a microtask, so that everything wished for in the same turn is planned and sent together.
+    Promise.resolve().then(() => {
+      this.refreshing = false;
+      this.refresh();
+    });
+  }
+
+  private refresh(): void {
+    if (this.closed) return;
+    const rewired = this.wiringDirty && this.rewire();
+    const touched = new Set<SwitchWorker>();
+    for (const group of this.dirty) this.replan(group, touched);
+    this.dirty.clear();
+    for (const worker of touched) worker.kick();
+    if (!rewired) return;
+    const unwhole = [...this.groupTable.values()].filter((g) => g.told === "openflow" && !g.whole);
+    this.publishers.update(this.planner.places.values(), new Set(unwhole.map((g) => g.address)));
+  }
+
+  /** Takes over what is believed of the network; when that is new (true), every group is planned anew. */
+  private rewire(): boolean {
+    this.wiringDirty = false;
+    const switches = [...this.model.switches()];
+    const places = [...this.model.places()];
+    const links = this.model.links();
+    for (const { dpid, connected } of switches)
+      this.workerOf(dpid).setActive(connected && this.state === "up");
+    for (const [dpid, worker] of this.workers) {
+      if (switches.some((s) => s.dpid === dpid)) continue;
+      worker.setActive(false);
+      this.workers.delete(dpid);
+    }
+    const wiring = [
+      switches.map((s) => s.dpid).sort(),
+      links.map(({ a, b }) => `${portKey(a)}-${portKey(b)}`).sort(),
+      places.map((p) => `${p.agent} ${portKey(p)} ${p.mac} ${p.address}`).sort(),
+    ].join("\n");
+    if (wiring === this.wiring) return false;
+    this.wiring = wiring;
+    this.options.log.info(
+      { switches: switches.length, links: links.length, located: places.length, agents: this.agents.length },
+      "the network has changed",
+    );
+    this.planner = new Planner(spanningForest({ switches: switches.map((s) => s.dpid), links }), places);
+    for (const group of this.groupTable.values()) this.dirty.add(group);
+    return true;
+  }
+
+  private workerOf(dpid: Dpid): SwitchWorker {
+    let worker = this.workers.get(dpid);
+    if (worker === undefined) {
+      worker = new SwitchWorker(dpid, this.workerHost);
+      this.workers.set(dpid, worker);
+    }
+    return worker;
+  }
+
+  private replan(group: Group, touched: Set<SwitchWorker>): void {
+    const up = this.state !== "unreachable";
+    const result = this.planner.plan(group.address, group.members);
+    if (result.plan === undefined) {
+      const { reason, missing } = result;
+      const lasting = missing.length === 0 || missing.some((id) => this.locator.gaveUp(id));
+      this.groupTable.setObstacle(group, reason, lasting, up);
+      return;
+    }
+    const pending: Dpid[] = [];
+    for (const [dpid, rule] of result.plan) {
+      const worker = this.workerOf(dpid);
+      const wanted = worker.ledger.wants(group.id);
+      if (wanted === undefined || !sameRule(wanted, rule)) worker.want(group.id, rule);
+      if (worker.ledger.differs(group.id)) {
+        pending.push(dpid);
+        touched.add(worker);
+      }
+    }
+    for (const dpid of group.plan.keys()) {
+      const worker = this.workers.get(dpid);
+      if (result.plan.has(dpid) || worker === undefined) continue;
+      worker.want(group.id, undefined);
+      touched.add(worker);
+    }
+    const counting = result.counter === undefined ? undefined : this.workers.get(result.counter);
+    group.setCounter(result.counter, counting?.ledger.packets(group.id) ?? 0);
+    this.groupTable.setPlan(group, result.plan, pending, up);
+  }
+
+  // ---- from Ryu -------------------------------------------------------------------------------------------------
+
+  private pollWithin(ms: number): void {
+    if (this.closed || this.polling) return;
+    this.pollTimer?.cancel();
+    this.pollTimer = this.options.clock.setTimer(ms, () => this.poll());
+  }
+
+  private poll(): void {
+    if (this.closed || this.polling) return;
+    this.pollTimer?.cancel();
+    this.polling = true;
+    this.counters.polls += 1;
+    this.options.access
+      .topology()
+      .then(
+        (snapshot) => {
+          this.model.observe(snapshot, this.options.clock.now());
+          this.enter("up");
+        },
+        (error: AccessError) => {
+          this.counters.poll_failures += 1;
+          this.model.lost();
+          this.lastError = error.message;
+          this.enter("unreachable");
+        },
+      )
+      .finally(() => {
+        this.polling = false;
+        this.afterPoll();
+      });
+  }
+
+  private enter(state: "up" | "unreachable"): void {
+    if (this.closed) return;
+    this.wiringDirty = true;
+    if (state === this.state) return;
+    const { log, access, clock } = this.options;
+    this.state = state;
+    this.stateSince = clock.now();
+    if (state === "up") {
+      log.info({ ryu: access.url }, "Ryu answers");
+    } else {
+      log.warn({ ryu: access.url, error: this.lastError }, "Ryu is unreachable");
+      this.groupTable.giveUp("Ryu is unreachable");
+    }
+  }
+
+  private afterPoll(): void {
+    if (this.closed) return;
+    this.refresh();
+    if (this.state === "up") {
+      for (const worker of this.workers.values()) worker.tick();
+      if (this.allRead()) this.adopted(this.leftovers());
+    }
+    const searching = this.state === "up" && this.locator.search(this.model.unlocated());
+    const { searchMs, pollMs, downMs } = this.timing;
+    this.pollWithin(this.state !== "up" ? downMs : searching ? searchMs : pollMs);
+  }
+
+  private onRead(dpid: Dpid): void {
+    for (const [id, packets] of this.workers.get(dpid)?.ledger.counters() ?? []) {
+      this.groupTable.withId(id)?.count(dpid, packets);
+    }
+    for (const address of [...this.dropping.keys()]) if (!this.holds(address)) this.dropped(address);
+    if (this.adopting.length > 0 && this.allRead()) this.adopted(this.leftovers());
+  }
+
+  private onFailure(error: AccessError, dpid: Dpid): void {
+    if (this.closed) return;
+    this.lastError = error.message;
+    this.options.log.debug({ dpid: formatDpid(dpid), kind: error.kind, error: error.message }, "call failed");
+    if (error.kind === "unreachable" || error.kind === "no-switch") this.pollWithin(0);
+  }
+
+  private allRead(): boolean {
+    const connected = [...this.model.switches()].filter((s) => s.connected);
+    return connected.length > 0 && connected.every(({ dpid }) => this.workers.get(dpid)?.ledger.known);
+  }
+
+  private leftovers(): Map<string, string[]> {
+    const found = new Map<string, Set<string>>();
+    for (const { ledger } of this.workers.values()) {
+      for (const [address, members] of ledger.members()) {
+        const all = found.get(address) ?? new Set();
+        for (const member of members) all.add(member);
+        found.set(address, all);
+      }
+    }
+    const byNumber = (a: string, b: string) => ipv4ToNumber(a) - ipv4ToNumber(b);
+    return new Map([...found].map(([address, all]) => [address, [...all].sort(byNumber)]));
+  }
+
+  private adopted(found: ReadonlyMap<string, readonly string[]> | null): void {
+    for (const { resolve, timer } of this.adopting.splice(0)) {
+      timer.cancel();
+      resolve(found);
+    }
+  }
+
+  private dropped(address: string): void {
+    const waiting = this.dropping.get(address);
+    if (waiting === undefined) return;
+    this.dropping.delete(address);
+    waiting.timer.cancel();
+    waiting.resolve();
+  }
+
+  // ---- what can be seen from outside ------------------------------------------------------------------------------
+
+  status(): DataplaneStatus {
+    return {
+      kind: this.kind,
+      ryu: {
+        url: this.options.access.url,
+        state: this.state,
+        forMs: Math.round(this.options.clock.now() - this.stateSince),
+        lastError: this.lastError,
+      },
+      switches: this.workers.size,
+      links: this.model.links().length,
+      agents: this.agents.length,
+      located: this.planner.places.size,
+      groups: this.groupTable.size,
+      whole: this.groupTable.whole,
+      counters: {
+        ...this.counters,
+        wants_unicast: this.groupTable.unicastAnswers,
+        carriage_changes: this.groupTable.changes,
+      },
+    };
+  }
+
+  topology(): TopologyStatus {
+    const ref = ({ dpid, port }: SwitchPort) => ({ dpid: formatDpid(dpid), port });
+    const now = this.options.clock.now();
+    const switches = [...this.workers].map(([dpid, { ledger, readAt }]): SwitchStatus => {
+      const { wanted, seen, differing } = ledger.counts();
+      const readAgoMs = readAt === undefined ? null : Math.round(now - readAt);
+      const connected = this.model.isConnected(dpid) && this.state === "up";
+      return { dpid: formatDpid(dpid), connected, wanted, seen, differing, readAgoMs };
+    });
+    const links = this.model
+      .links()
+      .map((l) => ({ from: ref(l.a), to: ref(l.b), tree: this.planner.usesLink(l) }));
+    const agents = this.agents.map(({ id, address }): AgentPlace => {
+      const place = this.planner.places.get(id);
+      return { id, address, at: place === undefined ? null : ref(place), mayPublish: this.mayPublish(id) };
+    });
+    const byDpid = (a: SwitchStatus, b: SwitchStatus) => (a.dpid < b.dpid ? -1 : 1);
+    return { switches: switches.sort(byDpid), links, agents };
+  }
+
+  groups(): GroupStatus[] {
+    return [...this.groupTable.values()].sort((a, b) => a.id - b.id).map((group) => group.status());
+  }
+
+  group(address: string): GroupStatus | undefined {
+    return this.groupTable.get(address)?.status();
+  }
+}

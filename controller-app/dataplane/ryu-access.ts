@@ -1,0 +1,196 @@
+import {
+  type Action,
+  type FlowStats,
+  type GroupDesc,
+  type Match,
+  matchKey,
+  Port,
+  RyuClient,
+  RyuError,
+} from "node-ryu-rest-client";
+import { AccessError, type AccessErrorKind, type SwitchAccess } from "./access.js";
+import type { Command, SeenFlow, SeenGroup, SwitchState } from "./diff.js";
+import { type Bucket, cookie, inOrder, isOurGroup, type Rule } from "./rules.js";
+import type { TopologySnapshot } from "./topology.js";
+import type { Dpid, SwitchPort } from "./tree.js";
+
+const allBits = (1n << 64n) - 1n;
+const ours = { cookie, cookieMask: allBits };
+const ipv4 = 0x0800;
+/** Ryu answers with what has come in when a switch is silent for a second (ofctl_utils.DEFAULT_TIMEOUT). */
+const silenceMs = 990;
+
+/** The switches through Ryu's ofctl_rest and rest_topology. */
+export class RyuAccess implements SwitchAccess {
+  private readonly ryu: RyuClient;
+  readonly url: string;
+
+  /** `url`: base URL of Ryu's REST interface. Throws TypeError for anything but http or https. */
+  constructor(url: string, timeoutMs = 3_000) {
+    this.ryu = new RyuClient({ url, timeoutMs, maxConnections: 8, maxPending: 16_384 });
+    this.url = this.ryu.url;
+  }
+
+  async topology(): Promise<TopologySnapshot> {
+    return this.explained(async () => {
+      // Links last: by then a port on which a host was seen may have turned out to lead to another switch.
+      const [switches, hosts] = await Promise.all([this.ryu.topologySwitches(), this.ryu.topologyHosts()]);
+      const links = await this.ryu.topologyLinks();
+      return {
+        switches: switches.map((s) => ({ dpid: s.dpid, ports: s.ports.map((p) => p.portNo) })),
+        links: links.map(({ src, dst }) => ({ from: portOf(src), to: portOf(dst) })),
+        hosts: hosts.map(({ mac, ipv4, port }) => ({ mac: mac.toLowerCase(), ipv4, at: portOf(port) })),
+      };
+    });
+  }
+
+  async read(dpid: Dpid): Promise<SwitchState> {
+    return this.explained(async () => {
+      const start = performance.now();
+      const [flows, descs] = await Promise.all([this.ryu.flows(dpid, ours), this.ryu.groupDesc(dpid)]);
+      const slow = performance.now() - start >= silenceMs;
+      const state = {
+        flows: flows.map(seenFlow),
+        groups: descs.filter((d) => isOurGroup(d.groupId)).map(seenGroup),
+      };
+      // A flow cannot outlive its group (OpenFlow 1.3.5, 6.7): if one seems to, the list of groups was cut short.
+      const ids = new Set(state.groups.map((g) => g.id));
+      const orphan = state.flows.find(
+        ({ action }) => typeof action === "number" && isOurGroup(action) && !ids.has(action),
+      );
+      if (orphan !== undefined)
+        throw new AccessError("incomplete", `group ${orphan.action} is not described`);
+      if (slow && (await this.ryu.aggregateFlow(dpid, ours)).flowCount !== flows.length) {
+        throw new AccessError("incomplete", "the list of flows was cut short");
+      }
+      return state;
+    });
+  }
+
+  async apply(dpid: Dpid, command: Command): Promise<void> {
+    return this.explained(() => {
+      switch (command.op) {
+        case "group-add":
+          return this.ryu.addGroup(dpid, groupEntry(command.id, command.buckets));
+        case "group-modify":
+          return this.ryu.modifyGroup(dpid, groupEntry(command.id, command.buckets));
+        case "flow-put":
+          return this.ryu.addFlow(dpid, flowEntry(command.rule));
+        case "flow-delete": {
+          const { table, priority, match } = command.flow;
+          return this.ryu.deleteFlowStrict(dpid, { ...ours, tableId: table, priority, match });
+        }
+        case "group-delete":
+          return this.ryu.deleteGroup(dpid, command.id);
+      }
+    });
+  }
+
+  close(): void {
+    this.ryu.close();
+  }
+
+  private async explained<T>(call: () => Promise<T>): Promise<T> {
+    try {
+      return await call();
+    } catch (error) {
+      if (error instanceof AccessError) throw error;
+      throw new AccessError(kindOf(error), error instanceof Error ? error.message : String(error), error);
+    }
+  }
+}
+
+function kindOf(error: unknown): AccessErrorKind {
+  if (!(error instanceof RyuError)) return "failed";
+  switch (error.kind) {
+    case "unreachable":
+    case "timeout":
+    case "aborted":
+      return "unreachable";
+    case "unknown-switch":
+      return "no-switch";
+    case "no-answer":
+      return "incomplete";
+    default:
+      return "failed";
+  }
+}
+
+function portOf({ dpid, portNo }: { dpid: bigint; portNo: number }): SwitchPort {
+  return { dpid, port: portNo };
+}
+
+function matchOf(destination: string): Match {
+  return { eth_type: ipv4, ipv4_dst: destination };
+}
+
+function flowEntry({ id, priority, destination, buckets }: Rule) {
+  const actions: Action[] = buckets === null ? [] : [{ type: "GROUP", groupId: id }];
+  return { tableId: 0, priority, cookie, match: matchOf(destination), actions };
+}
+
+function groupEntry(groupId: number, buckets: readonly Bucket[]) {
+  return { groupId, type: "ALL" as const, buckets: buckets.map((b) => ({ actions: actionsOf(b) })) };
+}
+
+function actionsOf({ port, rewrite }: Bucket): Action[] {
+  const output: Action = { type: "OUTPUT", port };
+  if (rewrite === undefined) return [output];
+  return [
+    { type: "SET_FIELD", field: "eth_dst", value: rewrite.mac },
+    { type: "SET_FIELD", field: "ipv4_dst", value: rewrite.address },
+    output,
+  ];
+}
+
+/** Reads a flow with our cookie; whatever differs from what we write in any way shows as null or "other". */
+export function seenFlow(flow: FlowStats): SeenFlow {
+  const { tableId, priority, match, actions, packetCount } = flow;
+  const [first] = actions;
+  const lasting = flow.idleTimeout === 0 && flow.hardTimeout === 0;
+  let action: SeenFlow["action"] = "other";
+  if (lasting && first === undefined) action = "drop";
+  if (lasting && first?.type === "GROUP" && actions.length === 1) action = first.groupId;
+  return {
+    table: tableId,
+    priority,
+    destination: destinationOf(match),
+    action,
+    packets: packetCount > Number.MAX_SAFE_INTEGER ? 0 : Number(packetCount),
+    match,
+  };
+}
+
+function destinationOf(match: Match): string | null {
+  const text = match.ipv4_dst;
+  if (text === undefined || matchKey(match) !== matchKey(matchOf(text))) return null;
+  const [address, mask] = text.split("/");
+  if (mask === undefined) return text;
+  const bits = mask
+    .split(".")
+    .map((octet) => Number(octet).toString(2).padStart(8, "0"))
+    .join("");
+  const length = bits.lastIndexOf("1") + 1;
+  return bits.includes("01") ? null : `${address}/${length}`;
+}
+
+/** Reads a group in our id range; null buckets where type or actions are nothing we write. */
+export function seenGroup({ groupId, type, buckets }: GroupDesc): SeenGroup {
+  const read = buckets.map((b) => bucketOf(b.actions));
+  const known = type === "ALL" && read.every((b) => b !== null);
+  return { id: groupId, buckets: known ? (read as Bucket[]).sort(inOrder) : null };
+}
+
+function bucketOf(actions: readonly Action[]): Bucket | null {
+  const [a, b, c] = actions;
+  if (actions.length === 1 && a?.type === "OUTPUT" && a.port <= Port.MAX) return { port: a.port };
+  const rewritten =
+    actions.length === 3 &&
+    a?.type === "SET_FIELD" &&
+    a.field === "eth_dst" &&
+    b?.type === "SET_FIELD" &&
+    b.field === "ipv4_dst" &&
+    c?.type === "OUTPUT";
+  if (!rewritten) return null;
+  return { port: c.port, rewrite: { mac: String(a.value), address: String(b.value) } };
+}
