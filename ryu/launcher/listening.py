@@ -1,0 +1,92 @@
+"""The listening sockets: errors that a person understands, and one line when everything is up."""
+
+import os
+import sys
+
+import eventlet
+import eventlet.wsgi
+from ryu import cfg
+from ryu.app import wsgi
+from ryu.controller import controller
+from ryu.lib import hub
+from ryu.ofproto import ofproto_common
+
+CONF = cfg.CONF
+
+
+def tell(message):
+    print("ryu-manager: " + message, file=sys.stderr, flush=True)
+
+
+def die(message):
+    """Ends the process from any greenlet: an exception would only end that one."""
+    tell(message)
+    os._exit(1)
+
+
+def watch(verbose):
+    """To be called once, before the manager starts: takes over how Ryu opens its ports."""
+    open_port = hub.StreamServer.__init__
+    up = {}
+
+    def listen(*args, **kwargs):
+        # Eventlet shares ports by default (SO_REUSEPORT): a second Ryu would start without an error, and switches and
+        # requests would reach one or the other by chance.
+        kwargs["reuse_port"] = False
+        return shared_listen(*args, **kwargs)
+
+    shared_listen, eventlet.listen = eventlet.listen, listen
+
+    def init(self, listen_info, *args, **kwargs):
+        rest = isinstance(self, wsgi.WSGIServer)
+        address = "%s:%s" % (listen_info[0], listen_info[1])
+        old = not rest and is_old_port(listen_info[1])
+        try:
+            open_port(self, listen_info, *args, **kwargs)
+        except OSError as error:
+            if old:
+                tell("cannot listen on OpenFlow's old port %s too: %s" % (address, error.strerror))
+                raise hub.TaskExit() from error
+            die(
+                "cannot listen on %s for %s: %s; stop what uses it or choose another with %s"
+                % (
+                    address,
+                    "REST" if rest else "OpenFlow",
+                    error.strerror or error,
+                    "--wsapi-host and --wsapi-port" if rest else "--ofp-listen-host and --ofp-tcp-listen-port",
+                )
+            )
+        if old:
+            return
+        up["REST" if rest else "OpenFlow"] = address
+        if "OpenFlow" in up and ("REST" in up or not has_rest()):
+            rest_part = ", REST on http://%s" % up["REST"] if "REST" in up else ""
+            tell("ready: OpenFlow on %s%s" % (up["OpenFlow"], rest_part))
+
+    hub.StreamServer.__init__ = init
+
+    def serve_forever(self):
+        # As Ryu does it, but formatting no line per request unless it is going to be written.
+        eventlet.wsgi.server(self.server, self.handle, hub.LoggingWrapper(), log_output=verbose)
+
+    hub.WSGIServer.serve_forever = serve_forever
+
+
+def is_old_port(port):
+    """Without a port option Ryu listens on 6653 and, for very old switches, on 6633."""
+    return port == ofproto_common.OFP_TCP_PORT_OLD and CONF.ofp_tcp_listen_port is None
+
+
+def has_rest():
+    from ryu.base.app_manager import AppManager
+
+    return any(isinstance(c, wsgi.WSGIApplication) for c in AppManager.get_instance().contexts.values())
+
+
+def set_defaults():
+    """
+    Ryu keeps a switch whose connection died silently (power, cable) for ever, unless echo requests are counted, and
+    they are not by default. Three unanswered ones, 5 s apart, are enough.
+    """
+    controller.CONF.set_default("echo_request_interval", 5.0)
+    controller.CONF.set_default("maximum_unreplied_echo_requests", 3)
