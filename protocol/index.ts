@@ -1,4 +1,5 @@
 export * from "./clock.js";
+export * from "./config/index.js";
 export * from "./errors.js";
 export * from "./fabric/channel.js";
 export * from "./fabric/header.js";

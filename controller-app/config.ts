@@ -1,0 +1,102 @@
+import { isIPv4 } from "node:net";
+import {
+  type Endpoint,
+  loadSettings,
+  type SettingSources,
+  type Settings,
+  UserError,
+  type Value,
+  value,
+} from "@topicast/protocol";
+import { z } from "zod";
+
+/** IPv4 multicast addresses that groups are numbered from. */
+export interface GroupRangeConfig {
+  /** As given, e.g. `239.192.0.0/14`. */
+  readonly cidr: string;
+  /** First address, as a number. */
+  readonly base: number;
+  /** How many addresses. */
+  readonly size: number;
+}
+
+const MULTICAST_FIRST = 0xe0000000;
+const MULTICAST_LAST = 0xefffffff;
+/** Group ids tell apart the low 18 bits of an address. */
+const SHORTEST_PREFIX = 14;
+const LONGEST_PREFIX = 30;
+
+const groupRange: Value<GroupRangeConfig> = {
+  schema: z.string().transform((cidr, context) => {
+    const parsed = parseGroupRange(cidr);
+    if (parsed !== undefined) return parsed;
+    context.addIssue("not a multicast network");
+    return z.NEVER;
+  }),
+  allowed: `a multicast network in 224.0.0.0/4 of /${SHORTEST_PREFIX} to /${LONGEST_PREFIX}, such as 239.192.0.0/14`,
+};
+
+function parseGroupRange(cidr: string): GroupRangeConfig | undefined {
+  const [, address = "", length = ""] = /^([0-9.]+)\/([0-9]{1,2})$/.exec(cidr) ?? [];
+  const prefix = Number(length);
+  if (!isIPv4(address) || prefix < SHORTEST_PREFIX || prefix > LONGEST_PREFIX) return undefined;
+  const base = address.split(".").reduce((number, octet) => number * 256 + Number(octet), 0);
+  const size = 2 ** (32 - prefix);
+  const inside = base >= MULTICAST_FIRST && base + size - 1 <= MULTICAST_LAST && base % size === 0;
+  return inside ? { cidr, base, size } : undefined;
+}
+
+/** Settings of `topicast controller`, by long flag. */
+export const controllerSettings = {
+  listen: {
+    argument: "ADDRESS[:PORT]",
+    help: "this host's address for the agents; required (UDP, default port: 1883)",
+    value: value.ipv4Endpoint(1883),
+  },
+  ryu: {
+    argument: "URL",
+    help: "Ryu's REST interface; without it routes are served by unicast",
+    value: value.httpUrl,
+  },
+  rest: {
+    argument: "ADDRESS:PORT",
+    help: "serve /topics, /agents, /groups, /topology and /healthz there",
+    value: value.endpoint,
+    preset: "127.0.0.1:8081",
+  },
+  "group-range": {
+    argument: "NETWORK",
+    help: "multicast addresses for the groups",
+    value: groupRange,
+    preset: "239.192.0.0/14",
+  },
+  "log-level": {
+    argument: "LEVEL",
+    help: `least severe of what is logged: ${value.logLevel.allowed}`,
+    value: value.logLevel,
+    preset: "info",
+  },
+} as const satisfies Settings;
+
+/** What a forwarder needs to know to run; made and checked by `loadControllerConfig`. */
+export interface ControllerConfig {
+  readonly listen: Endpoint;
+  /** Base URL without a trailing slash; undefined: no switches to program. */
+  readonly ryu?: string | undefined;
+  readonly rest: Endpoint;
+  readonly groupRange: GroupRangeConfig;
+  readonly logLevel: "trace" | "debug" | "info" | "warn" | "error" | "fatal" | "silent";
+}
+
+/**
+ * Reads and checks a forwarder's configuration.
+ * @throws UserError (exit code 2) of one line
+ */
+export function loadControllerConfig(sources: SettingSources): ControllerConfig {
+  const values = loadSettings(controllerSettings, sources);
+  const { listen, ryu, rest } = values;
+  if (listen === undefined) {
+    throw new UserError("the address for the agents is missing: give --listen ADDRESS[:PORT]", 2);
+  }
+  return { listen, ryu, rest, groupRange: values["group-range"], logLevel: values["log-level"] };
+}

@@ -1,0 +1,114 @@
+import { isIPv4, isIPv6 } from "node:net";
+import { z } from "zod";
+import type { Endpoint } from "../fabric/socket.js";
+
+/** What a setting takes: the schema of its value, from a flag's text or a file's YAML, and the same in words. */
+export interface Value<T> {
+  readonly schema: z.ZodType<T>;
+  /** Completes "must be …". */
+  readonly allowed: string;
+}
+
+export const text: Value<string> = {
+  schema: z.string().min(1),
+  allowed: "text (in a file: in quotes where YAML would read a number)",
+};
+
+/** Names that appear in logs, REST paths and metrics. */
+export const identifier: Value<string> = {
+  schema: z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/),
+  allowed: "1 to 64 letters, digits, dots, underscores and hyphens, the first one a letter or digit",
+};
+
+/** A network interface's name as Linux takes it (at most 15 bytes). */
+export const interfaceName: Value<string> = {
+  schema: z.string().regex(/^[^\s/:]{1,15}$/),
+  allowed: "the name of a network interface, as `ip link` shows it",
+};
+
+const portNumber = z
+  .union([
+    z.number(),
+    z
+      .string()
+      .regex(/^[0-9]{1,5}$/)
+      .transform(Number),
+  ])
+  .pipe(z.int().min(1).max(65_535));
+
+export const port: Value<number> = { schema: portNumber, allowed: "a port number, 1 to 65535" };
+
+/** An IPv4 address that one host can have: not 0.0.0.0, multicast or broadcast. */
+export const ipv4: Value<string> = {
+  schema: z.string().refine(isUnicast),
+  allowed: "the IPv4 address of a host, such as 192.168.1.101",
+};
+
+/** ADDRESS[:PORT] with an IPv4 address that one host can have. */
+export function ipv4Endpoint(defaultPort: number): Value<Endpoint> {
+  return {
+    schema: z.string().transform((value, context) => {
+      const parsed = splitEndpoint(value, defaultPort);
+      if (parsed !== undefined && isUnicast(parsed.address)) return parsed;
+      context.addIssue("not an endpoint");
+      return z.NEVER;
+    }),
+    allowed: `the IPv4 address of a host, with :PORT where it is not ${defaultPort}`,
+  };
+}
+
+/** ADDRESS:PORT with an IPv4 address, an IPv6 address in brackets, or localhost. */
+export const endpoint: Value<Endpoint> = {
+  schema: z.string().transform((value, context) => {
+    const parsed = splitEndpoint(value, undefined);
+    if (parsed !== undefined) return parsed;
+    context.addIssue("not an endpoint");
+    return z.NEVER;
+  }),
+  allowed: "ADDRESS:PORT, such as 127.0.0.1:8081 or [::1]:8081",
+};
+
+export function oneOf<const T extends readonly [string, ...string[]]>(...words: T): Value<T[number]> {
+  const last = words[words.length - 1];
+  return {
+    schema: z.enum(words) as unknown as z.ZodType<T[number]>,
+    allowed: words.length === 1 ? `${last}` : `${words.slice(0, -1).join(", ")} or ${last}`,
+  };
+}
+
+/** The address of an HTTP service, without a trailing slash. */
+export const httpUrl: Value<string> = {
+  schema: z
+    .string()
+    .refine((value) => {
+      const url = URL.canParse(value) ? new URL(value) : undefined;
+      return url !== undefined && /^https?:$/.test(url.protocol) && url.search === "" && url.hash === "";
+    })
+    .transform((value) => value.replace(/\/+$/, "")),
+  allowed: "a URL such as http://127.0.0.1:8080",
+};
+
+/** Levels of pino, from the one that tells most. */
+export const logLevel = oneOf("trace", "debug", "info", "warn", "error", "fatal", "silent");
+
+/** `192.0.2.1:1883`, or `[2001:db8::1]:1883`. */
+export function formatEndpoint({ address, port }: Endpoint): string {
+  return isIPv6(address) ? `[${address}]:${port}` : `${address}:${port}`;
+}
+
+function splitEndpoint(value: string, defaultPort: number | undefined): Endpoint | undefined {
+  const parts = /^(?:\[([^\]]*)\]|([^:[\]]+))(?::([0-9]+))?$/.exec(value);
+  if (parts === null) return undefined;
+  const [, v6, other, portText] = parts;
+  const parsed = portText === undefined ? defaultPort : portNumber.safeParse(portText).data;
+  if (parsed === undefined) return undefined;
+  if (v6 !== undefined) return isIPv6(v6) ? { address: v6, port: parsed } : undefined;
+  const known = other === "localhost" || isIPv4(other ?? "");
+  return known ? { address: other ?? "", port: parsed } : undefined;
+}
+
+function isUnicast(address: string): boolean {
+  if (!isIPv4(address)) return false;
+  const first = Number(address.split(".")[0]);
+  return first >= 1 && first < 224;
+}

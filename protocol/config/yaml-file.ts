@@ -1,0 +1,56 @@
+import { readFileSync, statSync } from "node:fs";
+import { isMap, isScalar, LineCounter, parseDocument } from "yaml";
+import { UserError } from "../errors.js";
+
+/** More than anybody writes by hand; less than what would take noticeable time. */
+const MAX_BYTES = 1_048_576;
+
+export interface YamlEntry {
+  readonly value: unknown;
+  /** Counted from 1. */
+  readonly line: number;
+}
+
+/**
+ * The top-level keys of a YAML file with their values and lines. An empty file has none.
+ * @throws UserError (exit code 2) of one line when the file cannot be read, is no YAML, or is not a map
+ */
+export function readYamlMap(path: string): Map<string, YamlEntry> {
+  const lines = new LineCounter();
+  const document = parseDocument(readText(path), { lineCounter: lines, prettyErrors: false });
+  const [error] = document.errors;
+  if (error !== undefined) {
+    const { line, col } = lines.linePos(error.pos[0]);
+    throw new UserError(`${path}:${line}:${col}: not valid YAML: ${error.message.split("\n")[0]}`, 2);
+  }
+  const entries = new Map<string, YamlEntry>();
+  const { contents } = document;
+  if (contents === null) return entries;
+  if (!isMap(contents)) throw new UserError(`${path}: must be a list of \`key: value\` lines`, 2);
+  for (const { key, value } of contents.items) {
+    const name = isScalar(key) ? String(key.value) : String(key);
+    const line = isScalar(key) && key.range ? lines.linePos(key.range[0]).line : 1;
+    entries.set(name, { value: plain(value), line });
+  }
+  return entries;
+
+  function plain(node: unknown): unknown {
+    if (isScalar(node)) return node.value;
+    // A list or a map: no setting takes one, and the message shows what stands there.
+    return (node as { toJS(doc: unknown): unknown } | null)?.toJS(document) ?? null;
+  }
+}
+
+function readText(path: string): string {
+  try {
+    const { size } = statSync(path);
+    if (size > MAX_BYTES) throw new UserError(`${path}: ${size} bytes, at most ${MAX_BYTES}`, 2);
+    return readFileSync(path, "utf8");
+  } catch (error) {
+    if (error instanceof UserError) throw error;
+    const { code } = error as NodeJS.ErrnoException;
+    const why =
+      code === "ENOENT" ? "no such file" : code === "EISDIR" ? "is a directory" : `cannot be read (${code})`;
+    throw new UserError(`${path}: ${why}`, 2);
+  }
+}

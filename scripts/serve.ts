@@ -1,0 +1,46 @@
+/** Something that runs until it is told to stop. */
+export interface Running {
+  close(): Promise<void>;
+}
+
+/**
+ * Runs a service for the life of this process: starts it, says `ready` on standard error, closes it on SIGTERM and
+ * SIGINT and exits 0 (a second signal exits at once). An error that nobody caught closes it too, so that nothing is
+ * left behind, and exits 1.
+ *
+ * @param ready the line that tells what is served; it holds the word `ready`
+ */
+export async function serve(ready: string, start: () => Promise<Running>): Promise<void> {
+  let running: Running | undefined;
+  let exitCode: number | undefined;
+
+  const finish = async (): Promise<never> => {
+    try {
+      await running?.close();
+    } catch (error) {
+      report(error);
+      exitCode = 1;
+    }
+    process.exit(exitCode);
+  };
+  const stop = (code: number): void => {
+    if (exitCode !== undefined) process.exit(1);
+    exitCode = code;
+    // While it is still starting, what it has set up so far is closed once it has started.
+    if (running !== undefined) void finish();
+  };
+  process.on("SIGTERM", () => stop(0));
+  process.on("SIGINT", () => stop(0));
+  process.on("uncaughtException", (error) => {
+    report(error);
+    stop(1);
+  });
+
+  running = await start();
+  if (exitCode !== undefined) await finish();
+  process.stderr.write(`topicast: ${ready}\n`);
+}
+
+function report(error: unknown): void {
+  process.stderr.write(`topicast: unexpected error: ${error instanceof Error ? error.stack : error}\n`);
+}

@@ -1,0 +1,83 @@
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import { loadControllerConfig } from "@topicast/controller/config.js";
+import { UserError } from "@topicast/protocol";
+
+type Flags = Record<string, string>;
+
+function errorOf(flags: Flags): string {
+  try {
+    loadControllerConfig({ flags, env: {} });
+  } catch (error) {
+    assert.ok(error instanceof UserError && error.exitCode === 2, String(error));
+    return error.message;
+  }
+  return assert.fail("accepted");
+}
+
+const RANGE = "a multicast network in 224.0.0.0/4 of /14 to /30, such as 239.192.0.0/14";
+
+describe("a forwarder's configuration", () => {
+  it("needs nothing but an address", () => {
+    assert.deepEqual(loadControllerConfig({ flags: { listen: "192.168.1.100" }, env: {} }), {
+      listen: { address: "192.168.1.100", port: 1883 },
+      ryu: undefined,
+      rest: { address: "127.0.0.1", port: 8081 },
+      groupRange: { cidr: "239.192.0.0/14", base: 0xefc00000, size: 2 ** 18 },
+      logLevel: "info",
+    });
+  });
+
+  it("takes every flag", () => {
+    const flags = {
+      listen: "192.168.1.100:1900",
+      ryu: "http://10.0.0.1:8080/",
+      rest: "[::1]:9000",
+      "group-range": "239.255.255.252/30",
+      "log-level": "silent",
+    };
+    assert.deepEqual(loadControllerConfig({ flags, env: {} }), {
+      listen: { address: "192.168.1.100", port: 1900 },
+      ryu: "http://10.0.0.1:8080",
+      rest: { address: "::1", port: 9000 },
+      groupRange: { cidr: "239.255.255.252/30", base: 0xeffffffc, size: 4 },
+      logLevel: "silent",
+    });
+  });
+
+  const listen = "192.168.1.100";
+  const refused: [flags: Flags, line: string][] = [
+    [{}, "the address for the agents is missing: give --listen ADDRESS[:PORT]"],
+    [
+      { listen: "0.0.0.0" },
+      '--listen: "0.0.0.0" is not accepted: must be the IPv4 address of a host, with :PORT where it is not 1883',
+    ],
+    [
+      { listen, ryu: "127.0.0.1:8080" },
+      '--ryu: "127.0.0.1:8080" is not accepted: must be a URL such as http://127.0.0.1:8080',
+    ],
+    [
+      { listen, rest: "127.0.0.1" },
+      '--rest: "127.0.0.1" is not accepted: must be ADDRESS:PORT, such as 127.0.0.1:8081 or [::1]:8081',
+    ],
+    [
+      { listen, "log-level": "" },
+      '--log-level: "" is not accepted: must be trace, debug, info, warn, error, fatal or silent',
+    ],
+    ...[
+      "239.192.0.0",
+      "239.192.0.0/13",
+      "239.192.0.0/31",
+      "239.192.0.1/14",
+      "10.0.0.0/14",
+      "240.0.0.0/14",
+      "x/14",
+    ].map((range): [Flags, string] => [
+      { listen, "group-range": range },
+      `--group-range: "${range}" is not accepted: must be ${RANGE}`,
+    ]),
+  ];
+  for (const [flags, line] of refused) {
+    it(`is refused with one line: ${JSON.stringify(flags)}`, () => assert.equal(errorOf(flags), line));
+  }
+});
