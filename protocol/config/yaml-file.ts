@@ -30,14 +30,18 @@ export function readYamlMap(path: string): Map<string, YamlEntry> {
   for (const { key, value } of contents.items) {
     const name = isScalar(key) ? String(key.value) : String(key);
     const line = isScalar(key) && key.range ? lines.linePos(key.range[0]).line : 1;
-    entries.set(name, { value: plain(value), line });
+    entries.set(name, { value: plain(value, line), line });
   }
   return entries;
 
-  function plain(node: unknown): unknown {
+  function plain(node: unknown, line: number): unknown {
     if (isScalar(node)) return node.value;
     // A list or a map: no setting takes one, and the message shows what stands there.
-    return (node as { toJS(doc: unknown): unknown } | null)?.toJS(document) ?? null;
+    try {
+      return (node as { toJS(doc: unknown): unknown } | null)?.toJS(document) ?? null;
+    } catch (error) {
+      throw new UserError(`${path}:${line}: not valid YAML: ${(error as Error).message}`, 2);
+    }
   }
 }
 
