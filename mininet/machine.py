@@ -130,15 +130,16 @@ def require_free_names(bridges, interfaces):
         )
 
 
-def end_processes_in(namespaces):
-    """Ends what still runs in these network namespaces (agents, terminals): TERM, after 3 s KILL."""
+def end_processes_in(namespaces, spare):
+    """Ends what still runs in these network namespaces (agents, terminals) but the pids to spare: TERM, after 3 s KILL."""
 
     def inside():
         found = []
         for entry in os.listdir("/proc"):
             try:
                 if entry.isdigit() and os.stat(f"/proc/{entry}/ns/net").st_ino in namespaces:
-                    found.append(int(entry))
+                    if int(entry) not in spare:
+                        found.append(int(entry))
             except OSError:
                 pass  # gone meanwhile
         return found

@@ -121,7 +121,6 @@ class Network:
         self.datapath = "kernel" if machine.has_kernel_datapath() else "user"
         self.moved_real = False
         self.net = Mininet(topo=None, build=False, controller=None, autoSetMacs=False)
-        self.net.stopXterms = self.stop_terminals
         address, port = options.controller
         self.net.addController("c0", controller=Ryu, ip=address, port=port)
         for switch in self.plan.switches:
@@ -205,32 +204,25 @@ class Network:
             if self.options.real_address:
                 node.cmd(f"ip address add {self.options.real_address} dev {interface}; sysctl -qw net.ipv4.ip_forward=1")
 
-    def release_real_interface(self):
-        """Gives the interface back first: Mininet deletes interfaces whose name contains the node's."""
-        node = self.net[self.options.real_node]
-        for port, interface in list(node.intfs.items()):
-            if interface.name == self.options.real:
-                if self.moved_real:
-                    node.cmd(f"ip link set {interface.name} down netns {os.getpid()}")
-                del node.intfs[port], node.ports[interface], node.nameToIntf[interface.name]
+    def stop(self):
+        """Ends everything in the hosts and gives the real interface back; switches go as leftovers do.
 
-    def stop_terminals(self):
-        """Mininet's own way ends every Mininet's terminals on the machine."""
+        Mininet's own way down asks the nodes' shells, which cannot answer when the building was interrupted, and deletes
+        interfaces by parts of their names.
+        """
         for terminal in self.net.terms:
             terminal.terminate()
-        self.net.terms = []
-
-    def stop(self):
-        namespaces, own = set(), os.stat("/proc/self/ns/net").st_ino
-        if self.options.real:
-            self.release_real_interface()
-        for host in self.net.hosts:
-            if host.shell and host.shell.poll() is None:
-                namespaces.add(os.stat(f"/proc/{host.pid}/ns/net").st_ino)
-        namespaces.discard(own)
-        machine.run("ip", "link", "delete", MANAGEMENT_INTERFACE)
-        self.net.stop()
-        machine.end_processes_in(namespaces)
+        nodes = self.net.hosts + self.net.switches + self.net.controllers
+        shells = [node.pid for node in nodes if node.shell and node.shell.poll() is None]
+        namespaces = {os.stat(f"/proc/{pid}/ns/net").st_ino for pid in shells}
+        namespaces.discard(os.stat("/proc/self/ns/net").st_ino)
+        machine.end_processes_in(namespaces, spare=shells)
+        if self.moved_real:
+            holder = str(self.net[self.options.real_node].pid)
+            move = ("ip", "link", "set", self.options.real, "down", "netns", str(os.getpid()))
+            machine.run("nsenter", f"--target={holder}", "--net", *move)
+        for node in nodes:
+            node.terminate()
 
     def describe(self):
         fwd, subnet = self.plan.hosts[-1], self.options.management
@@ -298,9 +290,10 @@ def main():
         signal.signal(number, on_signal)
     if not os.isatty(sys.stdin.fileno()):
         signal.signal(signal.SIGINT, on_signal)
-    with open("/proc/self/stat", encoding="ascii") as stat:
-        started = stat.read().rpartition(")")[2].split()[19]
-    os.environ.setdefault("TOPICAST_RUN", f"{os.getpid()}.{started}")
+    if not os.environ.get("TOPICAST_RUN"):
+        with open("/proc/self/stat", encoding="ascii") as stat:
+            started = stat.read().rpartition(")")[2].split()[19]
+        os.environ["TOPICAST_RUN"] = f"{os.getpid()}.{started}"
 
     lock = machine.lock_network()
     network = None
@@ -323,7 +316,7 @@ def main():
         if network is not None:
             say("taking the network down")
             network.stop()
-        machine.remove_leftovers()
+        machine.remove_leftovers("--quiet")
         lock.close()
 
 

@@ -6,8 +6,8 @@ import { writeFileSync } from "node:fs";
 import { createInterface } from "node:readline";
 import { parseArgs } from "node:util";
 import { UserError } from "@topicast/protocol";
-import type { Publisher, Subscriber } from "./testbed/clients.js";
-import { eventually, Testbed } from "./testbed/testbed.js";
+import type { Subscriber } from "./testbed/clients.js";
+import { Testbed } from "./testbed/testbed.js";
 import type { TreeLink } from "./testbed/tree.js";
 
 const MESSAGES = 200;
@@ -78,7 +78,7 @@ async function job(testbed: Testbed, json: string | undefined): Promise<boolean>
   detail(`mosquitto_pub in ${publisherHost} is connected to agent ${PUBLISHING}`);
 
   next("The first message asks for the way");
-  const asked = await openRoute(testbed, publisher, subscribers);
+  const asked = await testbed.openRoute(AGENTS[PUBLISHING], publisher, [...subscribers.values()]);
   detail(
     `the forwarder relayed ${asked} message(s) and told agent ${PUBLISHING} the group; the rules are in place`,
   );
@@ -126,31 +126,6 @@ async function job(testbed: Testbed, json: string | undefined): Promise<boolean>
     writeJson(json, { ok, published: MESSAGES, delivered, links: flat });
   }
   return ok;
-}
-
-/**
- * Publishes single messages until one travels as a datagram of its group; answers how many went through the forwarder.
- */
-async function openRoute(
-  testbed: Testbed,
-  publisher: Publisher,
-  subscribers: ReadonlyMap<string, Subscriber>,
-): Promise<number> {
-  const uplink = `${AGENTS[PUBLISHING]}>${testbed.tree.parent(AGENTS[PUBLISHING])}`;
-  for (let sent = 1; sent <= 50; sent++) {
-    const before = (await testbed.links.snapshot()).get(uplink);
-    publisher.publish(`first ${sent}`);
-    for (const [id, subscriber] of subscribers) {
-      await eventually(
-        `message ${sent} reached the client of ${id}`,
-        5000,
-        () => subscriber.received.length >= sent,
-      );
-    }
-    if ((await testbed.links.snapshot()).get(uplink) !== before) return sent - 1;
-    await new Promise((resolve) => setTimeout(resolve, 100));
-  }
-  throw new UserError(`after 50 messages agent ${PUBLISHING} still has no route for ${TOPIC}`);
 }
 
 function drawTree(testbed: Testbed): void {

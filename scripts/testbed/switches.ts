@@ -22,9 +22,12 @@ export interface PortCounters {
 export class Switches {
   constructor(private readonly run: Run) {}
 
-  async flows(name: string): Promise<Flow[]> {
-    // Open vSwitch adds a datapath flow's packets up only now and then.
+  /** Waits until the counters are complete: Open vSwitch adds a datapath flow's packets up only now and then. */
+  async settle(): Promise<void> {
     await this.run.output(["ovs-appctl", "revalidator/wait"]);
+  }
+
+  async flows(name: string): Promise<Flow[]> {
     return parseFlows(await this.ofctl("dump-flows", name));
   }
 

@@ -149,6 +149,27 @@ export class Testbed {
     return Publisher.start(this.run, this.network, host, { ...CREDENTIALS, ...options });
   }
 
+  /**
+   * Publishes single messages until one travels as a datagram of its group, not through the forwarder any more, and all
+   * of `subscribers` have it. Answers how many went through the forwarder.
+   *
+   * @param host the host of the agent that `publisher` is connected to
+   */
+  async openRoute(host: string, publisher: Publisher, subscribers: readonly Subscriber[]): Promise<number> {
+    const uplink = `${host}>${this.tree.parent(host)}`;
+    const had = subscribers.map((s) => s.received.length);
+    for (let sent = 1; sent <= 50; sent++) {
+      const before = (await this.links.snapshot()).get(uplink);
+      publisher.publish(`first ${sent}`);
+      await eventually(`every subscriber has message ${sent}`, 5000, () =>
+        subscribers.every((s, i) => s.received.length >= had[i]! + sent),
+      );
+      if ((await this.links.snapshot()).get(uplink) !== before) return sent - 1;
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    }
+    throw new UserError(`after 50 messages ${publisher.child.name} still has no route`);
+  }
+
   /** Asks the forwarder's REST. */
   get(path: string): Promise<unknown> {
     return getJson(`${this.forwarderUrl}${path}`);
