@@ -1,0 +1,203 @@
+import express, { type NextFunction, type Request, type Response } from "express";
+import { z } from "zod";
+import { ipv4ToNumber } from "../dataplane/rules.js";
+import { Metrics } from "./metrics.js";
+import { page } from "./pages.js";
+import type { ForwarderView } from "./view.js";
+
+/** Where failures of our own are explained; pino's Logger is one. */
+export interface RestLog {
+  error(fields: object, message: string): void;
+}
+
+/** An answer other than 200, with a message for whoever asked. */
+class HttpError extends Error {
+  constructor(
+    readonly status: number,
+    message: string,
+  ) {
+    super(message);
+  }
+}
+
+export function errorBody(status: number, message: string) {
+  return { error: { status, message } };
+}
+
+const limit = z
+  .string("must be given once")
+  .regex(/^\d{1,5}$/, "must be a number")
+  .transform(Number)
+  .pipe(z.number().min(1, "must be 1 to 10000").max(10_000, "must be 1 to 10000"))
+  .default(1_000);
+const key = z.string("must be given once").max(65_535);
+const nothing = z.strictObject({});
+const topicsQuery = z.strictObject({ limit, after: key.optional(), filterAfter: key.optional() });
+const agentsQuery = z.strictObject({ limit, after: key.optional() });
+const groupsQuery = z.strictObject({ limit, after: z.ipv4("must be an IPv4 address").optional() });
+
+type Handler<Query> = (query: Query, response: Response) => unknown;
+
+/** The whole interface as an express application: paths, queries and errors, no socket. */
+export function restApp(view: ForwarderView, log: RestLog): express.Express {
+  const app = express();
+  app.disable("x-powered-by");
+  app.disable("etag");
+  app.enable("case sensitive routing");
+  app.enable("strict routing");
+  app.use(prepare);
+
+  function get<Query>(path: string, schema: z.ZodType<Query>, handler: Handler<Query>): void {
+    app
+      .route(path)
+      .get(async (request, response) => {
+        const answer = await handler(parse(schema, request.query), response);
+        if (answer !== undefined) response.json(answer);
+      })
+      .all((request, response) => {
+        response.set("allow", "GET, HEAD");
+        throw new HttpError(405, `${request.method} ${path}: only GET and HEAD are possible here`);
+      });
+  }
+
+  get("/topics", topicsQuery, (query) => topics(view, query));
+  get("/agents", agentsQuery, (query) => agents(view, query));
+  get("/groups", groupsQuery, (query) => groups(view, query));
+  get("/topology", nothing, () => ({ dataplane: view.dataplane.kind, ...view.dataplane.topology() }));
+  get("/healthz", nothing, () => health(view));
+  const metrics = new Metrics(view);
+  get("/metrics", nothing, async (_query, response) => {
+    response.set("content-type", metrics.contentType).send(await metrics.text());
+  });
+
+  app.use((request: Request) => {
+    throw new HttpError(
+      404,
+      `${request.path}: no such path; try /topics, /agents, /groups, /topology, /healthz, /metrics`,
+    );
+  });
+  app.use((error: unknown, request: Request, response: Response, next: NextFunction) => {
+    if (response.headersSent) return next(error);
+    const { status, message } = explain(error);
+    if (status >= 500) log.error({ err: error, path: request.path }, "a REST request failed");
+    response.status(status).json(errorBody(status, message));
+  });
+  return app;
+}
+
+function prepare(request: Request, response: Response, next: NextFunction): void {
+  response.set({ "cache-control": "no-store", "x-content-type-options": "nosniff" });
+  const length = request.headers["content-length"];
+  if (request.headers["transfer-encoding"] !== undefined || (length !== undefined && length !== "0")) {
+    // The body is not read: the connection cannot be used for another request.
+    response.set("connection", "close");
+    throw new HttpError(413, "a request here has no body");
+  }
+  next();
+}
+
+function parse<Query>(schema: z.ZodType<Query>, query: unknown): Query {
+  const result = schema.safeParse(query);
+  if (result.success) return result.data;
+  const issue = result.error.issues[0]!;
+  if (issue.code === "unrecognized_keys") {
+    throw new HttpError(400, `query: there is no parameter ${issue.keys[0]} here`);
+  }
+  throw new HttpError(400, `query: ${issue.path.join(".")} ${issue.message}`);
+}
+
+/** What to say of an error: our own words, express's (a path that cannot be decoded), and nothing of any other. */
+function explain(error: unknown): { status: number; message: string } {
+  if (error instanceof HttpError) return error;
+  const status = (error as { status?: unknown } | null)?.status;
+  if (error instanceof Error && typeof status === "number" && status >= 400 && status < 500) {
+    return { status, message: error.message };
+  }
+  return { status: 500, message: "the forwarder failed to answer; its log says why" };
+}
+
+function nextPath(path: string, query: Record<string, string | number | undefined>): string {
+  const given = new URLSearchParams();
+  for (const [name, value] of Object.entries(query)) if (value !== undefined) given.set(name, String(value));
+  return `${path}?${given}`;
+}
+
+function topics(view: ForwarderView, { limit, after, filterAfter }: z.infer<typeof topicsQuery>) {
+  const filters = page(view.filters(), (f) => f.filter, filterAfter, limit);
+  const routed = page(view.topics(), (t) => t.topic, after, limit);
+  // The list that has ended stays behind its last key, so that the following pages do not begin it again.
+  const next = nextPath("/topics", {
+    limit,
+    after: routed.items.at(-1)?.topic ?? after,
+    filterAfter: filters.items.at(-1)?.filter ?? filterAfter,
+  });
+  return {
+    dataplane: view.dataplane.kind,
+    filters: filters.items.map(({ filter, edges }) => ({ filter, edges })),
+    topics: routed.items.map(({ topic, edges, group, carriage }) => ({
+      topic,
+      edges,
+      group,
+      packets: group === null ? 0 : (view.dataplane.group(group)?.packets ?? 0),
+      carriage,
+    })),
+    idle: view.counts().idle,
+    next: filters.more || routed.more ? next : null,
+  };
+}
+
+function agents(view: ForwarderView, { limit, after }: z.infer<typeof agentsQuery>) {
+  const places = new Map(view.dataplane.topology().agents.map((place) => [place.id, place]));
+  const { items, more } = page(view.agents(), (a) => a.id, after, limit);
+  return {
+    agents: items.map(({ id, address, port, mac, filters, upMs, silentMs }) => {
+      const { at = null, mayPublish = false } = places.get(id) ?? {};
+      return { id, address, port, mac, filters, upMs, silentMs, at, mayPublish };
+    }),
+    next: more ? nextPath("/agents", { limit, after: items.at(-1)?.id }) : null,
+  };
+}
+
+function groups(view: ForwarderView, { limit, after }: z.infer<typeof groupsQuery>) {
+  const from = after === undefined ? undefined : ipv4ToNumber(after);
+  const { items, more } = page(view.dataplane.groups(), (g) => ipv4ToNumber(g.address), from, limit);
+  return {
+    dataplane: view.dataplane.kind,
+    groups: items,
+    next: more ? nextPath("/groups", { limit, after: items.at(-1)?.address }) : null,
+  };
+}
+
+function health(view: ForwarderView) {
+  const { kind, ryu, switches, links, located, groups, whole } = view.dataplane.status();
+  const { agents, filters, topics, idle } = view.counts();
+  const problems: string[] = [];
+  if (ryu !== null) {
+    const seconds = Math.round(ryu.forMs / 1000);
+    if (ryu.state !== "up")
+      problems.push(
+        `Ryu at ${ryu.url} is ${ryu.state} for ${seconds} s: ${ryu.lastError ?? "no answer yet"}`,
+      );
+    else if (switches === 0) problems.push(`Ryu at ${ryu.url} knows no switch`);
+    if (located < agents)
+      problems.push(`${agents - located} of ${agents} agents are not seen by the switches`);
+    if (whole < groups)
+      problems.push(`${groups - whole} of ${groups} groups go by unicast copies (see /groups)`);
+  }
+  return {
+    status: problems.length === 0 ? "ok" : "degraded",
+    dataplane: kind,
+    problems,
+    uptimeMs: Math.round(view.uptimeMs()),
+    ryu,
+    agents,
+    located,
+    switches,
+    links,
+    groups,
+    whole,
+    filters,
+    topics,
+    idle,
+  };
+}

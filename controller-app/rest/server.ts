@@ -1,0 +1,99 @@
+import { createServer, type Server, STATUS_CODES } from "node:http";
+import type { AddressInfo, Socket } from "node:net";
+import { UserError } from "@topicast/protocol";
+import { errorBody, type RestLog, restApp } from "./app.js";
+import type { ForwarderView } from "./view.js";
+
+export interface RestOptions {
+  readonly view: ForwarderView;
+  readonly listen: { readonly address: string; readonly port: number };
+  readonly log: RestLog;
+}
+
+/** Connections at a time; further ones are closed at once. */
+const maxConnections = 256;
+/** Bytes of a request's line and headers together. */
+const maxHeaderSize = 16 * 1024;
+/** Ms for a whole request to come in, and between requests on one connection. */
+const requestTimeoutMs = 10_000;
+const keepAliveMs = 5_000;
+/** Ms that answers under way get when the server closes. */
+const lingerMs = 1_000;
+
+/** The HTTP server: its socket and its limits. */
+export class RestServer {
+  private constructor(private readonly server: Server) {}
+
+  /** Binds and serves. Rejects with a UserError when the address cannot be bound. */
+  static open({ view, listen, log }: RestOptions): Promise<RestServer> {
+    const server = createServer(
+      {
+        maxHeaderSize,
+        requestTimeout: requestTimeoutMs,
+        headersTimeout: requestTimeoutMs,
+        keepAliveTimeout: keepAliveMs,
+        connectionsCheckingInterval: 1_000,
+      },
+      restApp(view, log),
+    );
+    server.maxConnections = maxConnections;
+    server.on("clientError", refuse);
+    return new Promise((resolve, reject) => {
+      server.once("error", (error: NodeJS.ErrnoException) => reject(bindError(error, listen)));
+      server.listen(listen.port, listen.address, () => resolve(new RestServer(server)));
+    });
+  }
+
+  /** Where it listens: the port that was chosen where 0 was asked for. */
+  get address(): AddressInfo {
+    return this.server.address() as AddressInfo;
+  }
+
+  /** Stops listening, lets answers under way finish for a moment, closes the rest. */
+  async close(): Promise<void> {
+    const closed = new Promise<void>((resolve) => this.server.close(() => resolve()));
+    this.server.closeIdleConnections();
+    const timer = setTimeout(() => this.server.closeAllConnections(), lingerMs);
+    await closed;
+    clearTimeout(timer);
+  }
+}
+
+/** What Node's parser refuses never reaches the application: answer in the same form. */
+function refuse(error: NodeJS.ErrnoException, socket: Socket): void {
+  if (error.code === "ECONNRESET" || !socket.writable) {
+    socket.destroy();
+    return;
+  }
+  const status = statusOf(error.code);
+  const body = JSON.stringify(errorBody(status, STATUS_CODES[status] ?? "bad request"));
+  socket.end(
+    `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\nconnection: close\r\n` +
+      `content-type: application/json; charset=utf-8\r\ncontent-length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
+  );
+}
+
+function statusOf(code: string | undefined): number {
+  if (code === "HPE_HEADER_OVERFLOW") return 431;
+  return code === "ERR_HTTP_REQUEST_TIMEOUT" ? 408 : 400;
+}
+
+function bindError(error: NodeJS.ErrnoException, { address, port }: RestOptions["listen"]): Error {
+  const where = `${address}:${port}`;
+  switch (error.code) {
+    case "EADDRINUSE":
+      return new UserError(
+        `REST address ${where} is in use by another process; choose another with --rest ADDRESS:PORT`,
+      );
+    case "EADDRNOTAVAIL":
+      return new UserError(
+        `REST address ${where} is not an address of this machine; see --rest ADDRESS:PORT`,
+      );
+    case "EACCES":
+      return new UserError(
+        `REST address ${where} may not be used without root; choose a port from 1024 on with --rest`,
+      );
+    default:
+      return new UserError(`REST address ${where} cannot be used: ${error.message}`);
+  }
+}

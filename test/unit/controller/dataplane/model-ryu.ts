@@ -1,0 +1,160 @@
+import { AccessError, type SwitchAccess } from "@topicast/controller/dataplane/access.js";
+import type { Command, SwitchState } from "@topicast/controller/dataplane/diff.js";
+import { OpenFlowDataplane, type OpenFlowTiming } from "@topicast/controller/dataplane/openflow.js";
+import type { TopologySnapshot } from "@topicast/controller/dataplane/topology.js";
+import type { Dpid } from "@topicast/controller/dataplane/tree.js";
+import { SimClock } from "@topicast/protocol";
+import { ModelSwitch } from "./model-network.js";
+import type { Network } from "./networks.js";
+
+export const range = { base: 0xefc00000, size: 2 ** 18 };
+
+/**
+ * Ryu and its switches in virtual time, with Ryu's habits: a command is answered before the switch has judged it and a
+ * refusal is never told; switch, link and host lists know only what is connected.
+ */
+export class ModelRyu implements SwitchAccess {
+  readonly url = "http://ryu.test:8080";
+  readonly switches = new Map<Dpid, ModelSwitch>();
+  /** Datapaths that are connected to Ryu. */
+  readonly connected = new Set<Dpid>();
+  /** Ryu's own lists; change them to make Ryu forget or err. */
+  links: TopologySnapshot["links"];
+  hosts: TopologySnapshot["hosts"];
+  up = true;
+  /** Ms that each call takes. */
+  latency = 1;
+  /** Reads of these switches end incomplete. */
+  readonly mute = new Set<Dpid>();
+  readonly log: string[] = [];
+  closed = false;
+
+  constructor(
+    readonly clock: SimClock,
+    readonly network: Network,
+  ) {
+    for (const dpid of network.switches) {
+      this.switches.set(dpid, new ModelSwitch());
+      this.connected.add(dpid);
+    }
+    this.links = network.links.flatMap(({ a, b }) => [
+      { from: a, to: b },
+      { from: b, to: a },
+    ]);
+    this.hosts = network.places.map(({ mac, address, dpid, port }) => ({
+      mac,
+      ipv4: [address],
+      at: { dpid, port },
+    }));
+  }
+
+  async topology(): Promise<TopologySnapshot> {
+    await this.call();
+    const there = ({ dpid }: { dpid: Dpid }) => this.connected.has(dpid);
+    return {
+      switches: [...this.connected].map((dpid) => ({
+        dpid,
+        ports: Array.from({ length: 64 }, (_, i) => i + 1),
+      })),
+      links: this.links.filter(({ from, to }) => there(from) && there(to)),
+      hosts: this.hosts.filter(({ at }) => there(at)),
+    };
+  }
+
+  async read(dpid: Dpid): Promise<SwitchState> {
+    // The switch answers in the order of what it was sent: as of now.
+    const state = this.switches.get(dpid)!.state();
+    await this.call(dpid);
+    if (this.mute.has(dpid)) throw new AccessError("incomplete", "the switch did not answer in time");
+    return state;
+  }
+
+  async apply(dpid: Dpid, command: Command): Promise<void> {
+    if (this.up && this.connected.has(dpid)) {
+      this.log.push(`s${dpid} ${command.op}`);
+      this.switches.get(dpid)!.apply(command);
+    }
+    await this.call(dpid);
+  }
+
+  close(): void {
+    this.closed = true;
+  }
+
+  /** Ryu is restarted: hosts are forgotten, switches and links come back when the test says so. */
+  restart(): void {
+    this.up = true;
+    this.connected.clear();
+    this.hosts = [];
+  }
+
+  private async call(dpid?: Dpid): Promise<void> {
+    const { up } = this;
+    await new Promise<void>((resolve) => this.clock.setTimer(this.latency, resolve));
+    if (!up) throw new AccessError("unreachable", `Ryu at ${this.url}: connection refused`);
+    if (dpid !== undefined && !this.connected.has(dpid))
+      throw new AccessError("no-switch", `${dpid} is not connected`);
+  }
+}
+
+const quiet = { debug: () => {}, info: () => {}, warn: () => {} };
+
+/** A data plane on a model network, with a record of what it called back. */
+export class Bench {
+  readonly clock = new SimClock();
+  readonly ryu: ModelRyu;
+  readonly plane: OpenFlowDataplane;
+  readonly events: string[] = [];
+
+  constructor(
+    readonly network: Network,
+    timing: Partial<OpenFlowTiming> = {},
+  ) {
+    this.ryu = new ModelRyu(this.clock, network);
+    this.plane = this.newPlane(timing);
+  }
+
+  /** Another forwarder on the same network. */
+  newPlane(timing: Partial<OpenFlowTiming> = {}): OpenFlowDataplane {
+    const plane = new OpenFlowDataplane({ access: this.ryu, clock: this.clock, range, log: quiet, timing });
+    plane.onCarriage = (address, carriage) => this.events.push(`${address} ${carriage}`);
+    plane.onPublisher = (id, may) => this.events.push(`${id} ${may ? "may" : "may not"}`);
+    plane.onLocate = (id) => this.events.push(`locate ${id}`);
+    return plane;
+  }
+
+  agents(...ids: string[]) {
+    return this.network.places
+      .filter((p) => ids.length === 0 || ids.includes(p.agent))
+      .map(({ agent, mac, address }) => ({ id: agent, mac, address, port: 1883 }));
+  }
+
+  /** Lets `ms` pass, a millisecond at a time, with every promise settled in between. */
+  async pass(ms: number): Promise<void> {
+    for (let i = 0; i < ms; i++) {
+      await settle();
+      this.clock.advance(1);
+    }
+    await settle();
+  }
+
+  /** Waits until the promise is settled; returns its value and the virtual ms that took. */
+  async timed<T>(promise: Promise<T>, limit = 60_000): Promise<{ value: T; ms: number }> {
+    const start = this.clock.now();
+    let done: { value: T } | undefined;
+    promise.then((value) => {
+      done = { value };
+    });
+    await settle();
+    while (done === undefined) {
+      if (this.clock.now() - start > limit) throw new Error(`not settled within ${limit} ms`);
+      await this.pass(1);
+    }
+    return { value: done.value, ms: this.clock.now() - start };
+  }
+}
+
+/** Long enough for any chain of promises between two timers. */
+export function settle(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
+}
