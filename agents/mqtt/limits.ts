@@ -11,6 +11,8 @@ export interface Limits {
   /** Most levels of a topic name or filter. */
   readonly topicLevels: number;
   readonly subscriptionsPerClient: number;
+  /** What one client's filters may take: their bytes, and LEVEL_BYTES for each level. */
+  readonly subscriptionBytes: number;
   /** Bytes of messages queued for one client that does not read fast enough. */
   readonly outboxBytes: number;
   /** Bytes of acknowledgements queued for one client before nothing more is read from it. */
@@ -21,6 +23,9 @@ export interface Limits {
   readonly lingerMs: number;
 }
 
+/** About what a level of a filter takes in the trie. */
+export const LEVEL_BYTES = 128;
+
 export const DEFAULT_LIMITS: Limits = {
   connections: 100_000,
   connectTimeoutMs: 10_000,
@@ -28,6 +33,7 @@ export const DEFAULT_LIMITS: Limits = {
   clientIdBytes: 1_024,
   topicLevels: 200,
   subscriptionsPerClient: 10_000,
+  subscriptionBytes: 16_777_216,
   outboxBytes: 1_048_576,
   controlBytes: 65_536,
   pendingAcks: 1_000,

@@ -1,4 +1,5 @@
-import { FilterTrie } from "@topicast/protocol";
+import { FilterTrie, levelCount } from "@topicast/protocol";
+import { LEVEL_BYTES } from "./limits.js";
 import type { Session, Subscription } from "./session.js";
 import type { Uplink } from "./uplink.js";
 
@@ -33,8 +34,9 @@ export class Subscriptions {
     if (known !== undefined) {
       known.requestedQos = requestedQos;
     } else {
-      const subscription: Subscription = { session, filter, requestedQos };
+      const subscription: Subscription = { session, filter, bytes: costOf(filter), requestedQos };
       session.subscriptions.set(filter, subscription);
+      session.subscriptionBytes += subscription.bytes;
       const { first } = this.trie.add(filter, subscription);
       if (first && this.uplink !== undefined) this.raiseBarrier(filter, this.uplink.subscribe(filter));
     }
@@ -46,6 +48,7 @@ export class Subscriptions {
     const subscription = session.subscriptions.get(filter);
     if (subscription === undefined) return false;
     session.subscriptions.delete(filter);
+    session.subscriptionBytes -= subscription.bytes;
     const { last } = this.trie.remove(filter, subscription);
     if (last) {
       this.barriers.delete(filter);
@@ -66,4 +69,9 @@ export class Subscriptions {
     const barrier = subscribed.then(done, done);
     this.barriers.set(filter, barrier);
   }
+}
+
+/** What a filter counts for towards `Limits.subscriptionBytes`. */
+export function costOf(filter: string): number {
+  return Buffer.byteLength(filter) + LEVEL_BYTES * levelCount(filter);
 }

@@ -14,7 +14,6 @@ const GRANTED = 0;
  */
 export function handleSubscribe(connection: Connection, session: Session, packet: ISubscribePacket): void {
   const { server } = connection;
-  const { subscriptionsPerClient, topicLevels } = server.limits;
   const granted: number[] = [];
   const barriers: Promise<void>[] = [];
   for (const { topic: filter, qos } of packet.subscriptions) {

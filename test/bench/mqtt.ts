@@ -1,0 +1,125 @@
+/**
+ * The sessions in memory: one publisher at QoS 0 to 1, 10 and 100 subscribers, against what the codec alone takes to
+ * decode and encode each message once. Streams that only count stand in for sockets.
+ */
+import { Duplex } from "node:stream";
+import { setImmediate as nextTurn } from "node:timers/promises";
+import { Broker, type ByteStream } from "@topicast/agent";
+import mqtt, { type Packet } from "mqtt-packet";
+
+export const name = "mqtt";
+
+const CHUNK_BYTES = 65_536;
+const SECONDS = 1.5;
+
+class CountingStream extends Duplex implements ByteStream {
+  readonly peer = "192.0.2.1:1";
+  bytes = 0;
+
+  override _read(): void {}
+
+  override _write(chunk: Buffer, _encoding: string, done: () => void): void {
+    this.bytes += chunk.length;
+    done();
+  }
+
+  override _writev(chunks: { chunk: Buffer }[], done: () => void): void {
+    for (const { chunk } of chunks) this.bytes += chunk.length;
+    done();
+  }
+}
+
+export async function run(): Promise<void> {
+  for (const payload of [20, 1_000]) {
+    const message: Packet = {
+      cmd: "publish",
+      topic: "plant/7/temp",
+      payload: Buffer.alloc(payload, "x"),
+      qos: 0,
+      dup: false,
+      retain: false,
+    };
+    const codec = codecRate(message);
+    console.log(
+      `  payload of ${payload} bytes: codec alone ${perSecond(codec)} messages decoded and encoded`,
+    );
+    for (const subscribers of [1, 10, 100]) {
+      const rate = await brokerRate(message, subscribers);
+      const of = `${(rate / codec).toFixed(2)} of the codec`;
+      console.log(
+        `    ${subscribers} subscribers: ${perSecond(rate)} messages, ${of}, ${perSecond(rate * subscribers)} deliveries`,
+      );
+    }
+  }
+}
+
+/** Messages a second that mqtt-packet decodes from full chunks and encodes once each. */
+function codecRate(message: Packet): number {
+  const chunk = fullChunk(mqtt.generate(message));
+  const parser = mqtt.parser({ protocolVersion: 4 });
+  let messages = 0;
+  parser.on("packet", (packet) => {
+    mqtt.generate(packet);
+    messages += 1;
+  });
+  const end = performance.now() + SECONDS * 1_000;
+  const start = performance.now();
+  while (performance.now() < end) parser.parse(chunk);
+  return messages / ((performance.now() - start) / 1_000);
+}
+
+/** Messages a second from one publisher through the broker to all subscribers, one full chunk a turn. */
+async function brokerRate(message: Packet, subscribers: number): Promise<number> {
+  const broker = new Broker();
+  const publisher = connect(broker, "publisher");
+  const streams = Array.from({ length: subscribers }, (_, i) => connect(broker, `s${i}`));
+  for (const stream of streams) {
+    stream.push(
+      mqtt.generate({ cmd: "subscribe", messageId: 1, subscriptions: [{ topic: "plant/+/temp", qos: 0 }] }),
+    );
+  }
+  await settle();
+  const frame = mqtt.generate(message);
+  const chunk = fullChunk(frame);
+  const before = streams.map((stream) => stream.bytes);
+  let chunks = 0;
+  const start = performance.now();
+  const end = start + SECONDS * 1_000;
+  while (performance.now() < end) {
+    publisher.push(chunk);
+    chunks += 1;
+    await nextTurn();
+  }
+  await settle();
+  const seconds = (performance.now() - start) / 1_000;
+  const messages = (chunks * chunk.length) / frame.length;
+  for (const [i, stream] of streams.entries()) {
+    if (stream.bytes - before[i]! !== chunks * chunk.length)
+      throw new Error(`subscriber ${i} missed messages`);
+  }
+  await broker.close();
+  return messages / seconds;
+}
+
+function connect(broker: Broker, clientId: string): CountingStream {
+  const stream = new CountingStream();
+  stream.on("end", () => stream.destroy());
+  broker.accept(stream);
+  stream.push(mqtt.generate({ cmd: "connect", clientId, clean: true, keepalive: 0 }));
+  // The broker ends its side when it closes; the client then ends its own.
+  stream.on("finish", () => stream.push(null));
+  return stream;
+}
+
+/** Lets what is on its way arrive. */
+async function settle(): Promise<void> {
+  for (let i = 0; i < 3; i++) await nextTurn();
+}
+
+function fullChunk(frame: Buffer): Buffer {
+  return Buffer.concat(Array.from({ length: Math.floor(CHUNK_BYTES / frame.length) }, () => frame));
+}
+
+function perSecond(rate: number): string {
+  return `${Math.round(rate).toLocaleString("en")}/s`;
+}
