@@ -1,7 +1,9 @@
 import { levelCount } from "@topicast/protocol";
 import type { ISubscribePacket } from "mqtt-packet";
 import type { Connection } from "../connection.js";
+import type { Limits } from "../limits.js";
 import type { Session } from "../session.js";
+import { costOf } from "../subscriptions.js";
 
 /** SUBACK return code (MQTT-3.9.3-2). */
 const FAILURE = 0x80;
@@ -17,11 +19,7 @@ export function handleSubscribe(connection: Connection, session: Session, packet
   const granted: number[] = [];
   const barriers: Promise<void>[] = [];
   for (const { topic: filter, qos } of packet.subscriptions) {
-    const known = session.subscriptions.has(filter);
-    if (
-      (!known && session.subscriptions.size >= subscriptionsPerClient) ||
-      levelCount(filter) > topicLevels
-    ) {
+    if (!session.subscriptions.has(filter) && !fits(session, filter, server.limits)) {
       server.stats.refused_subscriptions += 1;
       granted.push(FAILURE);
       continue;
@@ -37,4 +35,12 @@ export function handleSubscribe(connection: Connection, session: Session, packet
     connection.send(suback);
     connection.settled();
   });
+}
+
+function fits(session: Session, filter: string, limits: Limits): boolean {
+  return (
+    session.subscriptions.size < limits.subscriptionsPerClient &&
+    levelCount(filter) <= limits.topicLevels &&
+    session.subscriptionBytes + costOf(filter) <= limits.subscriptionBytes
+  );
 }

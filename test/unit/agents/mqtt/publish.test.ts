@@ -148,6 +148,10 @@ describe("SUBSCRIBE and PUBLISH", () => {
     a.send(subscribe(1, "1", "a/b/c/d", "a/b/c", "3"), subscribe(2, "1"));
     assert.deepEqual(await a.told(), ["suback 1 [0,128,0,128]", "suback 2 [0]"]);
     assert.equal(broker.stat("refused_subscriptions"), 2);
+    const tight = new TestBroker({ limits: { subscriptionBytes: 2 * (4 + 2 * 128) } });
+    const b = await tight.connect("b");
+    b.send(subscribe(1, "11/1", "22/2", "x"), unsubscribe(2, "11/1"), subscribe(3, "33/3", "y"));
+    assert.deepEqual(await b.told(), ["suback 1 [0,0,128]", "unsuback 2", "suback 3 [0,128]"]);
     a.send(unsubscribe(3, "1"), subscribe(4, "3"), publish("a/b/c"), publish("a/b/c/d"), publish("3"));
     assert.deepEqual(await a.told(), ["unsuback 3", "suback 4 [0]", "publish a/b/c x"]);
     assert.ok(a.ended);
