@@ -13,7 +13,7 @@ import {
   UserError,
 } from "@topicast/protocol";
 import { Command, Option } from "commander";
-import { serve } from "./serve.js";
+import { report, serve } from "./serve.js";
 
 const { version } = JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8")) as {
   version: string;
@@ -125,5 +125,6 @@ try {
     process.stderr.write(`topicast: ${oneLine(error.message)}\n`);
     process.exit(error.exitCode);
   }
-  throw error;
+  report(error);
+  process.exit(1);
 }

@@ -26,6 +26,7 @@ export async function serve(ready: string, start: () => Promise<Running>): Promi
   const stop = (code: number): void => {
     if (exitCode !== undefined) process.exit(1);
     exitCode = code;
+    process.exitCode = code;
     // While it is still starting, what it has set up so far is closed once it has started.
     if (running !== undefined) void finish();
   };
@@ -41,6 +42,7 @@ export async function serve(ready: string, start: () => Promise<Running>): Promi
   process.stderr.write(`topicast: ${ready}\n`);
 }
 
-function report(error: unknown): void {
+/** For errors that no one foresaw: with the stack, for whoever is going to repair it. */
+export function report(error: unknown): void {
   process.stderr.write(`topicast: unexpected error: ${error instanceof Error ? error.stack : error}\n`);
 }

@@ -11,9 +11,11 @@ export interface ClientOptions {
   readonly port?: number;
 }
 
-function access(network: Network, options: ClientOptions): string[] {
+/** A mosquitto program that tells what it does, line by line: into a pipe it would keep its lines to itself. */
+function client(program: string, network: Network, options: ClientOptions): string[] {
   const { agent, port = 1883, username, password } = options;
-  return ["-h", network.address(agent), "-p", String(port), "-u", username, "-P", password, "-d"];
+  const access = ["-h", network.address(agent), "-p", String(port), "-u", username, "-P", password];
+  return ["stdbuf", "-oL", program, "-d", ...access];
 }
 
 export interface Received {
@@ -39,7 +41,7 @@ export class Subscriber {
     host: string,
     options: ClientOptions & { readonly filter: string },
   ): Promise<Subscriber> {
-    const command = ["mosquitto_sub", ...access(network, options), "-t", options.filter, "-F", "MSG %t %p"];
+    const command = [...client("mosquitto_sub", network, options), "-t", options.filter, "-F", "MSG %t %p"];
     const child = run.start({
       name: `mosquitto_sub on ${host} (${options.filter})`,
       command: network.inHost(host, command),
@@ -73,7 +75,7 @@ export class Publisher {
     host: string,
     options: ClientOptions & { readonly topic: string },
   ): Promise<Publisher> {
-    const command = ["mosquitto_pub", ...access(network, options), "-t", options.topic, "-l"];
+    const command = [...client("mosquitto_pub", network, options), "-t", options.topic, "-l"];
     const child = run.start({
       name: `mosquitto_pub on ${host} (${options.topic})`,
       command: network.inHost(host, command),
