@@ -1,0 +1,105 @@
+import { DEFAULT_MTU, FabricSocket, type Message, payloadBytes, systemClock } from "@topicast/protocol";
+import { type Logger, pino } from "pino";
+import type { AgentConfig } from "./config.js";
+import { AgentFabric } from "./fabric/fabric.js";
+import { localAddress } from "./fabric/local.js";
+import { AgentHttp } from "./http.js";
+import { Broker } from "./mqtt/index.js";
+import { RawTransport } from "./transport/raw.js";
+import { SocketTransport } from "./transport/socket.js";
+import type { Transport } from "./transport/transport.js";
+
+export interface RunningAgent {
+  /** Closes clients in order, takes leave of the forwarder, undoes the firewall rule. Idempotent. */
+  close(): Promise<void>;
+}
+
+/**
+ * Starts one edge agent: a complete broker by itself, and an edge of the fabric where the configuration names a
+ * forwarder. Rejects with a UserError that names the thing and the remedy; nothing is left behind then.
+ */
+export async function startAgent(config: AgentConfig): Promise<RunningAgent> {
+  const log = pino({ name: "agent", level: config.logLevel }, pino.destination({ fd: 2, sync: true }));
+  const cleanups: Array<() => unknown> = [];
+  const close = async () => {
+    for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
+  };
+  try {
+    const fabric = await openFabric(config, log, (message) => broker.deliver(message));
+    if (fabric !== undefined) cleanups.push(fabric.close);
+    const broker = new Broker({
+      ...(fabric === undefined ? {} : { uplink: fabric.core }),
+      ...(config.username === undefined || config.password === undefined
+        ? {}
+        : { credentials: { username: config.username, password: config.password } }),
+      log,
+    });
+    const transport = makeTransport(config);
+    if (config.rest !== undefined) {
+      const http = await AgentHttp.open(config.rest, {
+        id: config.id,
+        broker,
+        transport,
+        fabric: fabric?.core,
+      });
+      cleanups.push(() => http.close());
+    }
+    await transport.listen((stream) => broker.accept(stream));
+    cleanups.push(() => transport.close());
+    cleanups.push(() => broker.close());
+    fabric?.core.start();
+    return { close };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+function makeTransport(config: AgentConfig): Transport {
+  if (config.transport === "socket") {
+    return new SocketTransport({ port: config.tcpport, address: config.address });
+  }
+  return new RawTransport({ interface: config.interface!, port: config.tcpport });
+}
+
+interface OpenFabric {
+  readonly core: AgentFabric;
+  readonly close: () => Promise<void>;
+}
+
+async function openFabric(
+  config: AgentConfig,
+  log: Logger,
+  deliver: (message: Message) => void,
+): Promise<OpenFabric | undefined> {
+  const { forwarder } = config;
+  if (forwarder === undefined) return undefined;
+  const { address, mac } = await localAddress(config, forwarder);
+  const socket = await FabricSocket.open({
+    address,
+    port: config.udpport,
+    onDatagram: (bytes, from) => core.onDatagram(bytes, from),
+  });
+  const core = new AgentFabric({
+    clock: systemClock,
+    unixTime: Date.now,
+    id: config.id,
+    forwarder,
+    local: { ...socket.local, mac },
+    payloadBytes: payloadBytes(DEFAULT_MTU),
+    transmit: (header, payload, to) => socket.sendEach(header, payload, to),
+    deliver,
+    onState: (state, detail) => {
+      const at = `${forwarder.address}:${forwarder.port}`;
+      if (state === "registered") log.info({ forwarder: at }, "registered with the forwarder");
+      else log.warn({ forwarder: at, state }, `${detail}; local clients and known routes go on, retrying`);
+    },
+  });
+  return {
+    core,
+    close: async () => {
+      core.close();
+      await socket.close();
+    },
+  };
+}

@@ -1,0 +1,87 @@
+import { createServer, type Server, type ServerResponse } from "node:http";
+import { type Endpoint, UserError } from "@topicast/protocol";
+import { Gauge, Registry } from "prom-client";
+import type { AgentFabric } from "./fabric/fabric.js";
+import type { Broker } from "./mqtt/index.js";
+import type { Transport } from "./transport/transport.js";
+
+export interface AgentParts {
+  readonly id: string;
+  readonly broker: Broker;
+  readonly transport: Transport;
+  /** Undefined where the agent stands alone. */
+  readonly fabric: AgentFabric | undefined;
+}
+
+/** The agent's own window: GET /healthz (JSON) and GET /metrics (Prometheus text). */
+export class AgentHttp {
+  private constructor(private readonly server: Server) {}
+
+  /** Rejects with a UserError where the address cannot be bound. */
+  static async open(at: Endpoint, parts: AgentParts): Promise<AgentHttp> {
+    const metrics = agentMetrics(parts);
+    const server = createServer((request, response) => {
+      const path = request.url?.split("?")[0];
+      if (request.method !== "GET") return answer(response, 405, { error: "only GET is answered here" });
+      if (path === "/healthz") return answer(response, 200, health(parts));
+      if (path !== "/metrics")
+        return answer(response, 404, { error: `no ${path}; there are /healthz and /metrics` });
+      void metrics.metrics().then((text) => {
+        response.writeHead(200, { "content-type": metrics.contentType }).end(text);
+      });
+    });
+    await new Promise<void>((resolve, reject) => {
+      server.once("error", (error: NodeJS.ErrnoException) => reject(bindError(error, at)));
+      server.listen(at.port, at.address, resolve);
+    });
+    return new AgentHttp(server);
+  }
+
+  async close(): Promise<void> {
+    this.server.closeAllConnections();
+    await new Promise((resolve) => this.server.close(resolve));
+  }
+}
+
+function answer(response: ServerResponse, status: number, body: unknown): void {
+  response.writeHead(status, { "content-type": "application/json" }).end(`${JSON.stringify(body)}\n`);
+}
+
+function health({ id, broker, fabric }: AgentParts): unknown {
+  const { clients } = broker.stats();
+  if (fabric === undefined) return { status: "ok", id, clients, forwarder: null };
+  const { state } = fabric;
+  return { status: state === "registered" ? "ok" : "degraded", id, clients, forwarder: { state } };
+}
+
+/** Every counter of every part, read when it is asked for: counting costs nothing extra. */
+function agentMetrics({ broker, transport, fabric }: AgentParts): Registry {
+  const registry = new Registry();
+  const parts: Array<[string, () => Readonly<Record<string, number>>]> = [
+    ["mqtt", () => broker.stats()],
+    ["transport", () => transport.counters()],
+  ];
+  if (fabric !== undefined) parts.push(["fabric", () => fabric.counters()]);
+  for (const [part, read] of parts) {
+    new Gauge({
+      name: `topicast_${part}`,
+      help: `Counters and sizes of the agent's ${part} part, by name`,
+      labelNames: ["name"],
+      registers: [registry],
+      collect() {
+        for (const [name, value] of Object.entries(read())) this.set({ name }, value);
+      },
+    });
+  }
+  return registry;
+}
+
+function bindError(error: NodeJS.ErrnoException, at: Endpoint): Error {
+  const where = `--rest ${at.address}:${at.port}`;
+  if (error.code === "EADDRINUSE")
+    return new UserError(`${where} is in use by another program; choose another port`);
+  if (error.code === "EADDRNOTAVAIL")
+    return new UserError(`${where}: no interface of this host has that address`);
+  if (error.code === "EACCES") return new UserError(`${where}: ports below 1024 need root`);
+  return error;
+}

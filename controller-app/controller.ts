@@ -1,0 +1,76 @@
+import { DEFAULT_MTU, FabricSocket, payloadBytes, systemClock } from "@topicast/protocol";
+import { type Logger, pino } from "pino";
+import type { ControllerConfig } from "./config.js";
+import type { Dataplane } from "./dataplane/dataplane.js";
+import { OpenFlowDataplane } from "./dataplane/openflow.js";
+import { RyuAccess } from "./dataplane/ryu-access.js";
+import { UnicastDataplane } from "./dataplane/unicast.js";
+import { Forwarder, type ForwarderEvent } from "./forwarder/forwarder.js";
+import { RestServer } from "./rest/server.js";
+
+export interface RunningController {
+  /** Stops serving and leaves agents and switches as they are, so that known routes go on delivering. Idempotent. */
+  close(): Promise<void>;
+}
+
+/**
+ * Starts the forwarder. Rejects with a UserError that names the thing and the remedy; nothing is left behind then.
+ * A Ryu that cannot be reached is no error: the forwarder serves by unicast and retries (see /healthz).
+ */
+export async function startController(config: ControllerConfig): Promise<RunningController> {
+  const log = pino({ name: "forwarder", level: config.logLevel }, pino.destination({ fd: 2, sync: true }));
+  const cleanups: Array<() => unknown> = [];
+  const close = async () => {
+    for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
+  };
+  try {
+    const dataplane = makeDataplane(config, log);
+    const socket = await FabricSocket.open({
+      address: config.listen.address,
+      port: config.listen.port,
+      onDatagram: (bytes, from) => forwarder.onDatagram(bytes, from),
+    });
+    cleanups.push(() => socket.close());
+    const forwarder = new Forwarder({
+      clock: systemClock,
+      unixTime: Date.now,
+      dataplane,
+      groupRange: config.groupRange,
+      port: config.listen.port,
+      payloadBytes: payloadBytes(DEFAULT_MTU),
+      transmit: (header, payload, to) => socket.send(header, payload, to),
+      onEvent: (event) => logEvent(log, event),
+    });
+    const rest = await RestServer.open({ view: forwarder, listen: config.rest, log });
+    cleanups.push(() => rest.close());
+    cleanups.push(() => dataplane.close());
+    cleanups.push(() => forwarder.close());
+    forwarder.start();
+    return { close };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+function makeDataplane(config: ControllerConfig, log: Logger): Dataplane {
+  if (config.ryu === undefined) return new UnicastDataplane();
+  const access = new RyuAccess(config.ryu);
+  return new OpenFlowDataplane({ access, clock: systemClock, range: config.groupRange, log });
+}
+
+function logEvent(log: Logger, event: ForwarderEvent): void {
+  switch (event.type) {
+    case "settled":
+      return log.info(
+        { afterMs: Math.round(event.afterMs), agents: event.agents },
+        "settled: routes may change now",
+      );
+    case "agent_up":
+      return log.info({ agent: event.id, at: event.at }, "agent registered");
+    case "agent_down":
+      return log.warn({ agent: event.id }, `agent is gone: ${event.why}`);
+    case "agent_refused":
+      return log.warn({ agent: event.id, at: event.at }, `agent refused: ${event.why}`);
+  }
+}
