@@ -212,7 +212,7 @@ export class RyuClient {
 
   /** Deletes a group, if it exists, and with it every flow that outputs to it. `Group.ALL` deletes all. */
   deleteGroup(dpid: bigint, groupId: number, options?: CallOptions): Promise<void> {
-    return this.command("groupentry/delete", dpid, () => ({ group_id: groupId }), options);
+    return this.command("groupentry/delete", dpid, () => commands.encodeGroupId(groupId), options);
   }
 
   addMeter(dpid: bigint, meter: commands.MeterEntry, options?: CallOptions): Promise<void> {
@@ -225,7 +225,7 @@ export class RyuClient {
 
   /** Deletes a meter, if it exists, and with it every flow that uses it. */
   deleteMeter(dpid: bigint, meterId: number, options?: CallOptions): Promise<void> {
-    return this.command("meterentry/delete", dpid, () => ({ meter_id: meterId }), options);
+    return this.command("meterentry/delete", dpid, () => commands.encodeMeterId(meterId), options);
   }
 
   modifyPort(dpid: bigint, change: commands.PortChange, options?: CallOptions): Promise<void> {

@@ -1,4 +1,5 @@
 import { type Bucket, encodeAction, encodeBucket, type FlowAction, type GroupType } from "./actions.js";
+import { FormatError } from "./errors.js";
 import type { LiteralValue } from "./literal.js";
 import { encodeMatch, type Match } from "./match.js";
 import type { MeterBand, MeterFlag } from "./stats.js";
@@ -78,16 +79,29 @@ export interface ExperimenterMessage {
 
 export type Body = Record<string, LiteralValue | undefined>;
 
+/** Ryu would answer 500 for a number that does not fit its field, or send another one. */
+function uint<T extends number | bigint | undefined>(name: string, bits: 8 | 16 | 32 | 64, value: T): T {
+  if (value === undefined) return value;
+  const wide = bits === 64;
+  const right = wide ? typeof value === "bigint" : Number.isInteger(value);
+  if (!right || value < 0 || value >= 2n ** BigInt(bits)) {
+    throw new FormatError(
+      `${name} must be ${wide ? "a bigint" : "an integer"} of ${bits} bits, not ${value}`,
+    );
+  }
+  return value;
+}
+
 export function encodeFlow(flow: FlowEntry): Body {
   return {
-    table_id: flow.tableId,
-    priority: flow.priority,
-    cookie: flow.cookie,
-    cookie_mask: flow.cookieMask,
-    idle_timeout: flow.idleTimeout,
-    hard_timeout: flow.hardTimeout,
-    flags: flow.flags,
-    buffer_id: flow.bufferId,
+    table_id: uint("tableId", 8, flow.tableId),
+    priority: uint("priority", 16, flow.priority),
+    cookie: uint("cookie", 64, flow.cookie),
+    cookie_mask: uint("cookieMask", 64, flow.cookieMask),
+    idle_timeout: uint("idleTimeout", 16, flow.idleTimeout),
+    hard_timeout: uint("hardTimeout", 16, flow.hardTimeout),
+    flags: uint("flags", 16, flow.flags),
+    buffer_id: uint("bufferId", 32, flow.bufferId),
     match: encodeMatch(flow.match ?? {}),
     actions: (flow.actions ?? []).map(encodeAction),
   };
@@ -95,48 +109,60 @@ export function encodeFlow(flow: FlowEntry): Body {
 
 export function encodeSelector(selector: FlowSelector): Body {
   return {
-    table_id: selector.tableId,
-    priority: selector.priority,
-    cookie: selector.cookie,
-    cookie_mask: selector.cookieMask,
-    out_port: selector.outPort,
-    out_group: selector.outGroup,
+    table_id: uint("tableId", 8, selector.tableId),
+    priority: uint("priority", 16, selector.priority),
+    cookie: uint("cookie", 64, selector.cookie),
+    cookie_mask: uint("cookieMask", 64, selector.cookieMask),
+    out_port: uint("outPort", 32, selector.outPort),
+    out_group: uint("outGroup", 32, selector.outGroup),
     match: encodeMatch(selector.match ?? {}),
   };
 }
 
 export function encodeGroup(group: GroupEntry): Body {
-  return { group_id: group.groupId, type: group.type, buckets: group.buckets.map(encodeBucket) };
+  return {
+    group_id: uint("groupId", 32, group.groupId),
+    type: group.type,
+    buckets: group.buckets.map(encodeBucket),
+  };
+}
+
+export function encodeGroupId(groupId: number): Body {
+  return { group_id: uint("groupId", 32, groupId) };
 }
 
 export function encodeMeter(meter: MeterEntry): Body {
   return {
-    meter_id: meter.meterId,
+    meter_id: uint("meterId", 32, meter.meterId),
     flags: [...meter.flags],
     bands: meter.bands.map((band) => ({
       type: band.type,
-      rate: band.rate,
-      burst_size: band.burstSize ?? 0,
-      prec_level: band.type === "DSCP_REMARK" ? band.precLevel : undefined,
-      experimenter: band.type === "EXPERIMENTER" ? band.experimenter : undefined,
+      rate: uint("rate", 32, band.rate),
+      burst_size: uint("burstSize", 32, band.burstSize ?? 0),
+      prec_level: band.type === "DSCP_REMARK" ? uint("precLevel", 8, band.precLevel) : undefined,
+      experimenter: band.type === "EXPERIMENTER" ? uint("experimenter", 32, band.experimenter) : undefined,
     })),
   };
 }
 
+export function encodeMeterId(meterId: number): Body {
+  return { meter_id: uint("meterId", 32, meterId) };
+}
+
 export function encodePortChange(change: PortChange): Body {
   return {
-    port_no: change.portNo,
-    config: change.config,
-    mask: change.mask,
+    port_no: uint("portNo", 32, change.portNo),
+    config: uint("config", 32, change.config),
+    mask: uint("mask", 32, change.mask),
     hw_addr: change.hwAddr,
-    advertise: change.advertise,
+    advertise: uint("advertise", 32, change.advertise),
   };
 }
 
 export function encodeExperimenter(message: ExperimenterMessage): Body {
   return {
-    experimenter: message.experimenter,
-    exp_type: message.expType,
+    experimenter: uint("experimenter", 32, message.experimenter),
+    exp_type: uint("expType", 32, message.expType),
     data: Buffer.from(message.data).toString("base64"),
     data_type: "base64",
   };

@@ -25,6 +25,7 @@ export type RyuErrorKind =
   | "no-such-path"
   | "unsupported"
   | "no-answer"
+  | "refused"
   | "server"
   | "bad-answer";
 

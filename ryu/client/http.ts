@@ -205,6 +205,8 @@ function refusal(status: number, text: string): Failure {
         status,
         detail: said ?? "501: not in the OpenFlow version of this switch",
       };
+    case 502:
+      return { kind: "refused", status, detail: said ?? "502: the switch answered with an error" };
     case 504:
       return { kind: "no-answer", status, detail: said ?? "504: the switch did not answer Ryu" };
     default:

@@ -1,5 +1,15 @@
-"""placeholder"""
+"""Every correction to Ryu 4.34, in one place. They change the loaded classes, never Ryu's files."""
+
+from launcher import connections, hosts, links, packets, statistics
 
 
 def apply():
-    pass
+    """To be called once, after Ryu's modules are loaded and before its applications are created."""
+    connections.notice_dead_switches()
+    connections.take_reconnection_as_leave_and_enter()
+    connections.forget_what_a_switch_learned_when_it_connects()
+    links.survive_lost_links()
+    hosts.keep_all_sightings()
+    packets.look_no_deeper_than_needed()
+    statistics.tell_silence_from_emptiness()
+    statistics.report_refusals()

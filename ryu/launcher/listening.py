@@ -7,7 +7,6 @@ import eventlet
 import eventlet.wsgi
 from ryu import cfg
 from ryu.app import wsgi
-from ryu.controller import controller
 from ryu.lib import hub
 from ryu.ofproto import ofproto_common
 
@@ -82,11 +81,3 @@ def has_rest():
 
     return any(isinstance(c, wsgi.WSGIApplication) for c in AppManager.get_instance().contexts.values())
 
-
-def set_defaults():
-    """
-    Ryu keeps a switch whose connection died silently (power, cable) for ever, unless echo requests are counted, and
-    they are not by default. Three unanswered ones, 5 s apart, are enough.
-    """
-    controller.CONF.set_default("echo_request_interval", 5.0)
-    controller.CONF.set_default("maximum_unreplied_echo_requests", 3)

@@ -1,0 +1,50 @@
+"""Links between switches."""
+
+import functools
+
+from ryu.topology import switches
+
+
+def survive_lost_links():
+    """
+    Where three switches meet on one segment, or cables are swapped, a link's way back leads elsewhere. LinkState then
+    forgets the peer of a link it still lists, and when that link times out, a KeyError ends the only loop that lets
+    links time out. Now peers and links are kept in step, and removing what is gone already is no error.
+    """
+    create = switches.Switches.__init__
+
+    @functools.wraps(create)
+    def init(self, *args, **kwargs):
+        create(self, *args, **kwargs)
+        self.links = LinkState()
+
+    switches.Switches.__init__ = init
+
+
+class LinkState(switches.LinkState):
+    """Link -> time of its last LLDP frame; `_map` has the peer of each source port. `found` counts new links."""
+
+    def __init__(self):
+        super().__init__()
+        self.found = 0
+
+    def update_link(self, src, dst):
+        if switches.Link(src, dst) not in self:
+            self.found += 1
+        return super().update_link(src, dst)
+
+    def link_down(self, link):
+        self.pop(link, None)
+        if self._map.get(link.src) == link.dst:
+            del self._map[link.src]
+
+    def port_deleted(self, src):
+        """The port's peer, and the port again if the way back was known; KeyError, which callers expect, if no peer."""
+        dst = self.get_peer(src)
+        if dst is None:
+            raise KeyError(src)
+        there, back = switches.Link(src, dst), switches.Link(dst, src)
+        back_known = back in self
+        self.link_down(there)
+        self.link_down(back)
+        return dst, src if back_known else None
