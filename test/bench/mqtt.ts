@@ -4,7 +4,8 @@
  */
 import { Duplex } from "node:stream";
 import { setImmediate as nextTurn } from "node:timers/promises";
-import { Broker, type ByteStream } from "@topicast/agent";
+import { Broker } from "@topicast/agent/mqtt/index.js";
+import type { ByteStream } from "@topicast/agent/transport/transport.js";
 import mqtt, { type Packet } from "mqtt-packet";
 
 export const name = "mqtt";

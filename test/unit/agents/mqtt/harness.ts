@@ -4,7 +4,8 @@
  */
 import { Duplex } from "node:stream";
 import { setImmediate as nextTurn } from "node:timers/promises";
-import { Broker, type BrokerOptions, type ByteStream } from "@topicast/agent";
+import { Broker, type BrokerOptions } from "@topicast/agent/mqtt/index.js";
+import type { ByteStream } from "@topicast/agent/transport/transport.js";
 import { SimClock } from "@topicast/protocol";
 import mqtt, { type IConnectPacket, type Packet } from "mqtt-packet";
 

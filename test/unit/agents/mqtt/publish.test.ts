@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import type { Uplink } from "@topicast/agent";
+import type { Uplink } from "@topicast/agent/mqtt/index.js";
 import type { Message } from "@topicast/protocol";
+import fc from "fast-check";
 import { publish, settle, subscribe, TestBroker, unsubscribe } from "./harness.js";
 
 /** An uplink whose promises the test settles by hand. */
@@ -406,6 +407,39 @@ describe("a slow subscriber", () => {
 });
 
 describe("what one turn has for a client", () => {
+  it("arrives byte for byte, whatever the sizes, whether the client reads at once or late", async () => {
+    const sizes = fc.oneof(
+      fc.nat(40),
+      fc.nat(3_000),
+      fc.integer({ min: 15_000, max: 18_000 }),
+      fc.constant(70_000),
+    );
+    const messages = fc.array(fc.tuple(fc.constantFrom("t", "t/ü", "t/🌱/x"), sizes), { maxLength: 120 });
+    await fc.assert(
+      fc.asyncProperty(messages, fc.array(fc.nat(3), { minLength: 1 }), async (sent, pauses) => {
+        const broker = new TestBroker({ limits: { outboxBytes: 1e9 } });
+        const quick = await broker.connect("quick");
+        const slow = await broker.connect("slow");
+        for (const client of [quick, slow]) client.send(subscribe(1, "t/#"));
+        await Promise.all([quick.take(), slow.take()]);
+        const expected: string[] = [];
+        for (const [i, [topic, size]] of sent.entries()) {
+          if (pauses[i % pauses.length] === 0) slow.stream.pause();
+          if (pauses[i % pauses.length] === 1) slow.stream.resume();
+          if (pauses[i % pauses.length] === 2) await settle();
+          const payload = `${i} ${String.fromCharCode(97 + (i % 26)).repeat(size)}`;
+          broker.broker.deliver({ topic, payload: Buffer.from(payload), qos: 0, retain: false });
+          expected.push(`publish ${topic} ${payload}`);
+        }
+        slow.stream.resume();
+        for (let i = 0; i < 50 && slow.received.length < expected.length + 2; i++) await settle();
+        assert.deepEqual(await quick.told(), expected);
+        assert.deepEqual(await slow.told(), expected);
+      }),
+      { numRuns: 60 },
+    );
+  });
+
   it("leaves in one write", async () => {
     const broker = new TestBroker();
     const a = await broker.connect("a");

@@ -1,6 +1,7 @@
 /** A broker on kernel sockets of the loopback, for tests with real clients. */
 import { type AddressInfo, createServer, type Socket } from "node:net";
-import { Broker, type BrokerOptions, type ByteStream } from "@topicast/agent";
+import { Broker, type BrokerOptions } from "@topicast/agent/mqtt/index.js";
+import type { ByteStream } from "@topicast/agent/transport/transport.js";
 
 export interface SocketBroker {
   readonly broker: Broker;
