@@ -3,6 +3,7 @@
  * repeats, delays and reorders datagrams from a seed.
  */
 import { AgentFabric } from "@topicast/agent/fabric/fabric.js";
+import type { Dataplane } from "@topicast/controller/dataplane/dataplane.js";
 import { UnicastDataplane } from "@topicast/controller/dataplane/unicast.js";
 import { Forwarder } from "@topicast/controller/forwarder/forwarder.js";
 import {
@@ -50,6 +51,8 @@ export class SimNetwork {
   /** Datagrams by kind (second byte), since `clear`. */
   readonly carried = new Map<number, number>();
   dropped = 0;
+  /** Where the switches bring a datagram that `from` sends to a group: addresses, one for each copy. */
+  copies: (from: string, group: string) => readonly string[] = () => [];
 
   constructor(
     seed: number,
@@ -71,6 +74,12 @@ export class SimNetwork {
   }
 
   send(header: Header, payload: Buffer, from: Endpoint, to: Endpoint): void {
+    if (parseIPv4(to.address)! >>> 28 === 0xe) {
+      for (const address of this.copies(from.address, to.address)) {
+        this.send(header, payload, from, { address, port: to.port });
+      }
+      return;
+    }
     const bytes = Buffer.concat([encodeHeader(header), payload]);
     this.carried.set(header.kind, (this.carried.get(header.kind) ?? 0) + 1);
     const { loss, repeat, delay } = this.faults;
@@ -119,6 +128,7 @@ export class SimAgent {
   readonly states: string[] = [];
   readonly local = new FilterTrie<string>();
   readonly endpoint: Endpoint;
+  readonly mac: string;
   readonly fabric: AgentFabric;
 
   constructor(
@@ -128,12 +138,14 @@ export class SimAgent {
     port = PORT,
   ) {
     this.endpoint = { address, port };
+    const hex = parseIPv4(address)!.toString(16).padStart(8, "0");
+    this.mac = `02:00:${hex.match(/../g)!.join(":")}`;
     this.fabric = new AgentFabric({
       clock: network.clock,
       unixTime: () => network.unixTime(),
       id,
       forwarder: FORWARDER,
-      local: { address, port, mac: `02:00:${(parseIPv4(address)! & 0xffff).toString(16).padStart(8, "0")}` },
+      local: { address, port, mac: this.mac },
       payloadBytes: payloadBytes(1_500),
       transmit: (header, payload, to) => {
         for (const endpoint of to) network.send(header, payload, this.endpoint, endpoint);
@@ -180,11 +192,14 @@ export class SimForwarder {
   readonly forwarder: Forwarder;
   readonly events: string[] = [];
 
-  constructor(readonly network: SimNetwork) {
+  constructor(
+    readonly network: SimNetwork,
+    readonly dataplane: Dataplane = new UnicastDataplane(),
+  ) {
     this.forwarder = new Forwarder({
       clock: network.clock,
       unixTime: () => network.unixTime(),
-      dataplane: new UnicastDataplane(),
+      dataplane,
       groupRange: { base: parseIPv4("239.192.0.0")!, size: 1 << 18 },
       port: PORT,
       payloadBytes: payloadBytes(1_500),
@@ -198,6 +213,7 @@ export class SimForwarder {
   kill(): void {
     this.network.detach(FORWARDER.address);
     this.forwarder.close();
+    void this.dataplane.close();
   }
 }
 
