@@ -1,0 +1,143 @@
+import { UserError } from "@topicast/protocol";
+import { type CapDevice, type CapModule, loadCap } from "./cap.js";
+
+export interface CaptureOptions {
+  readonly interface: string;
+  /** In pcap's filter language. */
+  readonly filter: string;
+  /** Gets each frame as `frame[0, length)`; the buffer is used again for the next one. */
+  onFrame(frame: Buffer, length: number): void;
+  /** Something a person should know, once. */
+  onWarning(message: string): void;
+  /** Size of the kernel's ring in bytes. */
+  readonly ringBytes?: number;
+  /** Longest time in ms to go on with frames before everything else in the process gets its turn. */
+  readonly maxBurst?: number;
+}
+
+/** pcap's slots are 64 KB each on an interface with receive offloads: this is room for 500 frames. */
+const RING_BYTES = 32 * 1024 * 1024;
+const MAX_BURST = 50;
+/** The clock is asked once in so many frames. */
+const BURST_CHECK = 64;
+/** Largest frame that pcap hands over (its snapshot length). */
+const FRAME_BYTES = 65_535;
+
+/** `cap` keeps raw pointers to its devices' memory in the event loop, also after close: these must never be collected. */
+const immortal: unknown[] = [];
+
+/**
+ * Frames in and out of one interface, through the npm package `cap` (libpcap).
+ *
+ * cap's receive loop goes on as long as frames come, so a flood would keep timers and sockets waiting for ever. There is
+ * no way to pause it; after `maxBurst` the device is closed and opened again in the next turn of the event loop. Frames
+ * in between are lost, which is what TCP is for.
+ */
+export class Capture {
+  readonly counters = {
+    capture_truncated: 0,
+    capture_bursts_cut: 0,
+    capture_reopened: 0,
+    capture_send_errors: 0,
+  };
+  private readonly buffer = Buffer.alloc(FRAME_BYTES);
+  private device: CapDevice | undefined;
+  private closed = false;
+  private burstStart = 0;
+  private burstFrames = 0;
+
+  private constructor(
+    private readonly cap: CapModule,
+    private readonly options: CaptureOptions,
+    private filter: string,
+  ) {}
+
+  /** @throws UserError when cap or libpcap is missing, or the interface cannot be opened */
+  static open(options: CaptureOptions): Capture {
+    const cap = loadCap(options.onWarning);
+    const capture = new Capture(cap, options, options.filter);
+    immortal.push(capture.buffer);
+    capture.openDevice();
+    return capture;
+  }
+
+  /** Sends `frame[0, length)`. A frame that the interface cannot take now is lost and counted. */
+  send(frame: Buffer, length: number): void {
+    if (this.device === undefined) return;
+    try {
+      this.device.send(frame, length);
+    } catch {
+      this.counters.capture_send_errors += 1;
+    }
+  }
+
+  /** Opens the interface anew: it was down, or the filter has changed. Returns whether that went well. */
+  reopen(filter: string): boolean {
+    this.filter = filter;
+    this.closeDevice();
+    try {
+      this.openDevice();
+    } catch {
+      return false;
+    }
+    this.counters.capture_reopened += 1;
+    return true;
+  }
+
+  close(): void {
+    this.closed = true;
+    this.closeDevice();
+  }
+
+  private openDevice(): void {
+    const { interface: name, ringBytes = RING_BYTES } = this.options;
+    const device = new this.cap.Cap();
+    immortal.push(device);
+    let linkType: string;
+    try {
+      linkType = device.open(name, this.filter, ringBytes, this.buffer);
+    } catch (error) {
+      throw new UserError(`interface ${name} cannot be captured: ${(error as Error).message}`);
+    }
+    if (linkType !== "ETHERNET") {
+      device.close();
+      throw new UserError(`interface ${name} gives ${linkType} frames, not Ethernet: use --transport socket`);
+    }
+    device.on("packet", (length, truncated) => {
+      if (this.device === device) this.onPacket(length, truncated);
+    });
+    this.device = device;
+  }
+
+  private closeDevice(): void {
+    this.device?.close();
+    this.device = undefined;
+  }
+
+  private onPacket(length: number, truncated: boolean): void {
+    if (truncated) {
+      this.counters.capture_truncated += 1;
+      return;
+    }
+    this.options.onFrame(this.buffer, length);
+    this.burstFrames += 1;
+    if (this.burstFrames % BURST_CHECK !== 1) return;
+    if (this.burstFrames === 1) {
+      this.burstStart = performance.now();
+      setImmediate(() => {
+        this.burstFrames = 0;
+      });
+    } else if (performance.now() - this.burstStart > (this.options.maxBurst ?? MAX_BURST)) {
+      this.cutBurst();
+    }
+  }
+
+  private cutBurst(): void {
+    this.counters.capture_bursts_cut += 1;
+    this.closeDevice();
+    // Timers come first, then the next poll.
+    setTimeout(() => {
+      if (!this.closed && this.device === undefined) this.reopen(this.filter);
+    }, 1);
+  }
+}

@@ -1,0 +1,61 @@
+import { createServer, type Server } from "node:net";
+import { UserError } from "@topicast/protocol";
+
+/** A port that belongs to this process until `release`. */
+export interface PortClaim {
+  release(): void;
+}
+
+/**
+ * Makes sure that nobody else serves `port` at these addresses: no kernel socket (it would answer as well) and no
+ * other raw transport. The claim is a Unix socket in the abstract name space, which belongs to the network namespace
+ * like the interface does and vanishes with the process however that ends.
+ *
+ * @throws UserError when the port is taken
+ */
+export async function claimPort(name: string, port: number, ipv4: readonly string[]): Promise<PortClaim> {
+  let claim: Server;
+  try {
+    claim = await listen({ path: `\0topicast-raw/${name}/${port}` });
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "EADDRINUSE") throw error;
+    throw new UserError(
+      `port ${port} is in use: another agent serves it on interface ${name}; stop it or choose another with -t`,
+    );
+  }
+  claim.unref();
+  try {
+    for (const host of ipv4) await probe(host, port);
+  } catch (error) {
+    claim.close();
+    throw error;
+  }
+  return { release: () => claim.close() };
+}
+
+/** Listens for a moment: the only test that sees whatever the kernel would count as in use. */
+async function probe(host: string, port: number): Promise<void> {
+  let server: Server;
+  try {
+    server = await listen({ host, port, exclusive: true });
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException;
+    if (code === "EADDRINUSE") {
+      throw new UserError(
+        `port ${port} is in use: a program on this host listens at ${host} (ss -ltnp "sport = :${port}" names it); stop it or choose another with -t`,
+      );
+    }
+    throw new UserError(`port ${port} cannot be served at ${host}: ${message}`);
+  }
+  await new Promise((resolve) => server.close(resolve));
+}
+
+function listen(
+  options: { path: string } | { host: string; port: number; exclusive: true },
+): Promise<Server> {
+  return new Promise((resolve, reject) => {
+    const server = createServer((socket) => socket.destroy());
+    server.once("error", reject);
+    server.listen(options, () => resolve(server));
+  });
+}

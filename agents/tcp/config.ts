@@ -1,0 +1,60 @@
+/** The stack's numbers. Sizes in bytes, times in milliseconds. */
+export interface TcpConfig {
+  /** Largest segment to send or to ask for: the interface's MTU less 40 (IPv4 and TCP without options). */
+  mss: number;
+  /** Written and not yet acknowledged, per connection; a writer that goes beyond has to wait. */
+  sendBuffer: number;
+  /** Received and not yet read, per connection; bounds the advertised window. */
+  receiveBuffer: number;
+  /** Received and not yet read, over all connections; beyond it payload is dropped, and the peer sends it again. */
+  receiveMemory: number;
+  /** Connections that are not closed, TIME-WAIT apart; beyond it a SYN is dropped. */
+  maxConnections: number;
+  /** Connections in SYN-RECEIVED; beyond it a SYN is dropped. */
+  maxHalfOpen: number;
+  /** Connections in TIME-WAIT; beyond it the oldest is forgotten. */
+  maxTimeWait: number;
+  /** RFC 6298 2.1. */
+  initialRto: number;
+  /** See rtt.ts for why it is below the RFC's 1 s. */
+  minRto: number;
+  maxRto: number;
+  /** SYN or SYN-ACK again without an answer; then the connection is given up. */
+  synRetries: number;
+  /** Data sent without any being acknowledged for so long: the connection is given up (RFC 9293 section 3.8.3). */
+  userTimeout: number;
+  /** Twice the maximum segment lifetime. */
+  timeWait: number;
+}
+
+export const DEFAULT_CONFIG: Readonly<TcpConfig> = {
+  mss: 1460,
+  sendBuffer: 256 * 1024,
+  receiveBuffer: 256 * 1024,
+  receiveMemory: 128 * 1024 * 1024,
+  maxConnections: 65_536,
+  maxHalfOpen: 1_024,
+  maxTimeWait: 8_192,
+  initialRto: 1_000,
+  minRto: 200,
+  maxRto: 60_000,
+  synRetries: 5,
+  userTimeout: 120_000,
+  timeWait: 60_000,
+};
+
+/** RFC 9293 section 3.7.1: what an IPv4 peer takes that sends no MSS option. */
+export const DEFAULT_MSS = 536;
+/** A peer that asks for less gets this: tiny segments would cost us many packets per byte (as Linux' TCP_MIN_SND_MSS). */
+export const MIN_MSS = 48;
+/** At most one answer in this time to segments outside the window and other challenges, per connection (RFC 5961 10). */
+export const CHALLENGE_INTERVAL = 500;
+/** RFC 6298 5.7: the time-out to go on with when the SYN's had gone off. */
+export const RTO_AFTER_LOST_SYN = 3_000;
+
+/** The smallest shift by which a 16-bit window field can announce `bytes` (RFC 7323 section 2). */
+export function windowShift(bytes: number): number {
+  let shift = 0;
+  while (shift < 14 && 0xffff * 2 ** shift < bytes) shift += 1;
+  return shift;
+}

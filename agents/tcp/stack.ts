@@ -1,0 +1,270 @@
+import { DEFAULT_CONFIG, type TcpConfig } from "./config.js";
+import { Connection, type ConnectionOwner, type State } from "./connection.js";
+import { createCounters, type TcpCounters } from "./counters.js";
+import { Deadlines } from "./deadlines.js";
+import { createIsnGenerator, type IsnGenerator } from "./isn.js";
+import { MemoryBudget } from "./memory.js";
+import { isFor } from "./wire/ethernet.js";
+import { Frame } from "./wire/frame.js";
+import { parseIpv4 } from "./wire/ipv4.js";
+import { FRAME_OVERHEAD, Path } from "./wire/path.js";
+import { seqAdd, seqAfter } from "./wire/sequence.js";
+import { ACK, emptySegment, RST, type Segment, SYN, segmentLength } from "./wire/tcp.js";
+
+/** Where the stack lives: frames for other stations are not its business. */
+export interface StationAddresses {
+  mac: Uint8Array;
+  ipv4: readonly string[];
+}
+
+/** What the stack asks of its surroundings. */
+export interface StackIo {
+  /** Sends `frame[0, length)`; the buffer is used again after the call. */
+  send(frame: Buffer, length: number): void;
+  /** There is work for `flush`. Called once until the next `flush`. */
+  wake(): void;
+}
+
+/** A connection in the stack's table. */
+export class StackConnection extends Connection {
+  constructor(
+    owner: ConnectionOwner,
+    iss: number,
+    passive: boolean,
+    readonly key: string,
+    public path: Path,
+  ) {
+    super(owner, iss, passive);
+  }
+}
+
+/**
+ * Many connections at one station: frames and the time in, frames and connections out. Nothing leaves during
+ * `receive` or a call of a connection's user; everything leaves with the next `flush`, so that all that was written in
+ * one turn shares segments and acknowledgements travel with data.
+ */
+export class TcpStack implements ConnectionOwner {
+  readonly config: TcpConfig;
+  readonly counters: TcpCounters = createCounters();
+  readonly memory: MemoryBudget;
+
+  private readonly connections = new Map<string, StackConnection>();
+  private readonly timeWait = new Set<StackConnection>();
+  private halfOpen = 0;
+  private readonly deadlines = new Deadlines<StackConnection>();
+  private touched: StackConnection[] = [];
+  private awake = false;
+  private readonly frame = new Frame();
+  private readonly out: Buffer;
+  private mac: Uint8Array;
+  private addresses: Set<number>;
+  private readonly listeners = new Map<number, (connection: StackConnection) => void>();
+
+  constructor(
+    station: StationAddresses,
+    private readonly io: StackIo,
+    config: Partial<TcpConfig> = {},
+    private readonly chooseIsn: IsnGenerator = createIsnGenerator(),
+  ) {
+    this.config = { ...DEFAULT_CONFIG, ...config };
+    this.memory = new MemoryBudget(this.config.receiveMemory);
+    this.out = Buffer.alloc(this.config.mss + FRAME_OVERHEAD);
+    this.mac = station.mac;
+    this.addresses = new Set(station.ipv4.map(parseIpv4));
+  }
+
+  /** The station's addresses have changed. Connections go on; those to an address that is gone will time out. */
+  setStation(station: StationAddresses): void {
+    this.mac = station.mac;
+    this.addresses = new Set(station.ipv4.map(parseIpv4));
+  }
+
+  /** Accepts connections to `port`; `accept` gets each one when its handshake is complete, before its first byte. */
+  listen(port: number, accept: (connection: StackConnection) => void): void {
+    this.listeners.set(port, accept);
+  }
+
+  /** Opens a connection along `path`. */
+  connect(path: Path, now: number): StackConnection {
+    const key = path.key();
+    const connection = new StackConnection(this, this.chooseIsn(key, now), false, key, path);
+    this.connections.set(key, connection);
+    this.touch(connection);
+    return connection;
+  }
+
+  /** Takes in `bytes[0, length)` as it came from the interface. */
+  receive(bytes: Buffer, length: number, now: number): void {
+    const { frame, counters } = this;
+    counters.frames_in += 1;
+    counters.bytes_in += length;
+    if (!isFor(bytes, this.mac)) {
+      counters.drop_other_host += 1;
+      return;
+    }
+    const fault = frame.parse(bytes, length);
+    if (fault !== undefined) {
+      counters[fault] += 1;
+      return;
+    }
+    if (!this.addresses.has(frame.destination)) {
+      counters.drop_other_host += 1;
+      return;
+    }
+    const key = frame.key();
+    const connection = this.connections.get(key);
+    if (connection === undefined) this.receiveUnknown(key, undefined, now);
+    else if (connection.state === "TIME-WAIT" && this.isReopening(connection, frame.segment)) {
+      this.counters.time_wait_recycled += 1;
+      this.forget(connection);
+      this.receiveUnknown(key, connection, now);
+    } else if (connection.receive(frame.segment, now) && connection.path.differsFrom(frame)) {
+      connection.path = Path.replyTo(frame);
+      counters.path_changes += 1;
+    }
+  }
+
+  /** Does what is due by `now` and sends everything that may leave. */
+  flush(now: number): void {
+    this.awake = true;
+    this.deadlines.expire(now, (connection) => connection.onTimer(now));
+    const { touched } = this;
+    this.touched = [];
+    this.awake = false;
+    for (const connection of touched) {
+      connection.touched = false;
+      connection.transmit(now, (segment) => this.send(connection.path, segment));
+      if (connection.state !== "CLOSED") this.deadlines.update(connection);
+    }
+  }
+
+  /** When `flush` must be called at the latest, Infinity while nothing runs. Fresh after each `flush`. */
+  get deadline(): number {
+    return this.deadlines.next;
+  }
+
+  /** Connections by what they cost: open ones, and those in TIME-WAIT. */
+  get size(): { open: number; halfOpen: number; timeWait: number } {
+    const timeWait = this.timeWait.size;
+    return { open: this.connections.size - timeWait, halfOpen: this.halfOpen, timeWait };
+  }
+
+  /**
+   * Stops listening and resets every connection that we have not closed ourselves; the others go on towards their end. A
+   * `flush` must follow.
+   */
+  beginClose(): void {
+    this.listeners.clear();
+    for (const connection of [...this.connections.values()]) if (!connection.isClosing) connection.abort();
+  }
+
+  /** Resets every connection that is left, and forgets all. A `flush` must follow. */
+  close(): void {
+    this.listeners.clear();
+    for (const connection of [...this.connections.values()]) {
+      if (connection.state === "TIME-WAIT") this.forget(connection);
+      else connection.abort();
+    }
+  }
+
+  touch(connection: Connection): void {
+    if (!connection.touched) {
+      connection.touched = true;
+      this.touched.push(connection as StackConnection);
+    }
+    if (this.awake) return;
+    this.awake = true;
+    this.io.wake();
+  }
+
+  moved(moving: Connection, from: State): void {
+    const connection = moving as StackConnection;
+    const { state } = connection;
+    if (from === "SYN-RECEIVED" && connection.passive) this.halfOpen -= 1;
+    if (state === "ESTABLISHED") this.onEstablished(connection);
+    else if (state === "TIME-WAIT") this.onTimeWait(connection);
+    else if (state === "CLOSED") {
+      if (from === "SYN-RECEIVED" && connection.passive) this.counters.half_open_expired += 1;
+      else if (from !== "TIME-WAIT") this.counters.closed += 1;
+      this.forget(connection);
+    }
+  }
+
+  private onEstablished(connection: StackConnection): void {
+    if (!connection.passive) {
+      this.counters.connected += 1;
+      return;
+    }
+    this.counters.accepted += 1;
+    this.listeners.get(connection.path.localPort)?.(connection);
+  }
+
+  private onTimeWait(connection: StackConnection): void {
+    this.timeWait.add(connection);
+    this.counters.closed += 1;
+    if (this.timeWait.size <= this.config.maxTimeWait) return;
+    for (const oldest of this.timeWait) {
+      this.counters.time_wait_evicted += 1;
+      this.forget(oldest);
+      return;
+    }
+  }
+
+  private forget(connection: StackConnection): void {
+    this.timeWait.delete(connection);
+    this.deadlines.remove(connection);
+    if (this.connections.get(connection.key) === connection) this.connections.delete(connection.key);
+  }
+
+  /** A SYN that can only be of a new incarnation (RFC 9293 section 3.10.7.4, TIME-WAIT; RFC 6191). */
+  private isReopening(connection: StackConnection, segment: Segment): boolean {
+    return (segment.flags & (SYN | ACK | RST)) === SYN && seqAfter(segment.seq, connection.receiveNext);
+  }
+
+  private receiveUnknown(key: string, before: StackConnection | undefined, now: number): void {
+    const { frame, counters } = this;
+    const { segment } = frame;
+    const listening = this.listeners.has(frame.destinationPort);
+    if (!listening || (segment.flags & (SYN | ACK | RST)) !== SYN) {
+      counters.drop_no_connection += 1;
+      if ((segment.flags & RST) === 0) this.refuse(segment);
+      return;
+    }
+    if (this.halfOpen >= this.config.maxHalfOpen) {
+      counters.drop_half_open_full += 1;
+      return;
+    }
+    if (this.connections.size - this.timeWait.size >= this.config.maxConnections) {
+      counters.drop_connections_full += 1;
+      return;
+    }
+    let iss = this.chooseIsn(key, now);
+    // The new incarnation's numbers must lie above the old one's.
+    if (before !== undefined && !seqAfter(iss, before.sendNext)) iss = seqAdd(before.sendNext, 0x10000);
+    const connection = new StackConnection(this, iss, true, key, Path.replyTo(frame));
+    this.connections.set(key, connection);
+    this.halfOpen += 1;
+    connection.open(segment);
+  }
+
+  /** RST for a segment that belongs to no connection (RFC 9293 section 3.10.7.1). */
+  private refuse(segment: Segment): void {
+    const reset = emptySegment();
+    if ((segment.flags & ACK) !== 0) {
+      reset.flags = RST;
+      reset.seq = segment.ack;
+    } else {
+      reset.flags = RST | ACK;
+      reset.ack = seqAdd(segment.seq, segmentLength(segment));
+    }
+    this.counters.resets_out += 1;
+    this.send(Path.replyTo(this.frame), reset);
+  }
+
+  private send(path: Path, segment: Segment): void {
+    const length = path.write(segment, this.out);
+    this.counters.frames_out += 1;
+    this.counters.bytes_out += length;
+    this.io.send(this.out, length);
+  }
+}

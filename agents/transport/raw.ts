@@ -1,0 +1,153 @@
+import { readFileSync } from "node:fs";
+import { networkInterfaces } from "node:os";
+import { systemClock, type Timer } from "@topicast/protocol";
+import { Capture } from "../capture/capture.js";
+import { captureFilter } from "../capture/filter.js";
+import { guardPort } from "../capture/firewall.js";
+import { type InterfaceFacts, readInterface } from "../capture/interface.js";
+import { claimPort } from "../capture/port.js";
+import { requireRawPrivileges } from "../capture/privileges.js";
+import type { TcpConfig } from "../tcp/config.js";
+import { StackRunner } from "../tcp/runner.js";
+import { TcpStream } from "../tcp/stream.js";
+import type { ByteStream, Transport } from "./transport.js";
+
+export interface RawTransportOptions {
+  readonly interface: string;
+  readonly port: number;
+  /** The TCP stack's numbers where they differ from the defaults. */
+  readonly tcp?: Partial<TcpConfig>;
+  /** Things a person should know that do not stop the agent; ignored where undefined. */
+  readonly onWarning?: (message: string) => void;
+}
+
+/** IPv4 and TCP headers without options. */
+const HEADERS = 40;
+/** How often to look whether the interface has changed, in ms. */
+const WATCH_INTERVAL = 1_000;
+/** How long `close` waits for connections that are closing already, in ms. */
+const CLOSE_GRACE = 500;
+const CLOSE_POLL = 20;
+
+interface Running {
+  readonly runner: StackRunner;
+  readonly capture: Capture;
+}
+
+/**
+ * Byte streams from captured frames and our own TCP stack. The kernel has no socket on the port; a firewall rule keeps it
+ * from answering. The interface may go down and come back, and its addresses may change: the transport follows.
+ */
+export class RawTransport implements Transport {
+  private running: Running | undefined;
+  private readonly cleanups: Array<() => unknown> = [];
+  private watchTimer: Timer | undefined;
+  private lastCounters: Readonly<Record<string, number>> = {};
+
+  constructor(private readonly options: RawTransportOptions) {}
+
+  async listen(onStream: (stream: ByteStream) => void): Promise<void> {
+    const { interface: name, port, tcp, onWarning = () => {} } = this.options;
+    requireRawPrivileges();
+    try {
+      const facts = await readInterface(name);
+      const claim = await claimPort(name, port, facts.ipv4);
+      this.cleanups.push(() => claim.release());
+      const guard = await guardPort({ interface: name, port, ipv4: facts.ipv4 });
+      const atExit = () => guard.removeSync();
+      process.once("exit", atExit);
+      this.cleanups.push(async () => {
+        process.removeListener("exit", atExit);
+        await guard.remove();
+      });
+      const capture = Capture.open({
+        interface: name,
+        filter: captureFilter(facts, port),
+        onFrame: (frame, length) => runner.receive(frame, length),
+        onWarning,
+      });
+      this.cleanups.push(() => capture.close());
+      const runner = new StackRunner(
+        facts,
+        { clock: systemClock, defer: setImmediate, send: (frame, length) => capture.send(frame, length) },
+        { ...tcp, mss: Math.min(tcp?.mss ?? Number.POSITIVE_INFINITY, facts.mtu - HEADERS) },
+      );
+      runner.stack.listen(port, (connection) => onStream(new TcpStream(connection)));
+      this.running = { runner, capture };
+      this.watch(facts, async (now) => {
+        await guard.update(now.ipv4);
+        runner.stack.setStation(now);
+        return capture.reopen(captureFilter(now, port));
+      });
+    } catch (error) {
+      await this.undo();
+      throw error;
+    }
+  }
+
+  async close(): Promise<void> {
+    this.watchTimer?.cancel();
+    const { running } = this;
+    if (running !== undefined) {
+      running.runner.beginClose();
+      const end = performance.now() + CLOSE_GRACE;
+      while (running.runner.stack.size.open > 0 && performance.now() < end) {
+        await new Promise((resolve) => setTimeout(resolve, CLOSE_POLL));
+      }
+      this.lastCounters = this.counters();
+      running.runner.close();
+      this.running = undefined;
+    }
+    await this.undo();
+  }
+
+  counters(): Readonly<Record<string, number>> {
+    if (this.running === undefined) return this.lastCounters;
+    const { runner, capture } = this.running;
+    const { open, halfOpen, timeWait } = runner.stack.size;
+    return {
+      ...runner.stack.counters,
+      ...capture.counters,
+      connections_open: open,
+      connections_half_open: halfOpen,
+      connections_time_wait: timeWait,
+      receive_memory_bytes: runner.stack.memory.inUse,
+    };
+  }
+
+  private async undo(): Promise<void> {
+    for (const cleanup of this.cleanups.splice(0).reverse()) await cleanup();
+  }
+
+  /** Looks for changes of the interface, and has `apply` take them over, again until that goes well. */
+  private watch(facts: InterfaceFacts, apply: (facts: InterfaceFacts) => Promise<boolean>): void {
+    const { name } = facts;
+    let known = signature(name);
+    const look = async () => {
+      const seen = signature(name);
+      if (seen !== known) {
+        // Down or without address: `readInterface` says so, and the next look tries again.
+        const now = await readInterface(name).catch(() => undefined);
+        if (now !== undefined && this.running !== undefined && (await apply(now).catch(() => false)))
+          known = seen;
+      }
+      if (this.running !== undefined) this.watchTimer = systemClock.setTimer(WATCH_INTERVAL, look);
+    };
+    this.watchTimer = systemClock.setTimer(WATCH_INTERVAL, look);
+  }
+}
+
+/** Something that differs when the interface was down in between, or has other addresses. */
+function signature(name: string): string {
+  const addresses = Object.entries(networkInterfaces())
+    .filter(([label]) => label === name || label.startsWith(`${name}:`))
+    .flatMap(([, entries]) => entries ?? [])
+    .map((entry) => `${entry.mac} ${entry.address}`);
+  let changes = "";
+  try {
+    changes = readFileSync(`/sys/class/net/${name}/carrier_changes`, "utf8");
+  } catch {
+    // /sys may show another network namespace, or the interface may be gone.
+  }
+  return `${changes.trim()} ${addresses.join(" ")}`;
+}

@@ -1,0 +1,106 @@
+import { createServer, type Server, type Socket } from "node:net";
+import { UserError } from "@topicast/protocol";
+import type { ByteStream, Transport } from "./transport.js";
+
+export interface SocketTransportOptions {
+  readonly port: number;
+  /** Address to listen at; all of the host's where undefined. */
+  readonly address?: string | undefined;
+  /** Connections at a time; further ones are closed at once and counted. */
+  readonly maxConnections?: number;
+}
+
+const MAX_CONNECTIONS = 65_536;
+
+/** Byte streams from kernel sockets: no root, no capture; also for clients on the agent's own host. */
+export class SocketTransport implements Transport {
+  private server: Server | undefined;
+  private readonly sockets = new Set<Socket>();
+  private readonly count = { accepted: 0, closed: 0, errors: 0, drop_connections_full: 0 };
+
+  constructor(private readonly options: SocketTransportOptions) {}
+
+  listen(onStream: (stream: ByteStream) => void): Promise<void> {
+    const { port, address, maxConnections = MAX_CONNECTIONS } = this.options;
+    const server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) =>
+      this.accept(socket, onStream),
+    );
+    server.maxConnections = maxConnections;
+    server.on("drop", () => {
+      this.count.drop_connections_full += 1;
+    });
+    return new Promise((resolve, reject) => {
+      server.once("error", (error) => reject(explain(error, this.options)));
+      const where = address === undefined ? { port } : { port, host: address };
+      server.listen({ ...where, exclusive: true }, () => {
+        server.removeAllListeners("error");
+        // Running out of descriptors must not end the agent; the client tries again.
+        server.on("error", () => {
+          this.count.errors += 1;
+        });
+        this.server = server;
+        resolve();
+      });
+    });
+  }
+
+  /** The port in use, for tests that ask for any with 0. */
+  get port(): number {
+    const address = this.server?.address();
+    return typeof address === "object" && address !== null ? address.port : this.options.port;
+  }
+
+  async close(): Promise<void> {
+    const { server } = this;
+    if (server === undefined) return;
+    this.server = undefined;
+    const closed = new Promise((resolve) => server.close(resolve));
+    for (const socket of this.sockets) socket.destroy();
+    await closed;
+  }
+
+  counters(): Readonly<Record<string, number>> {
+    return { ...this.count, connections_open: this.sockets.size };
+  }
+
+  private accept(socket: Socket, onStream: (stream: ByteStream) => void): void {
+    const { remoteAddress, remotePort } = socket;
+    // Gone between the handshake and now.
+    if (remoteAddress === undefined || remotePort === undefined) {
+      socket.destroy();
+      return;
+    }
+    this.count.accepted += 1;
+    this.sockets.add(socket);
+    socket.on("error", () => {
+      this.count.errors += 1;
+    });
+    socket.on("close", () => {
+      this.count.closed += 1;
+      this.sockets.delete(socket);
+    });
+    onStream(Object.assign(socket, { peer: peerName(remoteAddress, remotePort) }));
+  }
+}
+
+/** `192.168.1.102:50123` or `[fe80::1]:50123`; IPv4 in IPv6 clothes (RFC 4291 section 2.5.5.2) as IPv4. */
+export function peerName(address: string, port: number): string {
+  const plain = address.replace(/^::ffff:(?=\d+\.)/i, "");
+  return plain.includes(":") ? `[${plain}]:${port}` : `${plain}:${port}`;
+}
+
+function explain(error: NodeJS.ErrnoException, { port, address }: SocketTransportOptions): Error {
+  const where = address === undefined ? "" : ` at ${address}`;
+  switch (error.code) {
+    case "EADDRINUSE":
+      return new UserError(
+        `port ${port} is in use${where} (ss -ltnp "sport = :${port}" names the program): stop it or choose another with -t`,
+      );
+    case "EACCES":
+      return new UserError(`port ${port} is reserved to root: choose one above 1023 with -t, or use sudo`);
+    case "EADDRNOTAVAIL":
+      return new UserError(`this host has no address ${address}: choose one of its own`);
+    default:
+      return new UserError(`port ${port} cannot be served${where}: ${error.message}`);
+  }
+}

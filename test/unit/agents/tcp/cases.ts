@@ -1,0 +1,34 @@
+import { describe, it } from "node:test";
+import type { TcpConfig } from "@topicast/agent/tcp/config.js";
+import { drill } from "./drill.js";
+
+export interface Case {
+  name: string;
+  script: string;
+  config?: Partial<TcpConfig>;
+}
+
+/** A passive connection with a round trip of 10 ms: the time-out is then 210 ms, the peer's window 64 KiB. */
+export const OPEN = `
+  < S 0:0(0) win 65535 <mss 1460,wscale 7>
+  > S. 0:0(0) ack 1 win 65535 <mss 1460,wscale 3>
+  +0.01 < . 1:1(0) ack 1 win 512
+  state ESTABLISHED
+`;
+
+/** Both sides from 0, both about to wrap, and across the sign bit. */
+const INITIAL_NUMBERS = [
+  { iss: 0, irs: 0 },
+  { iss: -150, irs: -2 },
+  { iss: 0x7fffff80, irs: 0x7ffffff0 },
+];
+
+export function runCases(title: string, cases: readonly Case[]): void {
+  describe(title, () => {
+    for (const { name, script, config } of cases) {
+      it(name, () => {
+        for (const numbers of INITIAL_NUMBERS) drill(script, { ...numbers, config: config ?? {} });
+      });
+    }
+  });
+}

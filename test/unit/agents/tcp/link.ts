@@ -1,0 +1,102 @@
+/** Two stacks on a link that loses, repeats, reorders and damages frames, in virtual time, replayable from a seed. */
+import type { TcpConfig } from "@topicast/agent/tcp/config.js";
+import { StackRunner } from "@topicast/agent/tcp/runner.js";
+import { parseMac } from "@topicast/agent/tcp/wire/ethernet.js";
+import { Path } from "@topicast/agent/tcp/wire/path.js";
+import { SimClock } from "@topicast/protocol";
+
+/** Numbers in [0, 1) from a seed (mulberry32). */
+export function random(seed: number): () => number {
+  let state = seed | 0;
+  return () => {
+    state = (state + 0x6d2b79f5) | 0;
+    let t = Math.imul(state ^ (state >>> 15), 1 | state);
+    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
+    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
+  };
+}
+
+/** Probabilities per frame; times in milliseconds. */
+export interface Faults {
+  loss: number;
+  duplicate: number;
+  /** The frame is held back for up to `jitter` more. */
+  reorder: number;
+  corrupt: number;
+  delay: number;
+  jitter: number;
+}
+
+export const PERFECT: Faults = { loss: 0, duplicate: 0, reorder: 0, corrupt: 0, delay: 5, jitter: 0 };
+
+export const SERVER_PORT = 1883;
+const SERVER = { mac: parseMac("02:00:00:00:00:01"), address: "10.0.0.1" };
+const CLIENT = { mac: parseMac("02:00:00:00:00:02"), address: "10.0.0.2" };
+
+export class SimLink {
+  readonly clock = new SimClock();
+  readonly server: StackRunner;
+  readonly client: StackRunner;
+  /** Frames that went in, and those that were dropped or damaged. */
+  frames = 0;
+  harmed = 0;
+  /** While true nothing gets through. */
+  cut = false;
+  private readonly next: () => number;
+
+  constructor(
+    seed: number,
+    private readonly faults: Faults,
+    config: { server?: Partial<TcpConfig>; client?: Partial<TcpConfig> } = {},
+  ) {
+    this.next = random(seed);
+    const isn = () => Math.floor(this.next() * 2 ** 32) | 0;
+    const rim = (to: () => StackRunner) => ({
+      clock: this.clock,
+      defer: (fn: () => void) => void this.clock.setTimer(0, fn),
+      send: (bytes: Buffer, length: number) => this.carry(Buffer.from(bytes.subarray(0, length)), to),
+    });
+    this.server = new StackRunner(
+      { mac: SERVER.mac, ipv4: [SERVER.address] },
+      rim(() => this.client),
+      config.server,
+      isn,
+    );
+    this.client = new StackRunner(
+      { mac: CLIENT.mac, ipv4: [CLIENT.address] },
+      rim(() => this.server),
+      config.client,
+      isn,
+    );
+  }
+
+  /** The way from the client's `port` to the server. */
+  path(port: number): Path {
+    return Path.between({
+      localMac: CLIENT.mac,
+      remoteMac: SERVER.mac,
+      local: CLIENT.address,
+      localPort: port,
+      remote: SERVER.address,
+      remotePort: SERVER_PORT,
+    });
+  }
+
+  private carry(frame: Buffer, to: () => StackRunner): void {
+    const { faults, next } = this;
+    this.frames += 1;
+    if (this.cut || next() < faults.loss) {
+      this.harmed += 1;
+      return;
+    }
+    if (next() < faults.corrupt) {
+      frame[14 + Math.floor(next() * (frame.length - 14))]! ^= 1 << Math.floor(next() * 8);
+      this.harmed += 1;
+    }
+    const copies = next() < faults.duplicate ? 2 : 1;
+    for (let i = 0; i < copies; i++) {
+      const extra = next() < faults.reorder ? next() * faults.jitter : 0;
+      this.clock.setTimer(faults.delay + extra, () => to().receive(frame, frame.length));
+    }
+  }
+}
