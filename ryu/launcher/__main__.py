@@ -43,13 +43,14 @@ def main():
     from launcher import corrections, listening
 
     arguments = sys.argv[1:]
-    corrections.apply()
-    listening.watch(verbose="--verbose" in arguments)
+    verbose = "--verbose" in arguments
+    corrections.apply(verbose)
+    listening.watch(verbose)
 
     try:
         manager.main(args=defaults(arguments) + arguments, prog="ryu-manager")
     except Exception as error:
-        if "--verbose" in arguments:
+        if verbose:
             raise
         listening.die("%s: %s (--verbose shows where)" % (type(error).__name__, error))
 

@@ -3,7 +3,7 @@
 from launcher import connections, hosts, links, packets, statistics
 
 
-def apply():
+def apply(verbose):
     """To be called once, after Ryu's modules are loaded and before its applications are created."""
     connections.notice_dead_switches()
     connections.take_reconnection_as_leave_and_enter()
@@ -13,3 +13,5 @@ def apply():
     packets.look_no_deeper_than_needed()
     statistics.tell_silence_from_emptiness()
     statistics.report_refusals()
+    if not verbose:
+        statistics.leave_telling_to_the_answer()

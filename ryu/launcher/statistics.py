@@ -70,6 +70,14 @@ def report_refusals():
     ofp_handler.OFPHandler.error_msg_handler = handler
 
 
+def leave_telling_to_the_answer():
+    """
+    ofctl_rest writes an error, mostly with a traceback, for every request about a switch that is not connected and every
+    body it does not like. Whoever asked is told by the HTTP answer.
+    """
+    logging.getLogger("ryu.app.ofctl_rest").setLevel(logging.CRITICAL)
+
+
 def describe(msg):
     """What is refused and why, and the transaction id of what is refused."""
     ofp = msg.datapath.ofproto

@@ -1,0 +1,123 @@
+"""Unit tests of the tables that the launcher puts in place of Ryu's, run in Ryu's own environment."""
+
+import collections
+import pathlib
+import random
+import sys
+import unittest
+
+sys.path[0] = str(pathlib.Path(__file__).resolve().parents[3] / "ryu")
+
+from launcher import compat
+
+compat.prepare()
+
+from ryu.cmd import manager  # noqa: F401
+from ryu.topology import switches
+
+from launcher import hosts, links
+
+Port = collections.namedtuple("Port", "dpid port_no")
+
+
+def host(mac, dpid, port_no):
+    return switches.Host(mac, Port(dpid, port_no))
+
+
+class Links(unittest.TestCase):
+    def setUp(self):
+        self.links = links.LinkState()
+        self.a, self.b, self.c = Port(1, 1), Port(2, 1), Port(3, 1)
+
+    def test_a_segment_of_three_switches_leaves_nothing_that_cannot_time_out(self):
+        self.links.update_link(self.a, self.c)
+        self.links.update_link(self.c, self.b)
+        self.assertEqual(self.links.port_deleted(self.a), (self.c, None))
+        self.assertEqual(list(self.links), [switches.Link(self.c, self.b)])
+        self.links.link_down(switches.Link(self.c, self.b))
+        self.links.link_down(switches.Link(self.c, self.b))
+        self.assertEqual(dict(self.links), {})
+        self.assertRaises(KeyError, self.links.port_deleted, self.c)
+
+    def test_a_port_that_goes_takes_both_directions(self):
+        self.links.update_link(self.a, self.b)
+        self.assertTrue(self.links.update_link(self.b, self.a))
+        self.assertEqual(self.links.port_deleted(self.b), (self.a, self.b))
+        self.assertEqual(dict(self.links), {})
+        self.assertIsNone(self.links.get_peer(self.a))
+
+    def test_found_counts_new_links_only(self):
+        for _ in range(3):
+            self.links.update_link(self.a, self.b)
+        self.assertEqual(self.links.found, 1)
+
+
+class Sightings(unittest.TestCase):
+    def setUp(self):
+        self.hosts = hosts.Sightings()
+
+    def test_the_latest_sighting_at_an_edge_is_the_place(self):
+        for place in [(1, 1), (1, 2), (2, 1)]:
+            self.hosts["m"] = host("m", *place)
+        self.hosts.settle(lambda port: port in {Port(1, 1), Port(1, 2)})
+        self.assertEqual(self.hosts["m"].port, Port(1, 2))
+        self.hosts.settle(lambda port: port == Port(1, 1))
+        self.assertEqual(self.hosts["m"].port, Port(1, 1))
+        self.hosts.settle(lambda port: False)
+        self.assertNotIn("m", self.hosts)
+
+    def test_ryu_deleting_a_host_falls_back_to_the_sighting_before(self):
+        self.hosts.add(host("m", 1, 1))
+        self.hosts["m"] = host("m", 2, 1)
+        del self.hosts["m"]
+        self.assertEqual(self.hosts["m"].port, Port(1, 1))
+        del self.hosts["m"]
+        self.assertEqual(len(self.hosts), 0)
+
+    def test_tables_are_bounded_and_the_oldest_makes_room(self):
+        for i in range(hosts.MAX_HOSTS + 10):
+            self.hosts.add(host("m%d" % i, 1, 1))
+        self.assertEqual(len(self.hosts), hosts.MAX_HOSTS)
+        self.assertEqual(len(self.hosts.seen), hosts.MAX_HOSTS)
+        self.assertNotIn("m9", self.hosts)
+        last = host("m20", 1, 1)
+        for i in range(hosts.MAX_ADDRESSES + 5):
+            self.hosts.update_ip(last, ip_v4="10.0.0.%d" % i)
+        self.assertEqual(len(self.hosts["m20"].ipv4), hosts.MAX_ADDRESSES)
+        self.assertEqual(self.hosts["m20"].ipv4[-1], "10.0.0.20")
+        self.assertEqual(len(self.hosts.users), hosts.MAX_ADDRESSES)
+
+    def test_random_histories_keep_the_indices_in_step(self):
+        for seed in range(200):
+            chance = random.Random(seed)
+            table = hosts.Sightings()
+            for _ in range(100):
+                mac = "m%d" % chance.randrange(4)
+                what = chance.randrange(5)
+                if what == 0:
+                    table.add(host(mac, chance.randrange(3), chance.randrange(3)))
+                elif what == 1:
+                    table[mac] = host(mac, chance.randrange(3), chance.randrange(3))
+                elif what == 2:
+                    table.update_ip(host(mac, 0, 0), ip_v4="10.0.0.%d" % chance.randrange(4))
+                elif what == 3 and mac in table:
+                    del table[mac]
+                elif what == 4:
+                    bad = Port(chance.randrange(3), chance.randrange(3))
+                    table.settle(lambda port, bad=bad: port != bad)
+                    self.assertTrue(all(h.port != bad for h in table.values()), seed)
+                self.check(table, seed)
+
+    def check(self, table, seed):
+        self.assertEqual(set(table), set(table.seen), seed)
+        users = {}
+        for mac, known in table.items():
+            self.assertIs(next(reversed(table.seen[mac].values())), known, seed)
+            for address in known.ipv4:
+                self.assertNotIn(address, users, seed)
+                users[address] = mac
+        self.assertEqual(users, table.users, seed)
+
+
+if __name__ == "__main__":
+    unittest.main()
