@@ -11,9 +11,21 @@ export interface SwitchAccess {
   topology(): Promise<TopologySnapshot>;
   /** Everything in this switch that is ours, complete; it reflects every command that has resolved before. */
   read(dpid: Dpid): Promise<SwitchState>;
+  /**
+   * What the switch says of one group, undefined where it has none of this id; reflects every command that has resolved
+   * before. Costs the same whatever else the switch holds.
+   */
+  probe(dpid: Dpid, groupId: number): Promise<Probe | undefined>;
   /** Resolves when the command is on its way to the switch, *before* the switch has judged it. */
   apply(dpid: Dpid, command: Command): Promise<void>;
   close(): void;
+}
+
+export interface Probe {
+  /** Number of its buckets. */
+  readonly buckets: number;
+  /** Number of flows that point to it (`ref_count`); a switch may not keep this and say 0 or 2^32 - 1. */
+  readonly flows: number;
 }
 
 /**

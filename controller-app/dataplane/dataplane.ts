@@ -123,7 +123,8 @@ export interface RyuStatus {
 export type DataplaneCounter =
   | "polls" // reads of Ryu's topology
   | "poll_failures"
-  | "reads" // read-backs of one switch
+  | "reads" // complete read-backs of one switch
+  | "probes" // questions about one group of one switch
   | "read_failures"
   | "reads_incomplete" // answers that Ryu cut short at its own time-out, not believed
   | "commands" // flow and group commands sent

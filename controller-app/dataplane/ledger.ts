@@ -1,3 +1,4 @@
+import type { Probe } from "./access.js";
 import {
   type Command,
   commandsFor,
@@ -15,6 +16,7 @@ import {
   guardPriority,
   guardRule,
   inRange,
+  matchOf,
   type Rule,
   rulePriority,
 } from "./rules.js";
@@ -92,6 +94,35 @@ export class SwitchLedger {
   }
 
   /**
+   * Takes the answer to a probe for a rule that has just been written anew, or removed. True when it shows that the
+   * switch complies: a group that was not there before has as many buckets as were written, and a flow points to it; or
+   * the group is gone, and with it every flow that pointed to it (OpenFlow 1.3.5, 6.7). Anything else proves nothing.
+   */
+  confirm(id: number, probe: Probe | undefined): boolean {
+    const want = this.wanted.get(id);
+    if (want === undefined) {
+      if (probe !== undefined) return false;
+      this.flows.delete(id);
+      this.groups.delete(id);
+    } else {
+      const { buckets, priority, destination } = want;
+      const flowsKnown = probe !== undefined && probe.flows > 0 && probe.flows < 0xffff_ffff;
+      if (!flowsKnown || probe.buckets !== buckets?.length) return false;
+      const packets = this.flows.get(id)?.packets ?? 0;
+      this.groups.set(id, { id, buckets });
+      this.flows.set(id, {
+        table: 0,
+        priority,
+        destination,
+        action: id,
+        packets,
+        match: matchOf(destination),
+      });
+    }
+    return !this.compare(id);
+  }
+
+  /**
    * Commands that remove the differences, in no order (see `stages`). Nothing is removed unless `remove`; rules for
    * which `skip` says so (`strayId` among them) are left for later.
    */
@@ -105,6 +136,11 @@ export class SwitchLedger {
     for (const id of this.surplus) if (!skip(id)) commandsFor(id, undefined, this.seen(id), out);
     if (!skip(strayId)) for (const flow of this.strays) out.push({ op: "flow-delete", id: strayId, flow });
     return out;
+  }
+
+  /** How many groups the switch holds of ours, as far as known. */
+  get size(): number {
+    return this.groups.size;
   }
 
   /** Wanted rules that the last read-back did not find, or found different. */

@@ -29,6 +29,8 @@ export interface OpenFlowTiming extends TopologyTiming, WorkerTiming {
   readonly adoptMs: number;
   /** Ms between looks at Ryu's topology; while an agent is looked for; while Ryu does not answer. */
   readonly pollMs: number;
+  /** Ms between complete read-backs of a switch; more where they would cost over a tenth of the time. */
+  readonly readMs: number;
   readonly searchMs: number;
   readonly downMs: number;
 }
@@ -40,6 +42,7 @@ export const defaultOpenFlowTiming: OpenFlowTiming = {
   dropMs: 1_000,
   adoptMs: 3_000,
   pollMs: 1_000,
+  readMs: 1_000,
   searchMs: 150,
   downMs: 500,
 };
@@ -93,6 +96,7 @@ export class OpenFlowDataplane implements Dataplane {
   private closed = false;
   private polling = false;
   private pollTimer: Timer | undefined;
+  private patrolTimer: Timer | undefined;
   private refreshing = false;
   private wiringDirty = false;
   private readonly dirty = new Set<Group>();
@@ -132,6 +136,7 @@ export class OpenFlowDataplane implements Dataplane {
         this.groupTable.refused(id, times, `switch ${formatDpid(dpid)}`);
       },
       onRead: (dpid) => this.onRead(dpid),
+      onPass: () => this.onPass(),
       onFailure: (dpid, error) => this.onFailure(error, dpid),
       onCommand: (dpid, command) => log.debug({ dpid: formatDpid(dpid), ...command }, "switch command"),
     };
@@ -139,12 +144,14 @@ export class OpenFlowDataplane implements Dataplane {
 
   start(): void {
     this.poll();
+    this.patrol();
   }
 
   async close(): Promise<void> {
     if (this.closed) return;
     this.closed = true;
     this.pollTimer?.cancel();
+    this.patrolTimer?.cancel();
     for (const worker of this.workers.values()) worker.setActive(false);
     this.groupTable.giveUp("the data plane is closing");
     for (const address of [...this.dropping.keys()]) this.dropped(address);
@@ -153,8 +160,8 @@ export class OpenFlowDataplane implements Dataplane {
   }
 
   setAgents(agents: readonly EdgeAgent[]): void {
-    this.agents = agents;
-    this.model.setAgents(agents, this.options.clock.now());
+    this.agents = agents.map((agent) => ({ ...agent, mac: agent.mac.toLowerCase() }));
+    this.model.setAgents(this.agents, this.options.clock.now());
     this.wiringDirty = true;
     this.refreshSoon();
     if (this.model.unlocated().length > 0) this.pollWithin(0);
@@ -177,7 +184,7 @@ export class OpenFlowDataplane implements Dataplane {
       for (const dpid of group.plan.keys()) {
         const worker = this.workers.get(dpid);
         worker?.want(group.id, undefined);
-        worker?.kick();
+        void worker?.kick();
       }
     }
     if (this.closed || !this.mayRemove || !this.holds(address)) return Promise.resolve();
@@ -206,7 +213,7 @@ export class OpenFlowDataplane implements Dataplane {
 
   settled(): void {
     this.mayRemove = true;
-    for (const worker of this.workers.values()) worker.kick();
+    for (const worker of this.workers.values()) void worker.kick();
   }
 
   mayPublish(agentId: string): boolean {
@@ -231,7 +238,7 @@ export class OpenFlowDataplane implements Dataplane {
     const touched = new Set<SwitchWorker>();
     for (const group of this.dirty) this.replan(group, touched);
     this.dirty.clear();
-    for (const worker of touched) worker.kick();
+    for (const worker of touched) void worker.kick();
     if (!rewired) return;
     const unwhole = [...this.groupTable.values()].filter((g) => g.told === "openflow" && !g.whole);
     this.publishers.update(this.planner.places.values(), new Set(unwhole.map((g) => g.address)));
@@ -356,10 +363,7 @@ export class OpenFlowDataplane implements Dataplane {
   private afterPoll(): void {
     if (this.closed) return;
     this.refresh();
-    if (this.state === "up") {
-      for (const worker of this.workers.values()) worker.tick();
-      if (this.allRead()) this.adopted(this.leftovers());
-    }
+    if (this.allRead()) this.adopted(this.leftovers());
     const searching = this.state === "up" && this.locator.search(this.model.unlocated());
     const { searchMs, pollMs, downMs } = this.timing;
     this.pollWithin(this.state !== "up" ? downMs : searching ? searchMs : pollMs);
@@ -369,8 +373,32 @@ export class OpenFlowDataplane implements Dataplane {
     for (const [id, packets] of this.workers.get(dpid)?.ledger.counters() ?? []) {
       this.groupTable.withId(id)?.count(dpid, packets);
     }
-    for (const address of [...this.dropping.keys()]) if (!this.holds(address)) this.dropped(address);
     if (this.adopting.length > 0 && this.allRead()) this.adopted(this.leftovers());
+    this.onPass();
+  }
+
+  private onPass(): void {
+    for (const address of [...this.dropping.keys()]) if (!this.holds(address)) this.dropped(address);
+  }
+
+  /**
+   * Reads the switches back one after the other, the longest unread first, so that what somebody changed is found and
+   * datagrams are counted. One at a time: a wish never waits behind more than one of them in Ryu.
+   */
+  private patrol(): void {
+    if (this.closed) return;
+    let next: SwitchWorker | undefined;
+    let connected = 0;
+    for (const [dpid, worker] of this.workers) {
+      if (!this.model.isConnected(dpid)) continue;
+      connected += 1;
+      if (next === undefined || (worker.readAt ?? 0) < (next.readAt ?? 0)) next = worker;
+    }
+    const { clock } = this.options;
+    const gap = this.timing.readMs / (connected || 10);
+    void (next?.audit() ?? Promise.resolve()).then(() => {
+      this.patrolTimer = clock.setTimer(Math.max(gap, 9 * (next?.readMs ?? 0)), () => this.patrol());
+    });
   }
 
   private onFailure(error: AccessError, dpid: Dpid): void {

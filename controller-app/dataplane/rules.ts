@@ -67,6 +67,11 @@ export interface Rule {
   readonly buckets: readonly Bucket[] | null;
 }
 
+/** The match of a rule's flow, in OpenFlow's words. */
+export function matchOf(destination: string) {
+  return { eth_type: 0x0800, ipv4_dst: destination };
+}
+
 /** The rule that copies datagrams to `address` into `buckets`, in canonical order. */
 export function copyRule(address: string, buckets: readonly Bucket[]): Rule {
   return {

@@ -8,15 +8,14 @@ import {
   RyuClient,
   RyuError,
 } from "node-ryu-rest-client";
-import { AccessError, type AccessErrorKind, type SwitchAccess } from "./access.js";
+import { AccessError, type AccessErrorKind, type Probe, type SwitchAccess } from "./access.js";
 import type { Command, SeenFlow, SeenGroup, SwitchState } from "./diff.js";
-import { type Bucket, cookie, inOrder, isOurGroup, type Rule } from "./rules.js";
+import { type Bucket, cookie, inOrder, isOurGroup, matchOf, type Rule } from "./rules.js";
 import type { TopologySnapshot } from "./topology.js";
 import type { Dpid, SwitchPort } from "./tree.js";
 
 const allBits = (1n << 64n) - 1n;
 const ours = { cookie, cookieMask: allBits };
-const ipv4 = 0x0800;
 /** Ryu answers with what has come in when a switch is silent for a second (ofctl_utils.DEFAULT_TIMEOUT). */
 const silenceMs = 990;
 
@@ -65,6 +64,11 @@ export class RyuAccess implements SwitchAccess {
       }
       return state;
     });
+  }
+
+  async probe(dpid: Dpid, groupId: number): Promise<Probe | undefined> {
+    const [group] = await this.explained(() => this.ryu.groups(dpid, groupId));
+    return group && { buckets: group.buckets.length, flows: group.refCount };
   }
 
   async apply(dpid: Dpid, command: Command): Promise<void> {
@@ -118,10 +122,6 @@ function kindOf(error: unknown): AccessErrorKind {
 
 function portOf({ dpid, portNo }: { dpid: bigint; portNo: number }): SwitchPort {
   return { dpid, port: portNo };
-}
-
-function matchOf(destination: string): Match {
-  return { eth_type: ipv4, ipv4_dst: destination };
 }
 
 function flowEntry({ id, priority, destination, buckets }: Rule) {

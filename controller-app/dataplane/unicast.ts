@@ -16,6 +16,7 @@ export function zeroCounters(): Record<DataplaneCounter, number> {
     polls: 0,
     poll_failures: 0,
     reads: 0,
+    probes: 0,
     read_failures: 0,
     reads_incomplete: 0,
     commands: 0,

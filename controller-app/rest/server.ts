@@ -17,7 +17,7 @@ const maxHeaderSize = 16 * 1024;
 /** Ms for a whole request to come in, and between requests on one connection. */
 const requestTimeoutMs = 10_000;
 const keepAliveMs = 5_000;
-/** Ms that answers under way get when the server closes. */
+/** Ms that answers under way get when the server or their connection closes. */
 const lingerMs = 1_000;
 
 /** The HTTP server: its socket and its limits. */
@@ -39,8 +39,13 @@ export class RestServer {
     server.maxConnections = maxConnections;
     server.on("clientError", refuse);
     return new Promise((resolve, reject) => {
-      server.once("error", (error: NodeJS.ErrnoException) => reject(bindError(error, listen)));
-      server.listen(listen.port, listen.address, () => resolve(new RestServer(server)));
+      const refused = (error: NodeJS.ErrnoException) => reject(bindError(error, listen));
+      server.once("error", refused);
+      server.listen(listen.port, listen.address, () => {
+        server.off("error", refused);
+        server.on("error", (error) => log.error({ err: error }, "the REST server has a problem"));
+        resolve(new RestServer(server));
+      });
     });
   }
 
@@ -65,6 +70,8 @@ function refuse(error: NodeJS.ErrnoException, socket: Socket): void {
     socket.destroy();
     return;
   }
+  // Whoever does not read the answer does not keep the connection.
+  socket.setTimeout(lingerMs, () => socket.destroy());
   const status = statusOf(error.code);
   const body = JSON.stringify(errorBody(status, STATUS_CODES[status] ?? "bad request"));
   socket.end(

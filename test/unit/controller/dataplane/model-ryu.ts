@@ -1,10 +1,10 @@
-import { AccessError, type SwitchAccess } from "@topicast/controller/dataplane/access.js";
+import { AccessError, type Probe, type SwitchAccess } from "@topicast/controller/dataplane/access.js";
 import type { Command, SwitchState } from "@topicast/controller/dataplane/diff.js";
 import { OpenFlowDataplane, type OpenFlowTiming } from "@topicast/controller/dataplane/openflow.js";
 import type { TopologySnapshot } from "@topicast/controller/dataplane/topology.js";
 import type { Dpid } from "@topicast/controller/dataplane/tree.js";
 import { SimClock } from "@topicast/protocol";
-import { ModelSwitch } from "./model-network.js";
+import { type ModelFlow, ModelSwitch } from "./model-network.js";
 import type { Network } from "./networks.js";
 
 export const range = { base: 0xefc00000, size: 2 ** 18 };
@@ -67,6 +67,23 @@ export class ModelRyu implements SwitchAccess {
     await this.call(dpid);
     if (this.mute.has(dpid)) throw new AccessError("incomplete", "the switch did not answer in time");
     return state;
+  }
+
+  async probe(dpid: Dpid, id: number): Promise<Probe | undefined> {
+    const { groups, flows } = this.switches.get(dpid)!;
+    const there = groups.has(id) && {
+      buckets: groups.get(id)?.length ?? 0,
+      flows: this.countFlows(flows, id),
+    };
+    await this.call(dpid);
+    return there || undefined;
+  }
+
+  /** As switches do that keep no count of references when `countsReferences` is false. */
+  countsReferences = true;
+
+  private countFlows(flows: readonly ModelFlow[], id: number): number {
+    return this.countsReferences ? flows.filter((f) => f.action === id).length : 0;
   }
 
   async apply(dpid: Dpid, command: Command): Promise<void> {
