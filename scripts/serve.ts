@@ -8,6 +8,7 @@ export interface Running {
  * SIGINT and exits 0 (a second signal exits at once). An error that nobody caught closes it too, so that nothing is
  * left behind, and exits 1.
  *
+ * Rejects with what `start` rejects with.
  * @param ready the line that tells what is served; it holds the word `ready`
  */
 export async function serve(ready: string, start: () => Promise<Running>): Promise<void> {
@@ -30,14 +31,24 @@ export async function serve(ready: string, start: () => Promise<Running>): Promi
     // While it is still starting, what it has set up so far is closed once it has started.
     if (running !== undefined) void finish();
   };
-  process.on("SIGTERM", () => stop(0));
-  process.on("SIGINT", () => stop(0));
-  process.on("uncaughtException", (error) => {
+  const onSignal = (): void => stop(0);
+  const onUncaught = (error: unknown): void => {
     report(error);
     stop(1);
-  });
+  };
+  process.on("SIGTERM", onSignal);
+  process.on("SIGINT", onSignal);
+  process.on("uncaughtException", onUncaught);
 
-  running = await start();
+  try {
+    running = await start();
+  } catch (error) {
+    // Nothing runs that would have to be closed: signals and errors end the process as they would any other.
+    process.off("SIGTERM", onSignal);
+    process.off("SIGINT", onSignal);
+    process.off("uncaughtException", onUncaught);
+    throw error;
+  }
   if (exitCode !== undefined) await finish();
   process.stderr.write(`topicast: ${ready}\n`);
 }

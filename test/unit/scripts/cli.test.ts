@@ -44,8 +44,13 @@ class Process {
     child.stderr.on("data", (chunk) => {
       this.err += chunk;
     });
+    // One that does not end fails its test by its exit code, null, instead of holding up all others.
+    const late = setTimeout(() => child.kill("SIGKILL"), 30_000);
     this.ended = new Promise((resolve) => {
-      child.on("close", (code) => resolve({ code, out: this.out, err: this.err }));
+      child.on("close", (code) => {
+        clearTimeout(late);
+        resolve({ code, out: this.out, err: this.err });
+      });
     });
   }
 
