@@ -111,11 +111,14 @@ def has_kernel_datapath():
 
 
 def remove_leftovers(*options):
-    """Removes every bridge and interface with our marks; the caller holds the lock, so nobody uses them."""
+    """Removes every bridge and interface with our marks; the caller holds the lock, so nobody uses them.
+
+    Answers what there was to remove, by line.
+    """
     code, said, error = run(CLEANUP, "--network", *options, timeout=60)
-    print(said, end="", flush=True)
     if code != 0:
         raise MachineError(f"leftovers of an earlier run cannot be removed: {error}")
+    return said.splitlines()
 
 
 def require_free_names(bridges, interfaces):

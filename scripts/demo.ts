@@ -39,6 +39,8 @@ async function main(signal: AbortSignal): Promise<boolean> {
   const stopped = new Promise<never>((_, reject) => {
     signal.addEventListener("abort", () => reject(signal.reason as Error), { once: true });
   });
+  // It may come while nobody waits for it.
+  stopped.catch(() => {});
 
   next("Network: Ryu, and a tree of Open vSwitch switches in Mininet");
   const testbed = await Testbed.start({ fanouts: [2, 2, 2], say: detail, signal });

@@ -90,7 +90,7 @@ describe("what goes wrong", () => {
     const there = ["-h", "127.0.0.1", "-p", port, "-t", "x"];
     const subscriber = run.start({
       name: "mosquitto_sub",
-      command: ["mosquitto_sub", ...there, "-d", "-C", "1"],
+      command: ["stdbuf", "-oL", "mosquitto_sub", ...there, "-d", "-C", "1"],
     });
     await subscriber.waitFor(/received SUBACK/, 15_000);
     await run.output(["mosquitto_pub", ...there, "-m", "here"]);
