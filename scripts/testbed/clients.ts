@@ -9,13 +9,15 @@ export interface ClientOptions {
   readonly username: string;
   readonly password: string;
   readonly port?: number;
+  /** Seconds, at least 5; mosquitto's own default is 60. */
+  readonly keepAlive?: number;
 }
 
 /** A mosquitto program that tells what it does, line by line: into a pipe it would keep its lines to itself. */
 function client(program: string, network: Network, options: ClientOptions): string[] {
-  const { agent, port = 1883, username, password } = options;
+  const { agent, port = 1883, username, password, keepAlive = 60 } = options;
   const access = ["-h", network.address(agent), "-p", String(port), "-u", username, "-P", password];
-  return ["stdbuf", "-oL", program, "-d", ...access];
+  return ["stdbuf", "-oL", program, "-d", ...access, "-k", String(keepAlive)];
 }
 
 export interface Received {

@@ -143,7 +143,6 @@ describe("what goes wrong", () => {
     try {
       const socket = ["agent", "--transport", "socket", "--address", "127.0.0.1", "-t", String(port)];
       await fails(socket, new RegExp(`${port}.*in use`));
-      await fails(["agent", "-i", "lo", "-t", String(port)], new RegExp(`${port}.*in use`));
       const udp = await freePort();
       const controller = ["controller", "--listen", `127.0.0.1:${udp}`, "--rest", `127.0.0.1:${port}`];
       await fails(controller, new RegExp(`${port}.*in use`));
@@ -167,6 +166,26 @@ describe("what goes wrong", () => {
       assert.match(ryu.stderr, new RegExp(`^.*${port}.*in use.*\n$`));
     } finally {
       server.close();
+    }
+  });
+
+  it("a port in use by the kernel where the agent captures frames", async () => {
+    const namespace = "tc-e2e-port";
+    await run.exec(["ip", "netns", "delete", namespace]);
+    await run.output(["ip", "netns", "add", namespace]);
+    try {
+      const ip = ["ip", "-n", namespace];
+      await run.output([...ip, "link", "add", "one", "type", "veth", "peer", "name", "two"]);
+      await run.output([...ip, "address", "add", "10.77.0.1/24", "dev", "one"]);
+      await run.output([...ip, "link", "set", "one", "up"]);
+      const within = ["ip", "netns", "exec", namespace];
+      const listen = "require('node:net').createServer().listen(1883, () => console.log('listening'))";
+      const holder = run.start({ name: "holder", command: [...within, process.execPath, "-e", listen] });
+      await holder.waitFor(/listening/, 10_000);
+      await fails(["agent", "-i", "one"], /1883.*in use/, within);
+      await holder.stop();
+    } finally {
+      await run.exec(["ip", "netns", "delete", namespace]);
     }
   });
 

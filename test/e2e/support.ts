@@ -24,8 +24,8 @@ export async function startSevenSwitches(): Promise<Testbed> {
 }
 
 /** A mosquitto_sub beside the agent's host, subscribed at that agent. */
-export function subscribeAt(testbed: Testbed, id: AgentId, filter: string) {
-  return testbed.subscribe(clientHost(id), { agent: AGENTS[id], filter });
+export function subscribeAt(testbed: Testbed, id: AgentId, filter: string, keepAlive = 60) {
+  return testbed.subscribe(clientHost(id), { agent: AGENTS[id], filter, keepAlive });
 }
 
 /** A mosquitto_pub beside the agent's host, connected to that agent. */
