@@ -1,10 +1,11 @@
 import { execFile } from "node:child_process";
 import { readFileSync } from "node:fs";
+import { resolve } from "node:path";
 import { UserError } from "@topicast/protocol";
 import { Child, type ChildOptions } from "./child.js";
 
 /** The clone's top folder. */
-export const ROOT = new URL("../../..", import.meta.url).pathname.replace(/\/$/, "");
+export const ROOT = resolve(import.meta.dirname, "../../..");
 
 export interface CommandResult {
   readonly code: number;

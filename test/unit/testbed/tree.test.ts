@@ -1,10 +1,11 @@
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
+import { resolve } from "node:path";
 import { describe, it } from "node:test";
 import fc from "fast-check";
 import { parseTree, Tree } from "topicast/testbed/tree";
 
-const ROOT = new URL("../../../..", import.meta.url).pathname;
+const MININET = resolve(import.meta.dirname, "../../../../mininet");
 
 /** The seven-switch tree as the topology script tells it. */
 const SEVEN = [
@@ -106,7 +107,7 @@ describe("mininet/tree.py", () => {
   function plan(...fanouts: number[]): string {
     const script = [
       "import sys; sys.dont_write_bytecode = True",
-      `sys.path.insert(0, ${JSON.stringify(`${ROOT}mininet`)})`,
+      `sys.path.insert(0, ${JSON.stringify(MININET)})`,
       "import json, tree",
       "try:",
       `    p = tree.plan_tree(${JSON.stringify(fanouts)})`,
