@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { networkInterfaces } from "node:os";
-import { systemClock, type Timer } from "@topicast/protocol";
+import { systemClock } from "@topicast/protocol";
 import { Capture } from "../capture/capture.js";
 import { captureFilter } from "../capture/filter.js";
 import { guardPort } from "../capture/firewall.js";
@@ -41,7 +41,7 @@ interface Running {
 export class RawTransport implements Transport {
   private running: Running | undefined;
   private readonly cleanups: Array<() => unknown> = [];
-  private watchTimer: Timer | undefined;
+  private watchTimer: NodeJS.Timeout | undefined;
   private lastCounters: Readonly<Record<string, number>> = {};
 
   constructor(private readonly options: RawTransportOptions) {}
@@ -86,7 +86,7 @@ export class RawTransport implements Transport {
   }
 
   async close(): Promise<void> {
-    this.watchTimer?.cancel();
+    clearTimeout(this.watchTimer);
     const { running } = this;
     if (running !== undefined) {
       running.runner.beginClose();
@@ -131,9 +131,10 @@ export class RawTransport implements Transport {
         if (now !== undefined && this.running !== undefined && (await apply(now).catch(() => false)))
           known = seen;
       }
-      if (this.running !== undefined) this.watchTimer = systemClock.setTimer(WATCH_INTERVAL, look);
+      if (this.running !== undefined) this.watchTimer = setTimeout(look, WATCH_INTERVAL);
     };
-    this.watchTimer = systemClock.setTimer(WATCH_INTERVAL, look);
+    // Keeps the process alive while the interface is down and the capture with it.
+    this.watchTimer = setTimeout(look, WATCH_INTERVAL);
   }
 }
 

@@ -1,0 +1,115 @@
+/**
+ * Two network namespaces with a veth between them: `server` (10.77.0.1) for the raw transport, `client` (10.77.0.2).
+ * Everything is named after this process and removed by `close`.
+ */
+import { type ChildProcess, execFileSync, spawn } from "node:child_process";
+import { once } from "node:events";
+import { createInterface } from "node:readline";
+
+export const SERVER_ADDRESS = "10.77.0.1";
+export const CLIENT_ADDRESS = "10.77.0.2";
+export const PORT = 1883;
+
+export class Namespaces {
+  readonly server = `tc${process.pid}s`;
+  readonly client = `tc${process.pid}c`;
+  readonly interface = "edge0";
+  private readonly children: ChildProcess[] = [];
+
+  constructor() {
+    const ip = (...args: string[]) => execFileSync("ip", args);
+    ip("netns", "add", this.server);
+    ip("netns", "add", this.client);
+    ip(
+      "link",
+      "add",
+      "edge0",
+      "netns",
+      this.server,
+      "type",
+      "veth",
+      "peer",
+      "name",
+      "dev0",
+      "netns",
+      this.client,
+    );
+    for (const [name, link, address] of [
+      [this.server, "edge0", SERVER_ADDRESS],
+      [this.client, "dev0", CLIENT_ADDRESS],
+    ] as const) {
+      ip("-n", name, "address", "add", `${address}/24`, "dev", link);
+      ip("-n", name, "link", "set", "lo", "up");
+      ip("-n", name, "link", "set", link, "up");
+    }
+  }
+
+  /** Runs a command in a namespace and returns what it prints. */
+  run(namespace: string, ...command: string[]): string {
+    return execFileSync("ip", ["netns", "exec", namespace, ...command], {
+      encoding: "utf8",
+      stdio: ["ignore", "pipe", "pipe"],
+    });
+  }
+
+  serverMac(): string {
+    return this.run(this.server, "cat", `/sys/class/net/${this.interface}/address`).trim();
+  }
+
+  /** nft in the server's namespace. */
+  rules(): string {
+    return this.run(this.server, "nft", "list", "ruleset");
+  }
+
+  /** Starts a compiled program of this folder (or of the path given) in a namespace. */
+  spawn(namespace: string, program: string, ...args: string[]): ChildProcess {
+    const file = program.startsWith("/") ? program : `${import.meta.dirname}/${program}`;
+    const child = spawn("ip", ["netns", "exec", namespace, process.execPath, file, ...args], {
+      stdio: ["ignore", "pipe", "pipe"],
+    });
+    this.children.push(child);
+    return child;
+  }
+
+  /** Starts the service and waits until it is ready. */
+  async serve(...args: string[]): Promise<ServiceProcess> {
+    const child = this.spawn(this.server, "service-main.js", this.interface, String(PORT), ...args);
+    const service = new ServiceProcess(child);
+    await service.ready;
+    return service;
+  }
+
+  async close(): Promise<void> {
+    for (const child of this.children)
+      if (child.exitCode === null && child.signalCode === null) child.kill("SIGKILL");
+    for (const name of [this.server, this.client]) execFileSync("ip", ["netns", "delete", name]);
+  }
+}
+
+/** A running service-main.js. */
+export class ServiceProcess {
+  readonly ready: Promise<void>;
+  /** Everything it wrote to standard error. */
+  errors = "";
+
+  constructor(readonly child: ChildProcess) {
+    this.ready = new Promise((resolve, reject) => {
+      createInterface({ input: child.stderr! }).on("line", (line) => {
+        this.errors += `${line}\n`;
+        if (line === "ready") resolve();
+      });
+      child.on("exit", (code) => reject(new Error(`the service ended with ${code}: ${this.errors}`)));
+    });
+    child.stdout?.resume();
+  }
+
+  /** Sends a signal and waits for the end; returns the exit code, or the signal that ended it. */
+  async stop(signal: NodeJS.Signals = "SIGTERM"): Promise<number | NodeJS.Signals | null> {
+    if (this.child.exitCode !== null || this.child.signalCode !== null)
+      return this.child.exitCode ?? this.child.signalCode;
+    const ended = once(this.child, "exit") as Promise<[number | null, NodeJS.Signals | null]>;
+    this.child.kill(signal);
+    const [code, by] = await ended;
+    return code ?? by;
+  }
+}

@@ -1,0 +1,30 @@
+/**
+ * The transports' test service on a raw transport, as a process of its own: service-main.js INTERFACE PORT [JSON of TCP
+ * settings]. Prints `ready` or the error to standard error; ends on SIGTERM. `throw` as the fourth argument makes it die of
+ * an uncaught exception a moment after it is ready.
+ */
+import { RawTransport } from "@topicast/agent/transport/raw.js";
+import { UserError } from "@topicast/protocol";
+import { Service } from "../../unit/agents/transport/service.js";
+
+const [name, port, tcp = "{}", failure] = process.argv.slice(2);
+const transport = new RawTransport({
+  interface: name!,
+  port: Number(port),
+  tcp: JSON.parse(tcp),
+  onWarning: (message) => console.error(`warning: ${message}`),
+});
+const service = new Service(transport);
+try {
+  await transport.listen((stream) => service.accept(stream));
+} catch (error) {
+  console.error(error instanceof UserError ? error.message : error);
+  process.exit(1);
+}
+process.once("SIGTERM", () => void transport.close());
+if (failure === "throw") {
+  setTimeout(() => {
+    throw new Error("on purpose");
+  }, 100);
+}
+console.error("ready");
