@@ -1,3 +1,4 @@
+import { setMaxListeners } from "node:events";
 import * as http from "node:http";
 import * as https from "node:https";
 import { RyuError, type RyuErrorKind } from "./errors.js";
@@ -41,13 +42,16 @@ interface Failure {
   readonly cause?: unknown;
 }
 
+const CLOSED = "the client was closed";
+
 /** HTTP to one Ryu over a bounded number of kept connections. */
 export class HttpConnection {
   private readonly base: URL;
   private readonly agent: http.Agent;
   private readonly request: typeof http.request;
-  private readonly closing = new AbortController();
-  private waiting = 0;
+  /** How to abort each call that is under way. */
+  private readonly underWay = new Set<(kind: "timeout" | "aborted", detail: string) => void>();
+  private closed = false;
 
   constructor(private readonly options: HttpOptions) {
     this.base = new URL(options.url);
@@ -62,39 +66,41 @@ export class HttpConnection {
 
   /** Calls that have been made and not yet answered. */
   get pending(): number {
-    return this.waiting;
+    return this.underWay.size;
   }
 
   close(): void {
-    this.closing.abort();
+    this.closed = true;
+    for (const stop of this.underWay) stop("aborted", CLOSED);
     this.agent.destroy();
   }
 
   /** Resolves with the answer's text if its status is 200; rejects with a RyuError otherwise. */
   async send(call: Call, { timeoutMs = this.options.timeoutMs, signal }: CallOptions): Promise<Answer> {
-    if (this.waiting >= this.options.maxPending) {
+    if (this.closed) throw this.error(call, { kind: "aborted", detail: CLOSED });
+    if (this.pending >= this.options.maxPending) {
       throw this.error(call, {
         kind: "overloaded",
-        detail: `${this.waiting} calls are waiting already; make fewer at a time`,
+        detail: `${this.pending} calls are waiting already; make fewer at a time`,
       });
     }
-    this.waiting += 1;
     const abort = new AbortController();
     const stop = (kind: "timeout" | "aborted", detail: string) => abort.abort({ kind, detail });
+    this.underWay.add(stop);
     const timer = setTimeout(() => stop("timeout", `no complete answer within ${timeoutMs} ms`), timeoutMs);
     const onAbort = () => stop("aborted", "aborted by the caller");
-    const onClose = () => stop("aborted", "the client was closed");
-    signal?.addEventListener("abort", onAbort);
-    this.closing.signal.addEventListener("abort", onClose);
-    if (signal?.aborted) onAbort();
-    if (this.closing.signal.aborted) onClose();
+    if (signal !== undefined) {
+      // Any number of calls may share one signal; Node.js would take more than ten for a leak.
+      setMaxListeners(0, signal);
+      signal.addEventListener("abort", onAbort);
+      if (signal.aborted) onAbort();
+    }
     try {
       return await this.attempt(call, abort.signal, call.read ? 1 : 0);
     } finally {
       clearTimeout(timer);
       signal?.removeEventListener("abort", onAbort);
-      this.closing.signal.removeEventListener("abort", onClose);
-      this.waiting -= 1;
+      this.underWay.delete(stop);
     }
   }
 

@@ -12,6 +12,7 @@ def apply(verbose):
     hosts.keep_all_sightings()
     packets.look_no_deeper_than_needed()
     statistics.tell_silence_from_emptiness()
+    statistics.name_numbers_quickly()
     statistics.report_refusals()
     if not verbose:
         statistics.leave_telling_to_the_answer()

@@ -13,9 +13,11 @@ from launcher import compat
 compat.prepare()
 
 from ryu.cmd import manager  # noqa: F401
+from ryu.lib import ofctl_utils
+from ryu.ofproto import ofproto_v1_0, ofproto_v1_2, ofproto_v1_3, ofproto_v1_4, ofproto_v1_5
 from ryu.topology import switches
 
-from launcher import hosts, links
+from launcher import hosts, links, statistics
 
 Port = collections.namedtuple("Port", "dpid port_no")
 
@@ -117,6 +119,22 @@ class Sightings(unittest.TestCase):
                 self.assertNotIn(address, users, seed)
                 users[address] = mac
         self.assertEqual(users, table.users, seed)
+
+
+class Numbers(unittest.TestCase):
+    def test_numbers_get_the_names_that_ryu_gives_them(self):
+        original = ofctl_utils.OFCtlUtil._reserved_num_to_user
+        statistics.name_numbers_quickly()
+        quick = ofctl_utils.OFCtlUtil._reserved_num_to_user
+        self.assertIsNot(quick, original)
+        for version in (ofproto_v1_0, ofproto_v1_2, ofproto_v1_3, ofproto_v1_4, ofproto_v1_5):
+            util = ofctl_utils.OFCtlUtil(version)
+            numbers = {n for n in vars(version).values() if isinstance(n, int)} | {0, 5, 1 << 31, 1 << 64}
+            for prefix in ("OFPP_", "OFPTT_", "OFPG_", "OFPM_", "OFPQ_", "OFPCR_ROLE_", "OFPCML_", "OFPTFPT_"):
+                for number in numbers:
+                    self.assertEqual(
+                        quick(util, number, prefix), original(util, number, prefix), (version.__name__, prefix, number)
+                    )
 
 
 if __name__ == "__main__":
