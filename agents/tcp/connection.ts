@@ -396,12 +396,12 @@ export class Connection {
     out.window = this.synWindow;
     out.mss = this.owner.config.mss;
     out.windowScale = this.scaled ? windowShift(this.owner.config.receiveBuffer) : -1;
-    emit(out);
     this.sender.nxt = seqAdd(this.iss, 1);
     this.synOwed = false;
     this.synsSent += 1;
     this.synSentAt = now;
     this.timer = now + this.sender.rtt.rto;
+    emit(out);
   }
 
   private clear(segment: Segment, flags: number, seq: number): void {
