@@ -49,7 +49,8 @@ export class Group {
   setCounter(dpid: Dpid | undefined, count: number): void {
     if (dpid === this.counter) return;
     // A group's very first switch may have counted for an earlier run: that counts too.
-    if (this.counter !== undefined) this.lastCount = count;
+    if (this.counter === undefined) this.total = count;
+    this.lastCount = count;
     this.counter = dpid;
   }
 

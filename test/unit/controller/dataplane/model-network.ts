@@ -24,8 +24,15 @@ export class ModelSwitch {
   refused = 0;
   /** The most groups it takes (OFPGMFC_OUT_OF_GROUPS). */
   maxGroups = Number.POSITIVE_INFINITY;
+  /** How many further commands it refuses, whatever they are. */
+  refuseNext = 0;
 
   apply(command: Command): void {
+    if (this.refuseNext > 0) {
+      this.refuseNext -= 1;
+      this.refused += 1;
+      return;
+    }
     switch (command.op) {
       case "group-add":
         if (this.groups.has(command.id) || this.groups.size >= this.maxGroups) this.refused += 1;

@@ -93,6 +93,7 @@ describe("want", () => {
     await bench.pass(1);
     const second = bench.plane.want({ address: group, members: ["e4"] });
     assert.deepEqual((await bench.timed(Promise.all([first, second]))).value, ["openflow", "openflow"]);
+    assert.equal(bench.plane.status().counters.refused, 0, "to be overtaken is not to be refused");
     checkDelivery(bench, group, ["e4"]);
   });
 
@@ -170,6 +171,63 @@ describe("a switch that refuses", () => {
   });
 });
 
+describe("a command that comes to nothing", () => {
+  it("is sent again before anybody hears of it", async () => {
+    const bench = await started();
+    bench.ryu.switches.get(4n)!.refuseNext = 2;
+    const { value, ms } = await bench.timed(bench.plane.want({ address: group, members: ["e1", "e2"] }));
+    assert.equal(value, "openflow");
+    assert.ok(ms > 20 && ms < 100, `after a pause, took ${ms} ms`);
+    assert.equal(bench.plane.status().counters.refused, 1);
+  });
+
+  it("shows also where a group keeps its number of buckets", async () => {
+    const bench = await started();
+    await bench.timed(bench.plane.want({ address: group, members: ["e1"] }));
+    bench.ryu.switches.get(1n)!.refuseNext = 1000;
+    assert.equal((await bench.timed(bench.plane.want({ address: group, members: ["e3"] }))).value, "unicast");
+    bench.ryu.switches.get(1n)!.refuseNext = 0;
+    await bench.pass(6000);
+    assert.deepEqual(bench.events, ["239.192.0.1 openflow"]);
+    checkDelivery(bench, group, ["e3"]);
+  });
+
+  it("shows where an unknown group was in the way", async () => {
+    const bench = await started();
+    bench.ryu.switches.get(2n)!.groups.set(groupId(group), [{ port: 60 }, { port: 61 }, { port: 62 }]);
+    assert.equal(
+      (await bench.timed(bench.plane.want({ address: group, members: ["e1", "e2"] }))).value,
+      "openflow",
+    );
+    checkDelivery(bench, group, ["e1", "e2"]);
+  });
+
+  it("keeps a dropped address from being used again", async () => {
+    const bench = await started();
+    await bench.timed(bench.plane.want({ address: group, members: ["e1"] }));
+    bench.ryu.switches.get(4n)!.refuseNext = 1000;
+    assert.equal((await bench.timed(bench.plane.drop(group))).ms, 1000);
+    assert.equal(bench.plane.holds(group), true);
+    bench.ryu.switches.get(4n)!.refuseNext = 0;
+    await bench.pass(6000);
+    assert.equal(bench.plane.holds(group), false);
+  });
+
+  it("is sent at once to a switch that connects again", async () => {
+    const bench = await started();
+    const model = bench.ryu.switches.get(4n)!;
+    model.refuseNext = 1000;
+    await bench.timed(bench.plane.want({ address: group, members: ["e1"] }));
+    await bench.pass(31_000);
+    bench.ryu.connected.delete(4n);
+    await bench.pass(1100);
+    model.refuseNext = 0;
+    bench.ryu.connected.add(4n);
+    await bench.pass(1100);
+    assert.equal(bench.plane.group(group)?.carriage, "openflow");
+  });
+});
+
 describe("drop", () => {
   it("removes flows and groups, tells when they are gone, and leaves the others alone", async () => {
     const bench = await started();
@@ -187,6 +245,17 @@ describe("drop", () => {
     const { links, places } = bench.network;
     const late = follow(bench.ryu.switches, links, places, places[0]!, group);
     assert.deepEqual([late.astray, late.received.size], [0, 0], "the guard takes what is still under way");
+  });
+
+  it("is overtaken by a new wish for the same address", async () => {
+    const bench = await started();
+    await bench.timed(bench.plane.want({ address: group, members: ["e1"] }));
+    const drop = bench.timed(bench.plane.drop(group));
+    const { value } = await bench.timed(bench.plane.want({ address: group, members: ["e3"] }));
+    assert.equal(value, "openflow");
+    assert.ok((await drop).ms < 10);
+    await bench.pass(1400);
+    checkDelivery(bench, group, ["e3"]);
   });
 
   it("answers by the deadline when Ryu is away; the address is held until it is free", async () => {
@@ -284,18 +353,13 @@ describe("Ryu away", () => {
     const commands = bench.plane.status().counters.commands;
     bench.ryu.up = false;
     await bench.pass(2000);
-    const { links } = bench.ryu;
     bench.ryu.restart();
-    bench.ryu.links = [];
-    await bench.pass(3000);
+    // e1's frames are first seen where they come in from another switch, which is not there yet.
+    bench.ryu.hosts = [{ mac: "02:00:00:00:00:01", ipv4: ["10.0.0.1"], at: { dpid: 1n, port: 1 } }];
     for (const dpid of bench.network.switches) {
       bench.ryu.connected.add(dpid);
-      await bench.pass(300);
+      await bench.pass(800);
     }
-    // e1's frames are first seen where they come in from another switch.
-    bench.ryu.hosts = [{ mac: "02:00:00:00:00:01", ipv4: ["10.0.0.1"], at: { dpid: 1n, port: 1 } }];
-    await bench.pass(1000);
-    bench.ryu.links = links;
     await bench.pass(10_000);
     assert.deepEqual(bench.events, []);
     assert.equal(bench.plane.status().counters.commands, commands, "no rule that was right has been touched");
@@ -312,6 +376,8 @@ describe("Ryu away", () => {
     const { value, ms } = await bench.timed(bench.plane.want({ address: group, members: ["e1"] }));
     assert.equal(value, "unicast");
     assert.ok(ms < 5);
+    const nowhere = await bench.timed(bench.plane.want({ address: "239.192.0.2", members: ["e9"] }));
+    assert.deepEqual(nowhere, { value: "unicast", ms: 0 });
     bench.ryu.up = true;
     await bench.pass(600);
     assert.deepEqual(bench.events.toSorted(), [
@@ -424,7 +490,12 @@ describe("leftovers of an earlier run", () => {
     const bench = await started();
     await bench.timed(bench.plane.want({ address: group, members: ["e2", "e3"] }));
     await bench.timed(bench.plane.want({ address: "239.192.0.9", members: ["e1", "e4"] }));
+    checkDelivery(bench, group, ["e2", "e3"]);
     await bench.plane.close();
+    bench.ryu.switches.get(1n)!.apply({
+      op: "flow-put",
+      rule: { ...copyRule("239.196.0.9", [{ port: 1 }]), id: groupId(group) },
+    });
     const plane = bench.newPlane();
     plane.start();
     const { value } = await bench.timed(plane.adopt());
@@ -442,8 +513,17 @@ describe("leftovers of an earlier run", () => {
     assert.deepEqual(bench.ryu.log, [], "what stood was right");
     checkDelivery(bench, "239.192.0.9", ["e1", "e4"]);
     assert.equal(plane.holds("239.192.0.9"), true);
+    assert.equal(plane.group(group)?.packets, 4, "what the earlier run has sent counts too");
+    plane.want({ address: "239.192.0.3", members: ["e1"] });
+    await bench.pass(20);
+    assert.equal((await bench.timed(plane.drop("239.192.0.3"))).ms, 0, "not removed before recovery is over");
     plane.settled();
     await bench.pass(50);
+    assert.equal(plane.status().counters.refused, 0);
+    assert.ok(
+      bench.ryu.switches.get(1n)!.flows.every((f) => f.destination !== "239.196.0.9"),
+      "strays go, too",
+    );
     assert.equal(plane.holds("239.192.0.9"), false);
     for (const model of bench.ryu.switches.values()) assert.equal(model.groups.size, 1);
     checkDelivery(bench, group, ["e2", "e3"]);

@@ -138,9 +138,13 @@ describe("what is believed of the network", () => {
     model.observe({ ...whole, links: whole.links.slice(0, 2) }, 1100);
     assert.equal(model.links().length, 1);
 
-    const moved = started(whole);
+    const moved = started({ ...whole, hosts: [] });
     moved.observe(
-      { ...whole, links: [arc([1n, 3], [3n, 1]), arc([3n, 1], [1n, 3]), ...whole.links.slice(0, 2)] },
+      {
+        ...whole,
+        hosts: [host(1, 2n, 3), host(2, 1n, 2)],
+        links: [arc([1n, 3], [3n, 1]), arc([3n, 1], [1n, 3]), ...whole.links.slice(0, 2)],
+      },
       100,
     );
     assert.deepEqual(
@@ -150,6 +154,7 @@ describe("what is believed of the network", () => {
         [3, 3n],
       ],
     );
+    assert.deepEqual(located(moved), ["e1@s2:3", "e2@s1:2"], "where the cable was there may be a host now");
   });
 
   it("follows an agent to another port once the switch is calm, and forgets agents that leave", () => {

@@ -143,6 +143,8 @@ describe("trees", () => {
     const split = { switches: network.switches, links: network.links.slice(0, 1) };
     const planner = new Planner(spanningForest(split), network.places);
     assert.deepEqual([...planner.places.keys()], ["e1", "e2"]);
+    const even = new Planner(spanningForest({ ...split, links: [] }), network.places.toReversed());
+    assert.deepEqual([...even.places.keys()], ["e1"], "of equal parts the one with the lowest dpid");
     assert.ok(planner.plan(address, ["e2"]).plan !== undefined);
     assert.equal(planner.plan(address, ["e2", "e3"]).plan, undefined);
   });
