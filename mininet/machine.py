@@ -111,11 +111,11 @@ def has_kernel_datapath():
 
 
 def remove_leftovers(*options):
-    """Removes every bridge and interface with our marks; the caller holds the lock, so nobody uses them.
+    """Ends processes of dead runs, removes every bridge and interface with our marks.
 
-    Answers what there was to remove, by line.
+    The caller holds the lock, so nobody uses them. Answers what there was to remove, by line.
     """
-    code, said, error = run(CLEANUP, "--network", *options, timeout=60)
+    code, said, error = run(CLEANUP, "--locked", *options, timeout=60)
     if code != 0:
         raise MachineError(f"leftovers of an earlier run cannot be removed: {error}")
     return said.splitlines()

@@ -4,7 +4,7 @@ import { after, afterEach, before, describe, it } from "node:test";
 import type { Child } from "topicast/testbed/child";
 import { Run } from "topicast/testbed/run";
 import { eventually } from "topicast/testbed/testbed";
-import { assertNothingLeft, ROOT, sleep, TOPOLOGY } from "./support.js";
+import { assertNothingLeft, ROOT, sleep, TOPOLOGY, testbedProcesses } from "./support.js";
 
 const LOCK = "/run/topicast/network.lock";
 
@@ -175,8 +175,14 @@ describe("mininet/topo_mqtt_lora_VM_bridged.py", () => {
     for (const way of ["cleanup", "next run"]) {
       const killed = start("-f", "2", "-f", "2");
       await killed.waitFor(/^\*\*\* ready$/, 30_000);
+      const within = run.start({
+        name: "sleep",
+        command: [`${ROOT}/scripts/in-host`, "h1", "sleep", "1000"],
+      });
+      await eventually("it sleeps", 5000, () => testbedProcesses().some((p) => p.command === "sleep 1000"));
       killed.signal("SIGKILL");
       await killed.exited;
+      assert.equal(within.exit, undefined);
       assert.deepEqual(
         (await run.output(["ovs-vsctl", "list-br"])).trim().split("\n"),
         ["s1", "s2", "s3"],
