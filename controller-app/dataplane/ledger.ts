@@ -123,18 +123,26 @@ export class SwitchLedger {
   }
 
   /**
-   * Commands that remove the differences, in no order (see `stages`). Nothing is removed unless `remove`; rules for
-   * which `skip` says so (`strayId` among them) are left for later.
+   * Commands that remove the differences of at most `limit` rules, the longest wished for first, in no order (see
+   * `stages`). Nothing is removed unless `remove`; rules for which `skip` says so (`strayId` among them) are left for
+   * later.
    */
-  commands(remove: boolean, skip: (id: number) => boolean = () => false): Command[] {
+  commands(
+    remove: boolean,
+    limit = Number.POSITIVE_INFINITY,
+    skip: (id: number) => boolean = () => false,
+  ): Command[] {
     const out: Command[] = [];
     if (!this.read) return out;
-    for (const id of this.differing) {
-      if (!skip(id)) commandsFor(id, this.wanted.get(id), this.seen(id), out);
+    let room = limit;
+    for (const id of remove ? chain(this.differing, this.surplus) : this.differing) {
+      if (room <= 0) return out;
+      if (skip(id)) continue;
+      room -= 1;
+      commandsFor(id, this.wanted.get(id), this.seen(id), out);
     }
-    if (!remove) return out;
-    for (const id of this.surplus) if (!skip(id)) commandsFor(id, undefined, this.seen(id), out);
-    if (!skip(strayId)) for (const flow of this.strays) out.push({ op: "flow-delete", id: strayId, flow });
+    if (!remove || skip(strayId)) return out;
+    for (const flow of this.strays.slice(0, room)) out.push({ op: "flow-delete", id: strayId, flow });
     return out;
   }
 
@@ -197,4 +205,8 @@ export class SwitchLedger {
     if (destination === this.guarded && priority === guardPriority) return guardId;
     return priority === rulePriority && inRange(this.range, destination) ? groupId(destination) : null;
   }
+}
+
+function* chain<T>(...parts: Iterable<T>[]): Generator<T> {
+  for (const part of parts) yield* part;
 }

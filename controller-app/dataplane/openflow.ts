@@ -9,6 +9,7 @@ import type {
   EdgeAgent,
   GroupStatus,
   GroupWish,
+  RyuStatus,
   SwitchStatus,
   TopologyStatus,
 } from "./dataplane.js";
@@ -19,32 +20,27 @@ import { type GroupRange, groupId, inRange, ipv4ToNumber, sameRule } from "./rul
 import { defaultTiming, TopologyModel, type TopologyTiming } from "./topology.js";
 import { type Dpid, Planner, portKey, type SwitchPort, spanningForest } from "./tree.js";
 import { zeroCounters } from "./unicast.js";
+import { defaultWatchTiming, RyuWatch, type WatchTiming } from "./watch.js";
 import { defaultWorkerTiming, SwitchWorker, type WorkerHost, type WorkerTiming } from "./worker.js";
 
-export interface OpenFlowTiming extends TopologyTiming, WorkerTiming {
+export interface OpenFlowTiming extends TopologyTiming, WorkerTiming, WatchTiming {
   /** Ms within which `want` is answered. */
   readonly wantMs: number;
   /** Ms within which `drop` and `adopt` are answered. */
   readonly dropMs: number;
   readonly adoptMs: number;
-  /** Ms between looks at Ryu's topology; while an agent is looked for; while Ryu does not answer. */
-  readonly pollMs: number;
   /** Ms between complete read-backs of a switch; more where they would cost over a tenth of the time. */
   readonly readMs: number;
-  readonly searchMs: number;
-  readonly downMs: number;
 }
 
 export const defaultOpenFlowTiming: OpenFlowTiming = {
   ...defaultTiming,
   ...defaultWorkerTiming,
+  ...defaultWatchTiming,
   wantMs: 1_000,
   dropMs: 1_000,
   adoptMs: 3_000,
-  pollMs: 1_000,
   readMs: 1_000,
-  searchMs: 150,
-  downMs: 500,
 };
 
 /** Where changes are explained; pino's Logger is one. */
@@ -89,13 +85,10 @@ export class OpenFlowDataplane implements Dataplane {
   private planner = new Planner(new Map(), []);
   private wiring = "";
   private agents: readonly EdgeAgent[] = [];
-  private state: "starting" | "up" | "unreachable" = "starting";
-  private stateSince: number;
-  private lastError: string | null = null;
+  private readonly watch: RyuWatch;
+  private loggedState: RyuStatus["state"] = "starting";
   private mayRemove = false;
   private closed = false;
-  private polling = false;
-  private pollTimer: Timer | undefined;
   private patrolTimer: Timer | undefined;
   private refreshing = false;
   private wiringDirty = false;
@@ -107,7 +100,6 @@ export class OpenFlowDataplane implements Dataplane {
     const { access, clock, range, log } = options;
     this.timing = { ...defaultOpenFlowTiming, ...options.timing };
     this.model = new TopologyModel(this.timing);
-    this.stateSince = clock.now();
     this.groupTable = new GroupTable(clock, this.timing.wantMs, {
       onCarriage: (address, carriage) => {
         const { reason = null } = this.groupTable.get(address) ?? {};
@@ -119,6 +111,18 @@ export class OpenFlowDataplane implements Dataplane {
     this.locator = new Locator(clock, (id) => {
       this.counters.locate_requests += 1;
       this.onLocate(id);
+    });
+    this.watch = new RyuWatch({
+      access,
+      clock,
+      timing: this.timing,
+      counters: this.counters,
+      onSnapshot: (snapshot) => this.model.observe(snapshot, clock.now()),
+      onSilence: () => {
+        this.model.lost();
+        this.groupTable.giveUp("Ryu is unreachable");
+      },
+      afterPoll: () => this.afterPoll(),
     });
     this.workerHost = {
       access,
@@ -143,14 +147,14 @@ export class OpenFlowDataplane implements Dataplane {
   }
 
   start(): void {
-    this.poll();
+    this.watch.look();
     this.patrol();
   }
 
   async close(): Promise<void> {
     if (this.closed) return;
     this.closed = true;
-    this.pollTimer?.cancel();
+    this.watch.close();
     this.patrolTimer?.cancel();
     for (const worker of this.workers.values()) worker.setActive(false);
     this.groupTable.giveUp("the data plane is closing");
@@ -164,7 +168,7 @@ export class OpenFlowDataplane implements Dataplane {
     this.model.setAgents(this.agents, this.options.clock.now());
     this.wiringDirty = true;
     this.refreshSoon();
-    if (this.model.unlocated().length > 0) this.pollWithin(0);
+    if (this.model.unlocated().length > 0) this.watch.look();
   }
 
   want(wish: GroupWish): Promise<Carriage> {
@@ -206,7 +210,7 @@ export class OpenFlowDataplane implements Dataplane {
     if (this.closed) return Promise.resolve(null);
     if (this.allRead()) return Promise.resolve(this.leftovers());
     return new Promise((resolve) => {
-      const late = () => this.adopted(this.state === "up" ? this.leftovers() : null);
+      const late = () => this.adopted(this.watch.state === "up" ? this.leftovers() : null);
       this.adopting.push({ resolve, timer: this.options.clock.setTimer(this.timing.adoptMs, late) });
     });
   }
@@ -251,7 +255,7 @@ export class OpenFlowDataplane implements Dataplane {
     const places = [...this.model.places()];
     const links = this.model.links();
     for (const { dpid, connected } of switches)
-      this.workerOf(dpid).setActive(connected && this.state === "up");
+      this.workerOf(dpid).setActive(connected && this.watch.state === "up");
     for (const [dpid, worker] of this.workers) {
       if (switches.some((s) => s.dpid === dpid)) continue;
       worker.setActive(false);
@@ -283,7 +287,7 @@ export class OpenFlowDataplane implements Dataplane {
   }
 
   private replan(group: Group, touched: Set<SwitchWorker>): void {
-    const up = this.state !== "unreachable";
+    const up = this.watch.state !== "unreachable";
     const result = this.planner.plan(group.address, group.members);
     if (result.plan === undefined) {
       const { reason, missing } = result;
@@ -314,59 +318,18 @@ export class OpenFlowDataplane implements Dataplane {
 
   // ---- from Ryu -------------------------------------------------------------------------------------------------
 
-  private pollWithin(ms: number): void {
-    if (this.closed || this.polling) return;
-    this.pollTimer?.cancel();
-    this.pollTimer = this.options.clock.setTimer(ms, () => this.poll());
-  }
-
-  private poll(): void {
-    if (this.closed || this.polling) return;
-    this.pollTimer?.cancel();
-    this.polling = true;
-    this.counters.polls += 1;
-    this.options.access
-      .topology()
-      .then(
-        (snapshot) => {
-          this.model.observe(snapshot, this.options.clock.now());
-          this.enter("up");
-        },
-        (error: AccessError) => {
-          this.counters.poll_failures += 1;
-          this.model.lost();
-          this.lastError = error.message;
-          this.enter("unreachable");
-        },
-      )
-      .finally(() => {
-        this.polling = false;
-        this.afterPoll();
-      });
-  }
-
-  private enter(state: "up" | "unreachable"): void {
-    if (this.closed) return;
-    this.wiringDirty = true;
-    if (state === this.state) return;
-    const { log, access, clock } = this.options;
-    this.state = state;
-    this.stateSince = clock.now();
-    if (state === "up") {
-      log.info({ ryu: access.url }, "Ryu answers");
-    } else {
-      log.warn({ ryu: access.url, error: this.lastError }, "Ryu is unreachable");
-      this.groupTable.giveUp("Ryu is unreachable");
+  private afterPoll(): boolean {
+    const { state } = this.watch;
+    if (state !== this.loggedState) {
+      this.loggedState = state;
+      const { url: ryu, lastError: error } = this.watch.status();
+      if (state === "up") this.options.log.info({ ryu }, "Ryu answers");
+      else this.options.log.warn({ ryu, error }, "Ryu is unreachable");
     }
-  }
-
-  private afterPoll(): void {
-    if (this.closed) return;
+    this.wiringDirty = true;
     this.refresh();
     if (this.allRead()) this.adopted(this.leftovers());
-    const searching = this.state === "up" && this.locator.search(this.model.unlocated());
-    const { searchMs, pollMs, downMs } = this.timing;
-    this.pollWithin(this.state !== "up" ? downMs : searching ? searchMs : pollMs);
+    return state === "up" && this.locator.search(this.model.unlocated());
   }
 
   private onRead(dpid: Dpid): void {
@@ -403,9 +366,8 @@ export class OpenFlowDataplane implements Dataplane {
 
   private onFailure(error: AccessError, dpid: Dpid): void {
     if (this.closed) return;
-    this.lastError = error.message;
+    this.watch.failed(error);
     this.options.log.debug({ dpid: formatDpid(dpid), kind: error.kind, error: error.message }, "call failed");
-    if (error.kind === "unreachable" || error.kind === "no-switch") this.pollWithin(0);
   }
 
   private allRead(): boolean {
@@ -446,12 +408,7 @@ export class OpenFlowDataplane implements Dataplane {
   status(): DataplaneStatus {
     return {
       kind: this.kind,
-      ryu: {
-        url: this.options.access.url,
-        state: this.state,
-        forMs: Math.round(this.options.clock.now() - this.stateSince),
-        lastError: this.lastError,
-      },
+      ryu: this.watch.status(),
       switches: this.workers.size,
       links: this.model.links().length,
       agents: this.agents.length,
@@ -472,7 +429,7 @@ export class OpenFlowDataplane implements Dataplane {
     const switches = [...this.workers].map(([dpid, { ledger, readAt }]): SwitchStatus => {
       const { wanted, seen, differing } = ledger.counts();
       const readAgoMs = readAt === undefined ? null : Math.round(now - readAt);
-      const connected = this.model.isConnected(dpid) && this.state === "up";
+      const connected = this.model.isConnected(dpid) && this.watch.state === "up";
       return { dpid: formatDpid(dpid), connected, wanted, seen, differing, readAgoMs };
     });
     const links = this.model

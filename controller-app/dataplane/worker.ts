@@ -36,6 +36,9 @@ export interface WorkerHost {
 /** Calls under way at a time for one switch: enough to keep Ryu, a single thread, busy. */
 const parallel = 4;
 
+/** So that the first of many wishes need not wait for the last. */
+const rulesPerPass = 64;
+
 /**
  * Keeps one switch as it should be: apply the differences, look what came of it, again while anything differs. There is
  * one pass at a time; wishes that come meanwhile are in the next one, so that many of them cost one look.
@@ -108,7 +111,7 @@ export class SwitchWorker {
       if (this.readDue && !(await this.readBack())) return;
       const now = this.host.clock.now();
       const skip = (id: number) => (this.refused.get(id)?.until ?? now) > now;
-      const commands = this.ledger.commands(this.host.mayRemove(), skip);
+      const commands = this.ledger.commands(this.host.mayRemove(), rulesPerPass, skip);
       if (commands.length === 0) continue;
       const sent = new Map(commands.map((c) => [idOf(c), this.ledger.wants(idOf(c))]));
       const proven = (await this.send(commands)) && (await this.confirm(commands, sent));

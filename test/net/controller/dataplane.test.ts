@@ -147,14 +147,19 @@ describe("the data plane on Open vSwitch and Ryu", { timeout: 120_000 }, () => {
     const wishes = Array.from({ length: 200 }, (_, i) =>
       plane.want({ address: `239.192.9.${i}`, members: ["e1", "e2"] }),
     );
-    assert.deepEqual(new Set(await Promise.all(wishes)), new Set(["openflow"]));
+    await Promise.all(wishes);
+    // On a busy machine the last of them may take longer than want's deadline.
+    await until("all groups are whole", () => plane.status().whole === 201);
     const ms = performance.now() - start;
     console.log(
       `200 groups on 3 switches: ${Math.round(ms)} ms, ${plane.status().counters.reads - reads} read-backs`,
     );
     const dropped = performance.now();
     await Promise.all(Array.from({ length: 200 }, (_, i) => plane.drop(`239.192.9.${i}`)));
-    await until("200 groups gone", async () => (await oursAt(0)).every((l) => !l.includes("239.192.9.")));
+    await until("200 groups gone", async () => {
+      const left = (await Promise.all([0, 1, 2].map(oursAt))).flat();
+      return left.every((l) => !l.includes("239.192.9.")) && left.length === 3 + 6;
+    });
     console.log(`gone again: ${Math.round(performance.now() - dropped)} ms`);
   });
 

@@ -86,6 +86,8 @@ export class Lab {
   private async addHost(host: LabHost): Promise<void> {
     const [ns, outside] = [namespace(host.id), `tdp${host.id}`];
     await sh("ip", "netns", "add", ns);
+    // Otherwise the kernel's own IPv6 frames show the host to the switches before anybody asks for it.
+    await sh("ip", "netns", "exec", ns, "sysctl", "-qw", "net.ipv6.conf.default.disable_ipv6=1");
     await sh("ip", "link", "add", outside, "type", "veth", "peer", "name", "eth0", "netns", ns);
     await sh("ip", "netns", "exec", ns, "ethtool", "-K", "eth0", "tx", "off");
     await sh("ip", "-n", ns, "link", "set", "eth0", "address", host.mac, "up");
