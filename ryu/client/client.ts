@@ -1,10 +1,11 @@
+import * as answers from "./answers.js";
 import * as commands from "./commands.js";
 import { FormatError, formatDpid, type RyuError } from "./errors.js";
 import { type Answer, type Call, type CallOptions, HttpConnection } from "./http.js";
 import { type JsonValue, parseJson } from "./json.js";
 import { pythonLiteral } from "./literal.js";
 import { Fields, readList } from "./read.js";
-import * as stats from "./stats.js";
+import type * as stats from "./stats.js";
 import * as topology from "./topology.js";
 
 export interface RyuClientOptions {
@@ -70,17 +71,17 @@ export class RyuClient {
   }
 
   desc(dpid: bigint, options?: CallOptions): Promise<stats.SwitchDesc> {
-    return this.one("desc", dpid, [], undefined, stats.readDesc, options);
+    return this.one("desc", dpid, [], undefined, answers.readDesc, options);
   }
 
   /** The flows that agree with the filter; all flows of all tables without one. */
   flows(dpid: bigint, filter?: commands.FlowFilter, options?: CallOptions): Promise<stats.FlowStats[]> {
-    return this.list("flow", dpid, [], filter, stats.readFlow, options);
+    return this.list("flow", dpid, [], filter, answers.readFlow, options);
   }
 
   /** The same answer as `flows`, by ofctl_rest's other path for it. */
   flowDesc(dpid: bigint, filter?: commands.FlowFilter, options?: CallOptions): Promise<stats.FlowStats[]> {
-    return this.list("flowdesc", dpid, [], filter, stats.readFlow, options);
+    return this.list("flowdesc", dpid, [], filter, answers.readFlow, options);
   }
 
   /** The sum over the flows that agree with the filter. */
@@ -89,25 +90,25 @@ export class RyuClient {
     filter?: commands.FlowFilter,
     options?: CallOptions,
   ): Promise<stats.AggregateStats> {
-    return this.first("aggregateflow", dpid, filter, stats.readAggregate, options);
+    return this.first("aggregateflow", dpid, filter, answers.readAggregate, options);
   }
 
   tables(dpid: bigint, options?: CallOptions): Promise<stats.TableStats[]> {
-    return this.list("table", dpid, [], undefined, stats.readTable, options);
+    return this.list("table", dpid, [], undefined, answers.readTable, options);
   }
 
   tableFeatures(dpid: bigint, options?: CallOptions): Promise<stats.TableFeatures[]> {
-    return this.list("tablefeatures", dpid, [], undefined, stats.readTableFeatures, options);
+    return this.list("tablefeatures", dpid, [], undefined, answers.readTableFeatures, options);
   }
 
   /** Counters of all ports or of one. */
   ports(dpid: bigint, portNo?: number, options?: CallOptions): Promise<stats.PortStats[]> {
-    return this.list("port", dpid, [portNo], undefined, stats.readPort, options);
+    return this.list("port", dpid, [portNo], undefined, answers.readPort, options);
   }
 
   portDesc(dpid: bigint, portNo?: number, options?: CallOptions): Promise<stats.PortDesc[]> {
     // Before OpenFlow 1.5 a switch describes all its ports or none.
-    return this.list("portdesc", dpid, [portNo], undefined, stats.readPortDesc, options).then((ports) =>
+    return this.list("portdesc", dpid, [portNo], undefined, answers.readPortDesc, options).then((ports) =>
       portNo === undefined ? ports : ports.filter((port) => port.portNo === portNo),
     );
   }
@@ -118,11 +119,11 @@ export class RyuClient {
     queueId?: number,
     options?: CallOptions,
   ): Promise<stats.QueueStats[]> {
-    return this.list("queue", dpid, [portNo, queueId], undefined, stats.readQueue, options);
+    return this.list("queue", dpid, [portNo, queueId], undefined, answers.readQueue, options);
   }
 
   queueConfig(dpid: bigint, portNo?: number, options?: CallOptions): Promise<stats.QueueConfig[]> {
-    return this.list("queueconfig", dpid, [portNo], undefined, stats.readQueueConfig, options);
+    return this.list("queueconfig", dpid, [portNo], undefined, answers.readQueueConfig, options);
   }
 
   /** OpenFlow 1.4 and later only: kind `unsupported` from a 1.3 switch. The answer comes as ofctl_rest gives it. */
@@ -131,11 +132,11 @@ export class RyuClient {
   }
 
   meters(dpid: bigint, meterId?: number, options?: CallOptions): Promise<stats.MeterStats[]> {
-    return this.list("meter", dpid, [meterId], undefined, stats.readMeter, options);
+    return this.list("meter", dpid, [meterId], undefined, answers.readMeter, options);
   }
 
   meterConfig(dpid: bigint, meterId?: number, options?: CallOptions): Promise<stats.MeterConfig[]> {
-    return this.list("meterconfig", dpid, [meterId], undefined, stats.readMeterConfig, options);
+    return this.list("meterconfig", dpid, [meterId], undefined, answers.readMeterConfig, options);
   }
 
   /** OpenFlow 1.5 and later only: kind `unsupported` from a 1.3 switch. The answer comes as ofctl_rest gives it. */
@@ -144,37 +145,37 @@ export class RyuClient {
   }
 
   meterFeatures(dpid: bigint, options?: CallOptions): Promise<stats.MeterFeatures> {
-    return this.first("meterfeatures", dpid, undefined, stats.readMeterFeatures, options);
+    return this.first("meterfeatures", dpid, undefined, answers.readMeterFeatures, options);
   }
 
   groups(dpid: bigint, groupId?: number, options?: CallOptions): Promise<stats.GroupStats[]> {
-    return this.list("group", dpid, [groupId], undefined, stats.readGroup, options);
+    return this.list("group", dpid, [groupId], undefined, answers.readGroup, options);
   }
 
   groupDesc(dpid: bigint, groupId?: number, options?: CallOptions): Promise<stats.GroupDesc[]> {
     // Before OpenFlow 1.5 a switch describes all its groups or none.
-    return this.list("groupdesc", dpid, [groupId], undefined, stats.readGroupDesc, options).then((groups) =>
-      groupId === undefined ? groups : groups.filter((group) => group.groupId === groupId),
+    return this.list("groupdesc", dpid, [groupId], undefined, answers.readGroupDesc, options).then(
+      (groups) => (groupId === undefined ? groups : groups.filter((group) => group.groupId === groupId)),
     );
   }
 
   groupFeatures(dpid: bigint, options?: CallOptions): Promise<stats.GroupFeatures> {
-    return this.first("groupfeatures", dpid, undefined, stats.readGroupFeatures, options);
+    return this.first("groupfeatures", dpid, undefined, answers.readGroupFeatures, options);
   }
 
   /** The role of this Ryu at the switch. */
   role(dpid: bigint, options?: CallOptions): Promise<stats.Role> {
-    return this.first("role", dpid, undefined, stats.readRole, options);
+    return this.first("role", dpid, undefined, answers.readRole, options);
   }
 
   // ---- ofctl_rest: what the switches shall do ------------------------------------------------------------------
 
-  /** Adds a flow, or replaces the one of the same table, priority and match (and clears its counters). */
+  /** Adds a flow, or replaces the one of the same table, priority and match; counters go on without RESET_COUNTS. */
   addFlow(dpid: bigint, flow: commands.FlowEntry, options?: CallOptions): Promise<void> {
     return this.command("flowentry/add", dpid, () => commands.encodeFlow(flow), options);
   }
 
-  /** Changes the actions of every flow at least as specific as the match; adds none. */
+  /** Changes the actions of every flow at least as specific as the match, but not its cookie; adds none. */
   modifyFlow(dpid: bigint, flow: commands.FlowEntry, options?: CallOptions): Promise<void> {
     return this.command("flowentry/modify", dpid, () => commands.encodeFlow(flow), options);
   }
@@ -205,7 +206,10 @@ export class RyuClient {
     return this.command("groupentry/add", dpid, () => commands.encodeGroup(group), options);
   }
 
-  /** Replaces an existing group's type and buckets. The switch refuses an unknown id, and ofctl_rest does not tell. */
+  /**
+   * Replaces an existing group's type and buckets; Open vSwitch starts its counters anew. The switch refuses an unknown
+   * id, and ofctl_rest does not tell.
+   */
   modifyGroup(dpid: bigint, group: commands.GroupEntry, options?: CallOptions): Promise<void> {
     return this.command("groupentry/modify", dpid, () => commands.encodeGroup(group), options);
   }
