@@ -49,6 +49,16 @@ def require_mininet():
         ) from None
 
 
+def require_namespaces():
+    """Mininet itself would wait for ever for a host that cannot be made."""
+    code, _, error = run("mnexec", "-c", "-n", "true")
+    if code != 0:
+        raise MachineError(
+            f"this machine does not let me make network namespaces ({error or 'mnexec fails'}): "
+            "a container must be privileged for that"
+        )
+
+
 def require_netem():
     """A delay is made by the kernel's netem queue; tried in a namespace that is gone afterwards."""
     code, _, error = run(

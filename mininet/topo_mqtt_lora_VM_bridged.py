@@ -283,6 +283,7 @@ def main():
     options = parse_options(sys.argv[1:])
     machine.require_root()
     machine.require_mininet()
+    machine.require_namespaces()
     if "0us" != options.switch_delay or "0us" != options.host_delay:
         machine.require_netem()
 
