@@ -17,7 +17,7 @@ from ryu.lib import ofctl_utils
 from ryu.ofproto import ofproto_v1_0, ofproto_v1_2, ofproto_v1_3, ofproto_v1_4, ofproto_v1_5
 from ryu.topology import switches
 
-from launcher import hosts, links, statistics
+from launcher import corrections, hosts, links
 
 Port = collections.namedtuple("Port", "dpid port_no")
 
@@ -124,7 +124,7 @@ class Sightings(unittest.TestCase):
 class Numbers(unittest.TestCase):
     def test_numbers_get_the_names_that_ryu_gives_them(self):
         original = ofctl_utils.OFCtlUtil._reserved_num_to_user
-        statistics.name_numbers_quickly()
+        corrections.apply(verbose=False)
         quick = ofctl_utils.OFCtlUtil._reserved_num_to_user
         self.assertIsNot(quick, original)
         for version in (ofproto_v1_0, ofproto_v1_2, ofproto_v1_3, ofproto_v1_4, ofproto_v1_5):
