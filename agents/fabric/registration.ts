@@ -46,6 +46,8 @@ export class Registration {
   private lastHeard = 0;
   private connectingSince = 0;
   private tick: Timer | undefined;
+  /** The forwarder knows all of this agent's state: from then on PINGREQ keeps the registration alive. */
+  private synced = false;
   private closed = false;
 
   readonly stats = { registrations: 0, resets: 0, silences: 0 };
@@ -69,6 +71,12 @@ export class Registration {
   /** Sends on the current registration; false: it ended before the forwarder had processed this. */
   send(packet: Buffer): Promise<boolean> {
     return this.channel?.send(packet) ?? Promise.resolve(false);
+  }
+
+  /** Everything that a new registration must know has been sent. */
+  endOfState(): void {
+    this.synced = true;
+    void this.send(encodePacket({ cmd: "pingreq" }));
   }
 
   /** A CONTROL, ACK or RESET datagram from the forwarder's address. */
@@ -99,6 +107,7 @@ export class Registration {
   private connect(): void {
     const { options } = this;
     const epoch = epochAt(options.unixTime(), this.epoch);
+    this.synced = false;
     this.epoch = epoch;
     this.lastHeard = options.clock.now();
     const channel = new ControlChannel({
@@ -169,7 +178,7 @@ export class Registration {
     const now = this.options.clock.now();
     const silent = now - this.lastHeard >= DEAD_MS;
     if (this.registered && !silent) {
-      void this.send(encodePacket({ cmd: "pingreq" }));
+      if (this.synced) void this.send(encodePacket({ cmd: "pingreq" }));
     } else if (silent && this.registered) {
       this.stats.silences += 1;
       this.reconnect();

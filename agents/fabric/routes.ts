@@ -1,14 +1,26 @@
-import type { Endpoint, Message } from "@topicast/protocol";
+import { type Endpoint, type Message, parseIPv4, type RouteUpdate } from "@topicast/protocol";
+
+/** A message on its way out; `done` tells a QoS 1 or 2 publisher that it may be acknowledged. */
+export interface Outgoing {
+  readonly message: Message;
+  readonly done: (() => void) | undefined;
+}
 
 /** What this agent knows of one topic that its clients publish. */
 export interface Route {
   readonly topic: string;
+  /** Set by `$fabric/route`; in force once nothing older is on its way by another path. */
+  target: Target | undefined;
   /** Relays that the forwarder has not confirmed yet. */
   outstanding: number;
-  /** Set by `$fabric/route`; in force once `outstanding` is 0. */
-  target: Target | undefined;
-  /** Messages that wait for `outstanding` to become 0. */
-  readonly held: Message[];
+  /** Messages in the agent's backlog: older than any that comes now. */
+  waiting: number;
+  /** Messages that are held until older ones have arrived. */
+  readonly held: Outgoing[];
+  /** When the last datagram left on a stream (ms). */
+  lastSent: number;
+  /** Until then datagrams on the former stream may still be on their way (ms); 0: none are. */
+  clearAt: number;
   /** Published to since the last time that room was needed. */
   used: boolean;
 }
@@ -19,14 +31,34 @@ export interface Target {
   readonly to: readonly Endpoint[];
 }
 
-/** Messages that may wait for one topic's confirmation. */
-export const HELD_MAX = 1_024;
+/** The target that a `$fabric/route` names; undefined where it is malformed. */
+export function parseTarget({ group, to }: RouteUpdate): Target | undefined {
+  if (group === null) return { group: undefined, to: [] };
+  const number = parseIPv4(group);
+  if (number === undefined || to === null) return undefined;
+  const endpoints: Endpoint[] = [];
+  for (const text of to) {
+    const at = text.lastIndexOf(":");
+    const address = text.slice(0, at);
+    const port = Number(text.slice(at + 1));
+    if (parseIPv4(address) === undefined || !(port > 0 && port < 65_536)) return undefined;
+    endpoints.push({ address, port });
+  }
+  return { group: number, to: endpoints };
+}
 
-/** The routes by topic, at most `limit`. */
+export interface RouteLimits {
+  readonly routes: number;
+  /** Of all topics' text together. */
+  readonly bytes: number;
+}
+
+/** The routes by topic, bounded. */
 export class RouteTable {
   private readonly routes = new Map<string, Route>();
+  private bytes = 0;
 
-  constructor(private readonly limit: number) {}
+  constructor(private readonly limits: RouteLimits) {}
 
   get size(): number {
     return this.routes.size;
@@ -36,18 +68,33 @@ export class RouteTable {
     return this.routes.get(topic);
   }
 
-  /** The topic's route, and the topic that had to make room where the table was full. */
-  getOrAdd(topic: string): { route: Route; evicted: string | undefined } {
+  /** The topic's route, and the topics that had to make room for it. */
+  getOrAdd(topic: string): { route: Route; evicted: readonly string[] } {
     const known = this.routes.get(topic);
-    if (known !== undefined) return { route: known, evicted: undefined };
-    const evicted = this.routes.size >= this.limit ? this.evict() : undefined;
-    const route: Route = { topic, outstanding: 0, target: undefined, held: [], used: true };
+    if (known !== undefined) return { route: known, evicted: [] };
+    this.bytes += topic.length;
+    const evicted: string[] = [];
+    while (this.routes.size >= this.limits.routes || this.bytes > this.limits.bytes) {
+      const gone = this.evict();
+      if (gone === undefined) break;
+      evicted.push(gone);
+    }
+    const route: Route = {
+      topic,
+      target: undefined,
+      outstanding: 0,
+      waiting: 0,
+      held: [],
+      lastSent: Number.NEGATIVE_INFINITY,
+      clearAt: 0,
+      used: true,
+    };
     this.routes.set(topic, route);
     return { route, evicted };
   }
 
   delete(topic: string): void {
-    this.routes.delete(topic);
+    if (this.routes.delete(topic)) this.bytes -= topic.length;
   }
 
   values(): IterableIterator<Route> {
@@ -56,14 +103,18 @@ export class RouteTable {
 
   /**
    * Forgets the first route in the row that was not used since it was last passed over (second chance). Where every
-   * route is busy relaying none is forgotten, and the table grows by the bound on outstanding relays at most.
+   * route is busy none is forgotten, and the table grows by what the bounds on relays and backlog allow.
    */
   private evict(): string | undefined {
     for (let looked = 2 * this.routes.size; looked > 0; looked--) {
       const [topic, route] = this.routes.entries().next().value!;
-      this.routes.delete(topic);
-      if (route.outstanding === 0 && !route.used) return topic;
+      const busy = route.outstanding > 0 || route.waiting > 0 || route.held.length > 0;
+      if (!busy && !route.used) {
+        this.delete(topic);
+        return topic;
+      }
       route.used = false;
+      this.routes.delete(topic);
       this.routes.set(topic, route);
     }
     return undefined;

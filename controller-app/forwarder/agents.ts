@@ -1,6 +1,10 @@
 import type { ControlChannel, Endpoint } from "@topicast/protocol";
 import type { RoutedTopic } from "./topics.js";
 
+/** What may be unfinished of one agent's SUBSCRIBEs and relays before nothing more is taken from it. */
+const PENDING_BYTES_MAX = 4 * 1024 * 1024;
+const PENDING_PACKETS_MAX = 2_048;
+
 /** What an agent says of itself in CONNECT. */
 export interface AgentClaim {
   readonly id: string;
@@ -21,9 +25,10 @@ export class Agent {
   confirmed: { filters: Set<string>; topics: Set<RoutedTopic> } | undefined;
   /** PUBLISH packets to relay that this registration has sent. */
   relays = 0;
+  /** Bytes and packets of this agent that are still being worked on. */
+  private pendingBytes = 0;
+  private pendingPackets = 0;
   lastHeard: number;
-  /** PINGREQ has come: everything the agent had to tell is known. */
-  synced = false;
 
   constructor(
     readonly number: number,
@@ -39,5 +44,26 @@ export class Agent {
 
   get id(): string {
     return this.claim.id;
+  }
+
+  /**
+   * Works on a packet of `bytes`; while too much is unfinished nothing more is taken from the agent, whose own bounds
+   * then reach its publishers.
+   */
+  async work(bytes: number, job: () => Promise<void>): Promise<void> {
+    this.pendingBytes += bytes;
+    this.pendingPackets += 1;
+    if (this.isBusy()) this.channel.pause();
+    try {
+      await job();
+    } finally {
+      this.pendingBytes -= bytes;
+      this.pendingPackets -= 1;
+      if (!this.isBusy()) this.channel.resume();
+    }
+  }
+
+  private isBusy(): boolean {
+    return this.pendingBytes > PENDING_BYTES_MAX || this.pendingPackets > PENDING_PACKETS_MAX;
   }
 }

@@ -3,26 +3,33 @@
  * reject.
  */
 export class Coalesced {
-  private running: Promise<void> | undefined;
-  private next: Promise<void> | undefined;
+  private running = false;
+  private next: { readonly promise: Promise<void>; readonly resolve: () => void } | undefined;
 
   constructor(private readonly job: () => Promise<void>) {}
 
   /** Resolves when a run has ended that began after this call. */
   request(): Promise<void> {
-    if (this.running === undefined) return this.begin();
-    this.next ??= this.running.then(() => {
-      this.next = undefined;
-      return this.begin();
-    });
-    return this.next;
+    if (!this.running) return this.begin();
+    this.next ??= deferred();
+    return this.next.promise;
   }
 
   private begin(): Promise<void> {
-    const run = this.job().then(() => {
-      this.running = undefined;
+    this.running = true;
+    return this.job().then(() => {
+      const { next } = this;
+      this.next = undefined;
+      if (next === undefined) this.running = false;
+      else void this.begin().then(next.resolve);
     });
-    this.running = run;
-    return run;
   }
+}
+
+function deferred(): { promise: Promise<void>; resolve: () => void } {
+  let resolve = () => {};
+  const promise = new Promise<void>((r) => {
+    resolve = r;
+  });
+  return { promise, resolve };
 }

@@ -12,7 +12,6 @@ import {
   epochAt,
   FABRIC_PREFIX,
   FabricTopic,
-  FilterTrie,
   FORWARDER_NUMBER,
   filterError,
   type Header,
@@ -25,7 +24,6 @@ import {
   SETTLE_MS,
   START,
   serialDistance,
-  TopicTree,
   toMessage,
   topicError,
   WHOLE,
@@ -38,10 +36,17 @@ import type {
   Packet,
 } from "mqtt-packet";
 import type { Carriage, Dataplane } from "../dataplane/dataplane.js";
-import type { AgentView, FilterView, ForwarderView, MetricView, TopicView } from "../rest/view.js";
+import type {
+  AgentView,
+  FilterView,
+  ForwarderCounts,
+  ForwarderView,
+  MetricView,
+  TopicView,
+} from "../rest/view.js";
 import { Agent, type AgentClaim } from "./agents.js";
 import { GroupTable } from "./groups.js";
-import { RoutedTopic } from "./topics.js";
+import { TopicMap } from "./topic-map.js";
 
 export interface ForwarderOptions {
   readonly clock: Clock;
@@ -65,13 +70,13 @@ export type ForwarderEvent =
   | { readonly type: "agent_refused"; readonly id: string; readonly at: string; readonly why: string };
 
 const AGENTS_MAX = 4_096;
-const TOPICS_MAX = 1_000_000;
 const FILTERS_PER_AGENT_MAX = 1_000_000;
-const HELD_RELAYS_MAX = 10_000;
 const SETTLE_CHECK_MS = 100;
 /** CONNACK: Client Identifier not valid (MQTT 5, table 3-1), Quota exceeded. */
 const ID_IN_USE = 0x85;
 const QUOTA_EXCEEDED = 0x97;
+/** PUBACK: Topic Name invalid (MQTT 5, table 3-4). */
+const TOPIC_NAME_INVALID = 0x90;
 
 /** The forwarder without its sockets: see README.md of this folder. */
 export class Forwarder implements ForwarderView {
@@ -79,12 +84,13 @@ export class Forwarder implements ForwarderView {
   private readonly epoch: number;
   private readonly startedAt: number;
   private readonly agentsByNumber = new Map<number, Agent>();
-  private readonly edges = new FilterTrie<Agent>();
-  private readonly routed = new TopicTree<RoutedTopic>();
   private readonly groups: GroupTable;
+  private readonly map: TopicMap;
   private readonly connectReader = new PacketReader();
   /** What waits for the end of settling; undefined: settled. */
   private settling: Array<() => void> | undefined = [];
+  /** The switches have been read, or cannot be. */
+  private adopted = false;
   /** Members of leftover groups, by address, that have not come back yet. */
   private readonly missing = new Set<string>();
   private lastTick: number;
@@ -96,8 +102,6 @@ export class Forwarder implements ForwarderView {
     agents_lost: 0,
     resets_sent: 0,
     relayed: 0,
-    relays_unanswered: 0,
-    topics_refused: 0,
     filters_refused: 0,
   };
   private readonly drops: Record<string, number> = {};
@@ -109,9 +113,10 @@ export class Forwarder implements ForwarderView {
     this.lastTick = this.startedAt;
     this.dataplane = dataplane;
     this.groups = new GroupTable({ clock, dataplane, range, port });
+    this.map = new TopicMap({ dataplane, groups: this.groups, groupPort: port });
     dataplane.onCarriage = (address, carriage) => this.onCarriage(address, carriage);
     dataplane.onPublisher = (id) => {
-      for (const topic of this.agentById(id)?.topics ?? []) this.converge(topic);
+      for (const topic of this.agentById(id)?.topics ?? []) this.map.converge(topic);
     };
     dataplane.onLocate = (id) => {
       void this.agentById(id)?.channel.send(encodeFabricJson(FabricTopic.LOCATE, null));
@@ -121,9 +126,13 @@ export class Forwarder implements ForwarderView {
   start(): void {
     this.dataplane.start();
     void this.dataplane.adopt().then((found) => {
-      if (found === null || this.settling === undefined) return;
+      this.adopted = true;
+      if (found === null) return;
       this.groups.adopt(found);
       for (const members of found.values()) for (const address of members) this.missing.add(address);
+      for (const { claim, confirmed } of this.agentsByNumber.values()) {
+        if (confirmed === undefined) this.missing.delete(claim.address);
+      }
     });
     this.checkSettled();
     this.tick();
@@ -230,7 +239,6 @@ export class Forwarder implements ForwarderView {
       Object.assign(agent, { claim, endpoint, epoch: datagram.epoch, channel, lastHeard: now });
     }
     agent.relays = 0;
-    agent.synced = false;
     agent.confirmed = { filters: new Set(), topics: new Set() };
     this.tellDataplane();
     return agent;
@@ -250,15 +258,8 @@ export class Forwarder implements ForwarderView {
     agent.channel.close();
     this.stats.agents_lost += 1;
     this.options.onEvent({ type: "agent_down", id: agent.id, why });
-    const affected = new Set(agent.topics);
-    for (const topic of affected) topic.removePublisher(agent);
-    for (const filter of agent.filters) {
-      this.edges.remove(filter, agent);
-      this.routed.matching(filter, (_, topic) => affected.add(topic));
-    }
-    agent.filters.clear();
     this.tellDataplane();
-    for (const topic of affected) this.converge(topic);
+    this.map.removeAgent(agent);
   }
 
   private tellDataplane(): void {
@@ -304,38 +305,30 @@ export class Forwarder implements ForwarderView {
 
   private onSubscribe(agent: Agent, packet: ISubscribePacket): void {
     const filters = packet.subscriptions.map((s) => s.topic);
-    const affected = new Set<RoutedTopic>();
     const granted = filters.map((filter) => {
       if (filterError(filter) !== undefined || agent.filters.size >= FILTERS_PER_AGENT_MAX) {
         this.stats.filters_refused += 1;
         return 0x80;
       }
       agent.confirmed?.filters.add(filter);
-      agent.filters.add(filter);
-      const { added } = this.edges.add(filter, agent);
-      // A filter known from before this registration may have its convergence still under way: wait for that too.
-      if (added || agent.confirmed) this.routed.matching(filter, (_, topic) => affected.add(topic));
+      this.map.add(filter, agent);
       return 0;
     });
     const messageId = packet.messageId ?? 0;
-    const { channel } = agent;
-    this.whenSettled(async () => {
-      await Promise.all([...affected].map((topic) => topic.converge()));
-      void channel.send(encodePacket({ cmd: "suback", messageId, granted }));
+    const valid = filters.filter((_, i) => granted[i] === 0);
+    this.work(agent, packet.length ?? 0, async () => {
+      await Promise.all([...this.map.matchedBy(valid)].map((topic) => topic.converge()));
+      return encodePacket({ cmd: "suback", messageId, granted });
     });
   }
 
   private onUnsubscribe(agent: Agent, packet: IUnsubscribePacket): void {
-    for (const filter of packet.unsubscriptions) this.removeFilter(agent, filter);
+    for (const filter of packet.unsubscriptions) {
+      agent.confirmed?.filters.delete(filter);
+      this.map.remove(filter, agent);
+    }
     const granted = packet.unsubscriptions.map(() => 0);
     this.answer(agent, { cmd: "unsuback", messageId: packet.messageId ?? 0, granted });
-  }
-
-  private removeFilter(agent: Agent, filter: string): void {
-    agent.filters.delete(filter);
-    agent.confirmed?.filters.delete(filter);
-    if (!this.edges.remove(filter, agent).removed) return;
-    this.routed.matching(filter, (_, topic) => this.converge(topic));
   }
 
   private onPublish(agent: Agent, packet: IPublishPacket): void {
@@ -345,9 +338,9 @@ export class Forwarder implements ForwarderView {
         break;
       case FabricTopic.RELEASE:
         for (const name of readReleased(packet) ?? []) {
-          const topic = this.routed.get(name);
+          const topic = this.map.get(name);
           topic?.removePublisher(agent);
-          if (topic?.hasPublishers === false) this.converge(topic);
+          if (topic !== undefined) this.map.converge(topic);
         }
         break;
       default:
@@ -358,15 +351,18 @@ export class Forwarder implements ForwarderView {
 
   private onHeld(agent: Agent, name: string, group: string | null): void {
     if (topicError(name) !== undefined) return this.drop("bad_topic");
-    const topic = this.topicFor(name);
+    const topic = this.map.getOrAdd(name);
     if (topic === undefined) {
       void agent.channel.send(encodeFabricJson(FabricTopic.ROUTE, { topic: name, group: null, to: null }));
       return;
     }
-    topic.hint ??= group ?? undefined;
+    if (group !== null && !this.settled) {
+      topic.hint ??= group;
+      this.groups.reserve(group);
+    }
     topic.addPublisher(agent, true);
     agent.confirmed?.topics.add(topic);
-    this.converge(topic);
+    this.map.converge(topic);
   }
 
   /** The agent has told all it has to tell: what it had before and did not name again is gone. */
@@ -374,103 +370,85 @@ export class Forwarder implements ForwarderView {
     const { confirmed } = agent;
     if (confirmed === undefined) return;
     agent.confirmed = undefined;
-    agent.synced = true;
     this.missing.delete(agent.claim.address);
     for (const filter of [...agent.filters]) {
-      if (!confirmed.filters.has(filter)) this.removeFilter(agent, filter);
+      if (!confirmed.filters.has(filter)) this.map.remove(filter, agent);
     }
     for (const topic of [...agent.topics]) {
       if (confirmed.topics.has(topic)) continue;
       topic.removePublisher(agent);
-      this.converge(topic);
+      this.map.converge(topic);
     }
   }
 
+  /**
+   * Relays a message of an unknown topic to its edges at once; PUBACK when all have it, the route when it is ready.
+   * So edges that cannot take more make their publishers wait.
+   */
   private onRelay(agent: Agent, packet: IPublishPacket): void {
     agent.relays += 1;
     const messageId = ((agent.relays - 1) % 0xffff) + 1;
-    if (topicError(packet.topic) !== undefined) {
+    const name = packet.topic;
+    if (topicError(name) !== undefined || name.startsWith("$")) {
       this.drop("bad_topic");
-      this.answer(agent, { cmd: "puback", messageId, reasonCode: 0x90 });
+      this.answer(agent, { cmd: "puback", messageId, reasonCode: TOPIC_NAME_INVALID });
       return;
     }
-    if (this.settling !== undefined && this.settling.length >= HELD_RELAYS_MAX) {
-      this.stats.relays_unanswered += 1;
-      return;
-    }
-    const { channel } = agent;
-    this.whenSettled(async () => {
+    this.work(agent, packet.length ?? 0, async () => {
       this.stats.relayed += 1;
-      const topic = this.topicFor(packet.topic);
+      const topic = this.map.getOrAdd(name);
       if (topic !== undefined) {
         topic.addPublisher(agent);
         agent.confirmed?.topics.add(topic);
+        this.map.converge(topic);
       }
       const bytes = encodePublish(toMessage(packet));
-      const others = this.edgesOf(packet.topic).filter((edge) => edge !== agent);
-      const delivered = others.map((edge) => edge.channel.send(bytes));
-      if (topic !== undefined) this.converge(topic);
-      await Promise.all(delivered);
-      void channel.send(encodePacket({ cmd: "puback", messageId, reasonCode: 0 }));
+      const others = this.map.edgesOf(name).filter((edge) => edge !== agent);
+      await Promise.all(others.map((edge) => edge.channel.send(bytes)));
+      return encodePacket({ cmd: "puback", messageId, reasonCode: 0 });
     });
   }
 
-  // --- the topic map ---
-
-  private edgesOf(topic: string): Agent[] {
-    return [...this.edges.match(topic)].sort((a, b) => (a.id < b.id ? -1 : 1));
-  }
-
-  /** The routed topic, made where it is new; undefined where the map is full. */
-  private topicFor(name: string): RoutedTopic | undefined {
-    const known = this.routed.get(name);
-    if (known !== undefined) return known;
-    if (this.routed.size >= TOPICS_MAX) {
-      this.stats.topics_refused += 1;
-      return undefined;
-    }
-    const topic = new RoutedTopic(name, {
-      dataplane: this.dataplane,
-      groups: this.groups,
-      groupPort: this.options.port,
-      edgesOf: (t) => this.edgesOf(t),
-      onUnused: (unused) => this.routed.delete(unused.topic),
+  /**
+   * Does a job of this agent's once routes may change, and sends the answer. What the agent has unfinished is bounded;
+   * a job of a registration that has ended meanwhile is not begun.
+   */
+  private work(agent: Agent, bytes: number, job: () => Promise<Buffer>): void {
+    const { channel } = agent;
+    void agent.work(bytes, async () => {
+      if (this.settling !== undefined) await new Promise<void>((resolve) => this.settling!.push(resolve));
+      if (this.agentsByNumber.get(agent.number) !== agent || agent.channel !== channel) return;
+      void channel.send(await job());
     });
-    this.routed.set(name, topic);
-    return topic;
-  }
-
-  /** Brings a topic's route up to date; while settling nothing is changed, and then all topics are. */
-  private converge(topic: RoutedTopic): void {
-    if (this.settled) void topic.converge();
   }
 
   private onCarriage(address: string, carriage: Carriage): void {
     const group = this.groups.onCarriage(address, carriage);
-    for (const topic of group?.topics ?? []) this.converge(topic);
+    for (const topic of group?.topics ?? []) this.map.converge(topic);
   }
 
   // --- time ---
 
-  private whenSettled(job: () => unknown): void {
-    if (this.settling === undefined) job();
-    else this.settling.push(job);
-  }
-
   private checkSettled(): void {
     if (this.closed) return;
     const age = this.options.clock.now() - this.startedAt;
-    if (age < SETTLE_MS || (this.missing.size > 0 && age < DEAD_MS)) {
+    const waiting = age < SETTLE_MS || !this.adopted || this.missing.size > 0;
+    if (waiting && age < DEAD_MS) {
       this.options.clock.setTimer(SETTLE_CHECK_MS, () => this.checkSettled());
       return;
     }
+    this.options.onEvent({ type: "settled", afterMs: age, agents: this.agentsByNumber.size });
+    void this.settle();
+  }
+
+  /** First the routes that are in use get their groups again, then what has waited, last the leftovers go. */
+  private async settle(): Promise<void> {
+    await this.map.thaw();
+    this.groups.endReservations();
     const waiting = this.settling ?? [];
     this.settling = undefined;
-    for (const job of waiting) job();
-    const topics = [...this.routed.entries()].map(([, topic]) => topic);
-    this.options.onEvent({ type: "settled", afterMs: age, agents: this.agentsByNumber.size });
-    // Leftover rules may go only when every publisher has its route.
-    void Promise.all(topics.map((topic) => topic.converge())).then(() => this.dataplane.settled());
+    for (const begin of waiting) begin();
+    this.dataplane.settled();
   }
 
   private tick(): void {
@@ -495,15 +473,11 @@ export class Forwarder implements ForwarderView {
     return this.options.clock.now() - this.startedAt;
   }
 
-  counts() {
+  counts(): ForwarderCounts {
     let topics = 0;
     for (const _ of this.topics()) topics += 1;
-    return {
-      agents: this.agentsByNumber.size,
-      filters: this.edges.size,
-      topics,
-      idle: this.routed.size - topics,
-    };
+    const { filterCount: filters, topicCount } = this.map;
+    return { agents: this.agentsByNumber.size, filters, topics, idle: topicCount - topics };
   }
 
   *agents(): IterableIterator<AgentView> {
@@ -519,18 +493,18 @@ export class Forwarder implements ForwarderView {
   }
 
   *filters(): IterableIterator<FilterView> {
-    for (const [filter, agents] of this.edges.entries()) yield { filter, edges: ids(agents) };
+    for (const [filter, agents] of this.map.filters()) yield { filter, edges: ids(agents) };
   }
 
   *topics(): IterableIterator<TopicView> {
-    for (const [topic, { group }] of this.routed.entries()) {
+    for (const { topic, group } of this.map.topics()) {
       if (group === undefined) continue;
       yield { topic, edges: ids(group.members), group: group.address, carriage: group.carriage };
     }
   }
 
   *metrics(): IterableIterator<MetricView> {
-    for (const [name, value] of Object.entries(this.stats)) {
+    for (const [name, value] of Object.entries({ ...this.stats, ...this.map.stats })) {
       yield { name: `forwarder_${name}_total`, help: name.replaceAll("_", " "), kind: "counter", value };
     }
     for (const [name, value] of Object.entries(this.drops)) {
@@ -552,7 +526,7 @@ export class Forwarder implements ForwarderView {
   }
 }
 
-function ids(agents: readonly Agent[]): string[] {
+function ids(agents: readonly { readonly id: string }[]): string[] {
   return agents.map((a) => a.id).sort();
 }
 

@@ -1,6 +1,6 @@
 import { type Clock, formatIPv4, parseIPv4 } from "@topicast/protocol";
 import type { Carriage, Dataplane } from "../dataplane/dataplane.js";
-import type { Agent } from "./agents.js";
+import type { AgentClaim } from "./agents.js";
 import type { RoutedTopic } from "./topics.js";
 
 /** Datagrams on their way may still need the rules when the last publisher has left a group. */
@@ -18,7 +18,7 @@ export interface GroupOptions {
 /** One distinct edge set in use and its multicast address. */
 export interface Group {
   readonly address: string;
-  readonly members: readonly Agent[];
+  readonly members: readonly AgentClaim[];
   readonly topics: Set<RoutedTopic>;
   carriage: Carriage;
   /** Resolves with the carriage when the rules are there, or are known not to be. */
@@ -34,8 +34,12 @@ interface Entry extends Group {
 export class GroupTable {
   private readonly byKey = new Map<string, Entry>();
   private readonly byAddress = new Map<string, Entry>();
-  /** Addresses that an earlier run used, by the members' IPv4 addresses: the same set gets the same address again. */
-  private adopted = new Map<string, string>();
+  /** Addresses that the switches held before, by the members' IPv4 addresses: the same set gets the same one again. */
+  private readonly adopted = new Map<string, string>();
+  /** Those addresses: only the same set may get them. */
+  private readonly inSwitches = new Set<string>();
+  /** Addresses that publishers still use from before: only who hints at one may get it. */
+  private readonly inUse = new Set<string>();
   private readonly retiring = new Set<string>();
   private readonly freed: string[] = [];
   private nextIndex = 1;
@@ -51,16 +55,31 @@ export class GroupTable {
   /** Takes over what the switches hold from an earlier run: address → members' IPv4 addresses. */
   adopt(found: ReadonlyMap<string, readonly string[]>): void {
     for (const [address, members] of found) {
-      if (this.inRange(address)) this.adopted.set([...members].sort().join(), address);
+      if (!this.inRange(address)) continue;
+      this.adopted.set([...members].sort().join(), address);
+      this.inSwitches.add(address);
     }
+  }
+
+  /** A publisher goes on sending to this address until it has another route. */
+  reserve(address: string): void {
+    this.inUse.add(address);
+  }
+
+  /** Every publisher has its route: what was reserved and not taken is free. */
+  endReservations(): void {
+    this.adopted.clear();
+    this.inSwitches.clear();
+    this.inUse.clear();
   }
 
   /**
    * The group of this edge set, made where there is none; counts one user more. Undefined where every address of the
    * range is taken. `hint` is the address that a publisher already uses.
    */
-  acquire(members: readonly Agent[], hint: string | undefined): Group | undefined {
-    const key = members.map((m) => m.id).join("\n");
+  acquire(members: readonly AgentClaim[], hint: string | undefined): Group | undefined {
+    // An edge that has come back at another address is another member: its rules and copies differ.
+    const key = members.map((m) => `${m.id} ${m.address}:${m.port} ${m.mac}`).join("\n");
     const known = this.byKey.get(key);
     if (known !== undefined) {
       known.users += 1;
@@ -101,7 +120,7 @@ export class GroupTable {
   }
 
   private realise(group: Entry): void {
-    if (group.members.some((m) => m.claim.port !== this.options.port)) return;
+    if (group.members.some((m) => m.port !== this.options.port)) return;
     group.ready = this.options.dataplane
       .want({ address: group.address, members: group.members.map((m) => m.id) })
       .then((carriage) => {
@@ -128,30 +147,34 @@ export class GroupTable {
     this.freed.push(address);
   }
 
-  private allocate(members: readonly Agent[], hint: string | undefined): string | undefined {
+  private allocate(members: readonly AgentClaim[], hint: string | undefined): string | undefined {
     const memberKey = members
-      .map((m) => m.claim.address)
+      .map((m) => m.address)
       .sort()
       .join();
     const adopted = this.adopted.get(memberKey);
-    this.adopted.delete(memberKey);
-    for (const wanted of [adopted, hint]) {
-      if (wanted !== undefined && this.inRange(wanted) && this.isFree(wanted)) return wanted;
-    }
+    if (adopted !== undefined && this.isFree(adopted)) return adopted;
+    // Where the switches hold the hinted address they hold it for another set: it must not change under its users.
+    const taken = hint === undefined || this.inSwitches.has(hint) || !this.inRange(hint);
+    if (!taken && this.isFree(hint)) return hint;
     // Fresh addresses first: one that was just given up may still be in some datagram or stale route.
     while (this.nextIndex < this.options.range.size) {
       const address = formatIPv4(this.options.range.base + this.nextIndex++);
-      if (this.isFree(address)) return address;
+      if (this.isFree(address) && !this.isReserved(address)) return address;
     }
     for (let left = this.freed.length; left > 0; left--) {
       const address = this.freed.shift()!;
-      if (this.isFree(address)) return address;
+      if (this.isFree(address) && !this.isReserved(address)) return address;
     }
     return undefined;
   }
 
   private isFree(address: string): boolean {
     return !this.byAddress.has(address) && !this.retiring.has(address);
+  }
+
+  private isReserved(address: string): boolean {
+    return this.inSwitches.has(address) || this.inUse.has(address);
   }
 
   private inRange(address: string): boolean {

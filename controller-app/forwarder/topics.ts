@@ -58,7 +58,8 @@ export class RoutedTopic {
     const { groups, edgesOf, onUnused } = this.context;
     const edges = edgesOf(this.topic);
     const elsewhere = [...this.publishers.keys()].some((p) => edges.some((e) => e !== p));
-    const group = elsewhere ? groups.acquire(edges, this.hint) : undefined;
+    const claims = edges.map((e) => e.claim);
+    const group = elsewhere ? groups.acquire(claims, this.hint) : undefined;
     this.hint = undefined;
     if (group !== undefined) {
       group.topics.add(this);
@@ -90,15 +91,16 @@ export class RoutedTopic {
     const body = JSON.stringify(route);
     if (this.publishers.get(agent) === body) return;
     this.publishers.set(agent, body);
+    await agent.channel.ready();
     await agent.channel.send(encodeFabricJson(FabricTopic.ROUTE, route));
   }
 
   private destinations(publisher: Agent, group: Group | undefined): Pick<RouteUpdate, "group" | "to"> {
-    const others = group?.members.filter((m) => m !== publisher) ?? [];
+    const others = group?.members.filter((m) => m.id !== publisher.id) ?? [];
     if (group === undefined || others.length === 0) return { group: null, to: [] };
     if (group.carriage === "openflow" && this.context.dataplane.mayPublish(publisher.id)) {
       return { group: group.address, to: [`${group.address}:${this.context.groupPort}`] };
     }
-    return { group: group.address, to: others.map((m) => `${m.claim.address}:${m.claim.port}`) };
+    return { group: group.address, to: others.map((m) => `${m.address}:${m.port}`) };
   }
 }

@@ -9,7 +9,9 @@ export const RTO_MIN_MS = 100;
 export const RTO_MAX_MS = 2_000;
 /** A datagram reported missing is repeated at most this often. */
 const HOLE_REPEAT_MS = 20;
-const WAITING_BYTES_MAX = 16 * 1024 * 1024;
+const WAITING_BYTES_MAX = 64 * 1024 * 1024;
+/** `ready` waits above so many bytes: far enough below the bound for whatever is sent without asking. */
+const READY_BYTES = 4 * 1024 * 1024;
 const PACKET_BYTES_MAX = 256 * 1024 * 1024;
 
 export interface ChannelOptions {
@@ -62,6 +64,8 @@ export class ControlChannel {
   private partial: Buffer[] = [];
   private partialBytes = 0;
   private readonly reader = new PacketReader();
+  private readonly onReady: Array<() => void> = [];
+  private paused = false;
   private closed = false;
 
   /** Counters since the channel began. */
@@ -90,6 +94,28 @@ export class ControlChannel {
     });
   }
 
+  /** Resolves when there is room for more (or the channel has ended): for senders of much. */
+  async ready(): Promise<void> {
+    while (!this.closed && this.waitingByteCount > READY_BYTES) {
+      await new Promise<void>((resolve) => this.onReady.push(resolve));
+    }
+  }
+
+  /**
+   * Takes no more packets from the peer until `resume`; its acknowledgements are still handled. What the peer sends
+   * meanwhile stays with it, but for one window.
+   */
+  pause(): void {
+    this.paused = true;
+  }
+
+  resume(): void {
+    if (!this.paused || this.closed) return;
+    this.paused = false;
+    this.takeInOrder();
+    if (!this.closed) this.acknowledge();
+  }
+
   /** Handles a CONTROL or ACK datagram that belongs to this channel. */
   onDatagram(datagram: Datagram): void {
     if (this.closed) return;
@@ -110,6 +136,11 @@ export class ControlChannel {
     this.waiting.length = 0;
     this.waitingByteCount = 0;
     for (const done of pending) done(false);
+    this.wakeReady();
+  }
+
+  private wakeReady(): void {
+    for (const wake of this.onReady.splice(0)) wake();
   }
 
   // --- sending ---
@@ -182,6 +213,7 @@ export class ControlChannel {
     }
     // A `done` may have closed the channel.
     if (this.closed) return;
+    if (this.waitingByteCount <= READY_BYTES) this.wakeReady();
     this.repeatHoles(ack);
     this.fill();
   }
@@ -223,15 +255,21 @@ export class ControlChannel {
       this.stats.duplicates += 1;
     } else if (ahead <= WINDOW) {
       this.early.set(datagram.number, datagram);
-      for (let next = this.early.get(this.expected); next; next = this.early.get(this.expected)) {
-        this.early.delete(this.expected);
-        this.expected = serialNext(this.expected);
-        this.stats.received += 1;
-        this.accept(next);
-        if (this.closed) return;
-      }
+      this.takeInOrder();
     }
-    this.acknowledge();
+    if (!this.closed) this.acknowledge();
+  }
+
+  /** Accepts what has come without a hole; a packet may pause or close the channel. */
+  private takeInOrder(): void {
+    while (!this.paused && !this.closed) {
+      const next = this.early.get(this.expected);
+      if (next === undefined) return;
+      this.early.delete(this.expected);
+      this.expected = serialNext(this.expected);
+      this.stats.received += 1;
+      this.accept(next);
+    }
   }
 
   private acknowledge(): void {

@@ -2,6 +2,7 @@ import type { Packet } from "mqtt-packet";
 import type { Clock, Timer } from "../clock.js";
 import { type Datagram, END, type Header, Kind, START, serialDistance, serialNext, WHOLE } from "./header.js";
 import { PacketReader } from "./packets.js";
+import { DEAD_MS } from "./timing.js";
 
 /** How long a datagram waits for missing ones before it, and how many may wait. */
 export const REORDER_MS = 20;
@@ -54,6 +55,7 @@ export interface ReceiverOptions {
 interface Stream {
   epoch: number;
   next: number;
+  lastHeard: number;
   /** What is missing before the first datagram that waits may never have been for us. */
   joining: boolean;
   readonly early: Map<number, Datagram>;
@@ -118,19 +120,23 @@ export class StreamReceiver {
 
   /** The stream's state, made anew for a newer epoch; undefined for a datagram of an older one. */
   private streamOf(datagram: Datagram): Stream | undefined {
+    const now = this.options.clock.now();
     const key = `${datagram.source}/${datagram.stream}`;
     let stream = this.streams.get(key);
     if (stream !== undefined) {
       const age = serialDistance(stream.epoch, datagram.epoch);
-      if (age < 0) {
+      // A sender whose clock was set back starts with an older epoch; its former life has long been silent then.
+      const anew = age > 0 || (age < 0 && now - stream.lastHeard >= DEAD_MS);
+      if (age < 0 && !anew) {
         this.stats.old_epoch += 1;
         return undefined;
       }
-      if (age > 0) this.flush(stream);
+      if (anew) this.flush(stream);
       this.streams.delete(key);
-      if (age > 0) stream = undefined;
+      if (anew) stream = undefined;
     }
     stream ??= this.open(datagram);
+    stream.lastHeard = now;
     // Last in the map is heard last: the first one is the one to forget.
     this.streams.set(key, stream);
     if (this.streams.size > STREAMS_MAX) {
@@ -145,6 +151,7 @@ export class StreamReceiver {
   private open({ epoch, number }: Datagram): Stream {
     const stream: Stream = {
       epoch,
+      lastHeard: 0,
       // Behind the number seen first as far as a stream is ever entered; 0 where that is its beginning.
       next: number < JOIN_BACK ? 0 : (number - JOIN_BACK) >>> 0,
       joining: number !== 0,

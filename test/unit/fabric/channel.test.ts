@@ -96,13 +96,48 @@ describe("ControlChannel", () => {
   it("breaks rather than hold more than its bound", async () => {
     const { a, broken } = pair(1, { ...PERFECT, loss: 1 });
     const large = packet("x".repeat(1024 * 1024));
-    const sends = Array.from({ length: 17 }, () => a.send(large));
+    const sends = Array.from({ length: 65 }, () => a.send(large));
     assert.deepEqual(broken, ["overflow"]);
     assert.deepEqual(
       await Promise.all(sends),
       sends.map(() => false),
     );
     assert.equal(a.waitingBytes, 0);
+  });
+
+  it("takes nothing more while paused, and everything after, in order", () => {
+    const { clock, a, b, got } = pair(1, PERFECT);
+    b.pause();
+    for (let i = 0; i < 100; i++) void a.send(packet(String(i)));
+    clock.advance(5_000);
+    assert.deepEqual(got.b, []);
+    assert.ok(a.waitingBytes > 0);
+    b.resume();
+    clock.advance(10_000);
+    assert.deepEqual(
+      got.b,
+      Array.from({ length: 100 }, (_, i) => String(i)),
+    );
+    assert.equal(a.waitingBytes, 0);
+  });
+
+  it("says when there is room again, also when the channel ends", async () => {
+    const { clock, a } = pair(1, PERFECT);
+    const large = packet("x".repeat(1024 * 1024));
+    for (let i = 0; i < 8; i++) void a.send(large);
+    let ready = false;
+    const room = a.ready().then(() => {
+      ready = true;
+    });
+    await new Promise((resolve) => setImmediate(resolve));
+    assert.equal(ready, false);
+    clock.advance(60_000);
+    await room;
+    assert.ok(a.waitingBytes <= 4 * 1024 * 1024);
+    for (let i = 0; i < 8; i++) void a.send(large);
+    const end = a.ready();
+    a.close();
+    await end;
   });
 
   it("breaks on malformed content", () => {

@@ -84,13 +84,13 @@ describe("publishing", () => {
     await network.until(Promise.all([e1.subscribe("plant/+/temp"), e2.subscribe("plant/7/#")]));
     e3.publish("plant/7/temp", "0");
     await network.run(20);
-    assert.equal(e3.fabric.stats.published_relayed, 1);
+    assert.equal(e3.fabric.counters().published_relayed, 1);
     network.carried.clear();
     for (let i = 1; i <= 100; i++) {
       e3.publish("plant/7/temp", String(i));
       await network.run(1);
     }
-    assert.equal(e3.fabric.stats.published_relayed, 1);
+    assert.equal(e3.fabric.counters().published_relayed, 1);
     assert.equal(network.carried.get(Kind.DATA), 200, "one copy for each of two members");
     const all = Array.from({ length: 101 }, (_, i) => String(i));
     assert.deepEqual(e1.texts(), all);
@@ -109,7 +109,7 @@ describe("publishing", () => {
     for (let i = 0; i < 100; i++) e1.publish("mine", "x");
     await network.run(3);
     assert.equal(network.carried.get(Kind.DATA), undefined);
-    assert.equal(e1.fabric.stats.published_nowhere, 100);
+    assert.equal(e1.fabric.counters().published_nowhere, 100);
     assert.deepEqual([...forwarder.forwarder.topics()], []);
     assert.equal(forwarder.forwarder.counts().idle, 1);
   });
@@ -126,7 +126,7 @@ describe("publishing", () => {
     const all = Array.from({ length: 200 }, (_, i) => String(i));
     assert.deepEqual(e1.texts(), all);
     assert.deepEqual(e2.texts(), all);
-    assert.ok(e3.fabric.stats.published_direct > 100);
+    assert.ok(e3.fabric.counters().published_direct! > 100);
   });
 
   it("acknowledges QoS 1 relays when every edge has the message", async () => {
@@ -155,7 +155,7 @@ describe("publishing", () => {
     await network.run(500);
     e2.publish("big", `${text}!`);
     await network.run(100);
-    assert.equal(e2.fabric.stats.published_direct, 1);
+    assert.equal(e2.fabric.counters().published_direct, 1);
     assert.deepEqual(e1.texts(), [text, `${text}!`]);
   });
 });
@@ -193,7 +193,7 @@ describe("subscribe barrier", () => {
     }
   });
 
-  it("waits no longer than 5 s for a forwarder that is away, and is made good when it is back", async () => {
+  it("waits no longer than 8 s for a forwarder that is away, and is made good when it is back", async () => {
     const { network, agents, forwarder } = await simFabric(1, 2);
     const [e1, e2] = agents as [SimAgent, SimAgent];
     forwarder.kill();
@@ -201,7 +201,7 @@ describe("subscribe barrier", () => {
     void e1.subscribe("late").then(() => {
       ready = true;
     });
-    await network.run(4_900, 10);
+    await network.run(7_900, 10);
     assert.equal(ready, false);
     await network.run(200, 10);
     assert.equal(ready, true);
@@ -273,7 +273,7 @@ describe("leaving and failing", () => {
     await network.run(6_000, 10);
     for (let i = 0; i < 2_000; i++) e2.publish(`new/${i % 3}`, String(i));
     assert.equal(e2.fabric.counters().backlog, 1_024);
-    assert.equal(e2.fabric.stats.published_dropped, 976);
+    assert.equal(e2.fabric.counters().published_dropped, 976);
     new SimForwarder(network);
     await network.run(8_000, 10);
     assert.equal(e1.texts().length, 1_024);

@@ -85,13 +85,13 @@ describe("fabric over OpenFlow switches", () => {
     e2.publish("plant/7/temp", "0");
     await whole.network.run(100);
     assert.deepEqual(whole.topics(), [{ topic: "plant/7/temp", edges: ["e1", "e3"], carriage: "openflow" }]);
-    const sent = e2.fabric.stats.published_direct;
+    const sent = e2.fabric.counters().published_direct!;
     whole.network.carried.clear();
     for (let i = 1; i <= 50; i++) {
       e2.publish("plant/7/temp", String(i));
       await whole.network.run(1);
     }
-    assert.equal(e2.fabric.stats.published_direct - sent, 50);
+    assert.equal(e2.fabric.counters().published_direct! - sent, 50);
     assert.equal(whole.network.carried.get(Kind.DATA), 100, "copies that the switches made");
     assert.equal(e1.texts().length, 51);
     assert.deepEqual(e3.texts(), e1.texts());
