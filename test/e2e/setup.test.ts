@@ -30,7 +30,7 @@ describe("scripts/setup", () => {
       exec "$@"`;
     const scratch = mkdtempSync(join(folder, "without-"));
     const { code, stderr } = await run.exec(
-      ["unshare", "--mount", "bash", "-c", hide, scratch, SETUP],
+      ["unshare", "--mount", "bash", "--norc", "-c", hide, scratch, SETUP],
       60_000,
     );
     assert.equal(code, 1, `without ${hidden.join(", ")}: ${stderr}`);
