@@ -1,0 +1,76 @@
+import assert from "node:assert/strict";
+import { OpenFlowDataplane } from "@topicast/controller/dataplane/openflow.js";
+import { follow } from "../controller/dataplane/model-network.js";
+import { ModelRyu, range } from "../controller/dataplane/model-ryu.js";
+import { build } from "../controller/dataplane/networks.js";
+import { type Faults, PERFECT, SimAgent, SimForwarder, SimNetwork } from "./sim.js";
+
+const quiet = { debug: () => {}, info: () => {}, warn: () => {} };
+
+/** The demo's tree with real agents, forwarder and data plane; switches and Ryu are models, time is virtual. */
+export class Whole {
+  readonly network: SimNetwork;
+  readonly ryu: ModelRyu;
+  readonly agents: SimAgent[];
+  forwarder: SimForwarder;
+  /** Copies that no agent of that address got, or that no rule took. */
+  astray = 0;
+
+  private constructor(seed: number, faults: Faults) {
+    const shape = build({ parents: [0, 0, 1, 1, 2, 2], extra: [], agents: [3, 4, 5, 6], descending: false });
+    this.network = new SimNetwork(seed, faults);
+    this.ryu = new ModelRyu(this.network.clock, shape);
+    this.network.copies = (from, group) => {
+      const place = shape.places.find((p) => p.address === from)!;
+      const { received, onLinks, astray } = follow(
+        this.ryu.switches,
+        shape.links,
+        shape.places,
+        place,
+        group,
+      );
+      this.astray += astray;
+      for (const count of [...received.values(), ...onLinks.values()])
+        assert.equal(count, 1, "the tree bound");
+      return shape.places.filter((p) => received.has(p.agent)).map((p) => p.address);
+    };
+    this.forwarder = this.newForwarder();
+    this.agents = shape.places.map((p) => new SimAgent(this.network, p.agent, p.address));
+    // The model's hosts have MAC addresses of their own: what counts is what agents say and Ryu has seen.
+    this.ryu.hosts = shape.places.map((p, i) => ({
+      mac: this.agents[i]!.mac,
+      ipv4: [p.address],
+      at: { dpid: p.dpid, port: p.port },
+    }));
+  }
+
+  static async start(seed: number, faults = PERFECT): Promise<Whole> {
+    const whole = new Whole(seed, faults);
+    await whole.network.run(5_000, 5);
+    return whole;
+  }
+
+  newForwarder(): SimForwarder {
+    const { clock } = this.network;
+    const dataplane = new OpenFlowDataplane({ access: this.ryu, clock, range, log: quiet });
+    this.forwarder = new SimForwarder(this.network, dataplane);
+    return this.forwarder;
+  }
+
+  topics() {
+    return [...this.forwarder.forwarder.topics()].map(({ topic, edges, carriage }) => ({
+      topic,
+      edges,
+      carriage,
+    }));
+  }
+
+  /** Groups and flows in all switches, without the guard flows. */
+  rules(): number {
+    let rules = 0;
+    for (const s of this.ryu.switches.values()) {
+      rules += s.groups.size + s.flows.filter((f) => typeof f.action === "number").length;
+    }
+    return rules;
+  }
+}
