@@ -1,5 +1,5 @@
 import { readFileSync, statSync } from "node:fs";
-import { isMap, isScalar, LineCounter, parseDocument } from "yaml";
+import { isMap, isScalar, isSeq, LineCounter, parseDocument } from "yaml";
 import { UserError } from "../errors.js";
 
 /** More than anybody writes by hand; less than what would take noticeable time. */
@@ -19,6 +19,10 @@ export function readYamlMap(path: string): Map<string, YamlEntry> {
   const lines = new LineCounter();
   const document = parseDocument(readText(path), { lineCounter: lines, prettyErrors: false });
   const [error] = document.errors;
+  if (error?.code === "MULTIPLE_DOCS") {
+    const { line } = lines.linePos(error.pos[0]);
+    throw new UserError(`${path}:${line}: holds more than one document: keep the first, without \`---\``, 2);
+  }
   if (error !== undefined) {
     const { line, col } = lines.linePos(error.pos[0]);
     throw new UserError(`${path}:${line}:${col}: not valid YAML: ${error.message.split("\n")[0]}`, 2);
@@ -26,7 +30,11 @@ export function readYamlMap(path: string): Map<string, YamlEntry> {
   const entries = new Map<string, YamlEntry>();
   const { contents } = document;
   if (contents === null) return entries;
-  if (!isMap(contents)) throw new UserError(`${path}: must be a list of \`key: value\` lines`, 2);
+  if (!isMap(contents))
+    throw new UserError(
+      `${path}: must be \`key: value\` lines, ${isSeq(contents) ? "not a list" : "not a single value"}`,
+      2,
+    );
   for (const { key, value } of contents.items) {
     const name = isScalar(key) ? String(key.value) : String(key);
     const line = isScalar(key) && key.range ? lines.linePos(key.range[0]).line : 1;

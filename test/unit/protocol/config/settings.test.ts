@@ -161,8 +161,13 @@ describe("loadSettings", () => {
       "secret: 4711\n",
       "x.yaml:1: secret: the value given is not accepted: must be text (in a file: in quotes where YAML would read a number)",
     ],
-    ["a list at the top", "- port\n", "x.yaml: must be a list of `key: value` lines"],
-    ["a word at the top", "port\n", "x.yaml: must be a list of `key: value` lines"],
+    ["a list at the top", "- port\n", "x.yaml: must be `key: value` lines, not a list"],
+    ["a word at the top", "port\n", "x.yaml: must be `key: value` lines, not a single value"],
+    [
+      "a second document",
+      "port: 1\n---\nport: 2\n",
+      "x.yaml:2: holds more than one document: keep the first, without `---`",
+    ],
     ["a key twice", "port: 1\nport: 2\n", "x.yaml:2:1: not valid YAML: Map keys must be unique"],
   ];
   for (const [name, yaml, line] of refusedFiles) {
