@@ -15,8 +15,10 @@ export interface Uplink {
   /** Called when the last local subscriber of `filter` has gone. */
   unsubscribe(filter: string): void;
   /**
-   * Called once for each PUBLISH of a local client (local subscribers already have it). At QoS 1 and 2 the promise
-   * resolves when every other edge of the set has the message; QoS 0 may return undefined: nothing to wait for.
+   * Called once for each PUBLISH of a local client (local subscribers already have it). A promise, at QoS 1 and 2 only,
+   * resolves when the client may be acknowledged: a message that went by way of the forwarder is then at every other
+   * edge of the set; one that had to wait has been sent. Undefined: nothing to wait for. That is so for every QoS where
+   * the message was sent straight to the edges: nobody confirms those, because every subscription is granted QoS 0.
    */
   publish(message: Message): Promise<void> | undefined;
 }
