@@ -1,4 +1,4 @@
-import { createServer, type Server, STATUS_CODES } from "node:http";
+import { createServer, type RequestListener, type Server, STATUS_CODES } from "node:http";
 import type { AddressInfo, Socket } from "node:net";
 import { UserError } from "@topicast/protocol";
 import { errorBody, type RestLog, restApp } from "./app.js";
@@ -34,7 +34,7 @@ export class RestServer {
         keepAliveTimeout: keepAliveMs,
         connectionsCheckingInterval: 1_000,
       },
-      restApp(view, log),
+      answerAlways(restApp(view, log)),
     );
     server.maxConnections = maxConnections;
     server.on("clientError", refuse);
@@ -62,6 +62,27 @@ export class RestServer {
     await closed;
     clearTimeout(timer);
   }
+}
+
+/**
+ * Express leaves to its caller what its routes cannot look at: a target that is no path and no URL. An answer that
+ * failed half-way can only be broken off.
+ */
+function answerAlways(app: RequestListener): RequestListener {
+  const handle = app as (...args: [...Parameters<RequestListener>, done: () => void]) => void;
+  return (request, response) =>
+    handle(request, response, () => {
+      if (response.headersSent) {
+        response.destroy();
+        return;
+      }
+      const body = JSON.stringify(errorBody(400, "the request target is neither a path nor a URL"));
+      response.writeHead(400, {
+        "content-type": "application/json; charset=utf-8",
+        "content-length": Buffer.byteLength(body),
+      });
+      response.end(body);
+    });
 }
 
 /** What Node's parser refuses never reaches the application: answer in the same form. */

@@ -109,7 +109,7 @@ describe("REST", () => {
     assert.equal(headers["x-powered-by"], undefined);
   });
 
-  it("answers what the parser refuses with a JSON error, too", async () => {
+  it("answers what parser or router refuse with a JSON error, too", async () => {
     const raw = (bytes: string) =>
       new Promise<string>((resolve, reject) => {
         const socket = connect(rest.port, "127.0.0.1", () => socket.write(bytes));
@@ -122,6 +122,13 @@ describe("REST", () => {
       });
     const long = await raw(`GET /topics?after=${"x".repeat(20_000)} HTTP/1.1\r\nhost: a\r\n\r\n`);
     assert.match(long, /^HTTP\/1\.1 431 .*\r\n\r\n\{"error":\{"status":431,/s);
+    for (const target of ["http://[", "http://a:99999999/topics"]) {
+      assert.match(
+        await raw(`GET ${target} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n`),
+        /^HTTP\/1\.1 400 .*content-type: application\/json.*\r\n\r\n\{"error":\{"status":400,.*target/s,
+        target,
+      );
+    }
     assert.match(await raw("nonsense\r\n\r\n"), /^HTTP\/1\.1 400 .*\r\n\r\n\{"error":\{"status":400,/s);
   });
 
