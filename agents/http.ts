@@ -13,7 +13,7 @@ export interface AgentParts {
   readonly fabric: AgentFabric | undefined;
 }
 
-/** The agent's own window: GET /healthz (JSON) and GET /metrics (Prometheus text). */
+/** The agent's own window: GET (or HEAD) /healthz (JSON) and GET /metrics (Prometheus text). */
 export class AgentHttp {
   private constructor(private readonly server: Server) {}
 
@@ -22,7 +22,10 @@ export class AgentHttp {
     const metrics = agentMetrics(parts);
     const server = createServer((request, response) => {
       const path = request.url?.split("?")[0];
-      if (request.method !== "GET") return answer(response, 405, { error: "only GET is answered here" });
+      if (request.method !== "GET" && request.method !== "HEAD") {
+        response.setHeader("allow", "GET, HEAD");
+        return answer(response, 405, { error: "only GET and HEAD are answered here" });
+      }
       if (path === "/healthz") return answer(response, 200, health(parts));
       if (path !== "/metrics")
         return answer(response, 404, { error: `no ${path}; there are /healthz and /metrics` });

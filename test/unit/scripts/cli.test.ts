@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { after, describe, it } from "node:test";
 import { fileURLToPath } from "node:url";
 import { connectAsync } from "mqtt";
+import { freePort } from "../ports.js";
 
 const root = fileURLToPath(new URL("../../../../", import.meta.url));
 const bin = join(root, "scripts/bin/topicast.js");
@@ -69,14 +70,6 @@ class Process {
 
 function topicast(...args: string[]): Process {
   return new Process([bin, ...args]);
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
 }
 
 describe("topicast", () => {

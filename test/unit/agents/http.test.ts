@@ -1,0 +1,62 @@
+import assert from "node:assert/strict";
+import { after, before, describe, it } from "node:test";
+import { AgentHttp } from "@topicast/agent/http.js";
+import { Broker } from "@topicast/agent/mqtt/index.js";
+import { SocketTransport } from "@topicast/agent/transport/socket.js";
+import { UserError } from "@topicast/protocol";
+import { freePort } from "../ports.js";
+
+describe("an agent's own window", () => {
+  const broker = new Broker();
+  const transport = new SocketTransport({ address: "127.0.0.1", port: 0 });
+  const parts = { id: "e1", broker, transport, fabric: undefined };
+  let at: { address: string; port: number };
+  let http: AgentHttp;
+  const ask = (path: string, method = "GET") =>
+    fetch(`http://${at.address}:${at.port}${path}`, { method, headers: { connection: "close" } });
+  before(async () => {
+    at = { address: "127.0.0.1", port: await freePort() };
+    http = await AgentHttp.open(at, parts);
+  });
+  after(() => http.close());
+
+  it("shows health and metrics", async () => {
+    const health = await ask("/healthz?verbose");
+    assert.deepEqual(
+      [health.status, await health.json()],
+      [200, { status: "ok", id: "e1", clients: 0, forwarder: null }],
+    );
+    const metrics = await ask("/metrics");
+    assert.match(metrics.headers.get("content-type") ?? "", /^text\/plain/);
+    assert.match(await metrics.text(), /^topicast_mqtt\{name="clients"\} 0$/m);
+  });
+
+  it("answers HEAD like GET, without a body", async () => {
+    for (const [path, status, type] of [
+      ["/healthz", 200, "application/json"],
+      ["/metrics", 200, "text/plain"],
+      ["/nowhere", 404, "application/json"],
+    ] as const) {
+      const answer = await ask(path, "HEAD");
+      assert.deepEqual([answer.status, await answer.text()], [status, ""], path);
+      assert.ok(answer.headers.get("content-type")?.startsWith(type), path);
+    }
+  });
+
+  it("says which methods there are", async () => {
+    for (const method of ["POST", "DELETE", "OPTIONS"]) {
+      const answer = await ask("/healthz", method);
+      assert.equal(answer.status, 405, method);
+      assert.equal(answer.headers.get("allow"), "GET, HEAD", method);
+      assert.match(((await answer.json()) as { error: string }).error, /only GET and HEAD/);
+    }
+  });
+
+  it("names an address that is in use", async () => {
+    await assert.rejects(
+      AgentHttp.open(at, parts),
+      (error) =>
+        error instanceof UserError && /^--rest 127\.0\.0\.1:\d+ is in use.*another port/.test(error.message),
+    );
+  });
+});
