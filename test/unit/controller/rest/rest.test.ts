@@ -122,7 +122,7 @@ describe("REST", () => {
       });
     const long = await raw(`GET /topics?after=${"x".repeat(20_000)} HTTP/1.1\r\nhost: a\r\n\r\n`);
     assert.match(long, /^HTTP\/1\.1 431 .*\r\n\r\n\{"error":\{"status":431,/s);
-    for (const target of ["http://[", "http://a:99999999/topics"]) {
+    for (const target of ["http://[", "http://[::1/topics"]) {
       assert.match(
         await raw(`GET ${target} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n`),
         /^HTTP\/1\.1 400 .*content-type: application\/json.*\r\n\r\n\{"error":\{"status":400,.*target/s,
