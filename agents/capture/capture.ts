@@ -18,8 +18,12 @@ export interface CaptureOptions {
 /** pcap's slots are 64 KB each on an interface with receive offloads: this is room for 500 frames. */
 const RING_BYTES = 32 * 1024 * 1024;
 const MAX_BURST = 50;
+/** How many times as long a burst may last until the interface is closed to end it. */
+const CUT_AFTER = 10;
 /** The clock is asked once in so many frames. */
-const BURST_CHECK = 64;
+const BURST_CHECK = 16;
+/** How long to wait in ms before opening the interface is tried again. */
+const REOPEN_RETRY = 500;
 /** Largest frame that pcap hands over (its snapshot length). */
 const FRAME_BYTES = 65_535;
 
@@ -29,13 +33,15 @@ const immortal: unknown[] = [];
 /**
  * Frames in and out of one interface, through the npm package `cap` (libpcap).
  *
- * cap's receive loop goes on as long as frames come, so a flood would keep timers and sockets waiting for ever. There is
- * no way to pause it; after `maxBurst` the device is closed and opened again in the next turn of the event loop. Frames
- * in between are lost, which is what TCP is for.
+ * cap's receive loop goes on as long as frames come, so a flood would keep timers and sockets waiting for ever, and there
+ * is no way to pause it. After `maxBurst` further frames are dropped unseen, which nearly always catches up with the ring; where
+ * even that does not, the device is closed, which ends the loop, and opened again. (Not at once: opening takes locks of the
+ * kernel's that can be held for seconds.) What is lost is TCP's to repair.
  */
 export class Capture {
   readonly counters = {
     capture_truncated: 0,
+    capture_shed: 0,
     capture_bursts_cut: 0,
     capture_reopened: 0,
     capture_send_errors: 0,
@@ -45,6 +51,7 @@ export class Capture {
   private closed = false;
   private burstStart = 0;
   private burstFrames = 0;
+  private shedding = false;
 
   private constructor(
     private readonly cap: CapModule,
@@ -63,12 +70,13 @@ export class Capture {
 
   /** Sends `frame[0, length)`. A frame that the interface cannot take now is lost and counted. */
   send(frame: Buffer, length: number): void {
-    if (this.device === undefined) return;
     try {
-      this.device.send(frame, length);
+      this.device?.send(frame, length);
+      if (this.device !== undefined) return;
     } catch {
-      this.counters.capture_send_errors += 1;
+      // The interface is down, or its queue is full.
     }
+    this.counters.capture_send_errors += 1;
   }
 
   /** Opens the interface anew: it was down, or the filter has changed. Returns whether that went well. */
@@ -115,29 +123,40 @@ export class Capture {
   }
 
   private onPacket(length: number, truncated: boolean): void {
-    if (truncated) {
-      this.counters.capture_truncated += 1;
-      return;
-    }
-    this.options.onFrame(this.buffer, length);
+    if (this.burstFrames === 0) this.beginBurst();
+    else if (this.burstFrames % BURST_CHECK === 0) this.checkBurst();
     this.burstFrames += 1;
-    if (this.burstFrames % BURST_CHECK !== 1) return;
-    if (this.burstFrames === 1) {
-      this.burstStart = performance.now();
-      setImmediate(() => {
-        this.burstFrames = 0;
-      });
-    } else if (performance.now() - this.burstStart > (this.options.maxBurst ?? MAX_BURST)) {
-      this.cutBurst();
-    }
+    if (this.shedding) this.counters.capture_shed += 1;
+    else if (truncated) this.counters.capture_truncated += 1;
+    else this.options.onFrame(this.buffer, length);
+  }
+
+  private beginBurst(): void {
+    this.burstStart = performance.now();
+    setImmediate(() => {
+      this.burstFrames = 0;
+      this.shedding = false;
+    });
+  }
+
+  private checkBurst(): void {
+    const { maxBurst = MAX_BURST } = this.options;
+    const elapsed = performance.now() - this.burstStart;
+    this.shedding = elapsed > maxBurst;
+    if (elapsed > maxBurst * CUT_AFTER) this.cutBurst();
   }
 
   private cutBurst(): void {
     this.counters.capture_bursts_cut += 1;
     this.closeDevice();
     // Timers come first, then the next poll.
+    this.reopenAfter(1);
+  }
+
+  private reopenAfter(ms: number): void {
     setTimeout(() => {
-      if (!this.closed && this.device === undefined) this.reopen(this.filter);
-    }, 1);
+      if (this.closed || this.device !== undefined || this.reopen(this.filter)) return;
+      this.reopenAfter(REOPEN_RETRY);
+    }, ms);
   }
 }

@@ -1,12 +1,12 @@
 /**
- * A capture whose owner takes 1 ms for each frame, so that frames always wait: burst-main.js INTERFACE PORT. Prints `ready`, and
+ * A capture whose owner takes 1 ms for each frame, so that frames always wait: burst-main.js INTERFACE PORT MAX-BURST. Prints `ready`, and
  * on SIGTERM the longest time without a timer in ms, and the counters, as JSON.
  */
 import { Capture } from "@topicast/agent/capture/capture.js";
 import { captureFilter } from "@topicast/agent/capture/filter.js";
 import { readInterface } from "@topicast/agent/capture/interface.js";
 
-const [name, port] = process.argv.slice(2) as [string, string];
+const [name, port, maxBurst] = process.argv.slice(2) as [string, string, string];
 const facts = await readInterface(name);
 let frames = 0;
 const capture = Capture.open({
@@ -17,6 +17,7 @@ const capture = Capture.open({
     for (const end = performance.now() + 1; performance.now() < end; );
   },
   onWarning: () => {},
+  maxBurst: Number(maxBurst),
 });
 let last = performance.now();
 let longest = 0;

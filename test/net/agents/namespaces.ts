@@ -103,6 +103,14 @@ export class ServiceProcess {
     child.stdout?.resume();
   }
 
+  /** What can be said of it when a client gets no answer. */
+  async describe(): Promise<string> {
+    this.child.kill("SIGUSR2");
+    await new Promise((resolve) => setTimeout(resolve, 500));
+    const { exitCode, signalCode } = this.child;
+    return `service: exit ${exitCode}, signal ${signalCode}, standard error:\n${this.errors}`;
+  }
+
   /** Sends a signal and waits for the end; returns the exit code, or the signal that ended it. */
   async stop(signal: NodeJS.Signals = "SIGTERM"): Promise<number | NodeJS.Signals | null> {
     if (this.child.exitCode !== null || this.child.signalCode !== null)

@@ -1,13 +1,13 @@
 /**
  * The transports' test service on a raw transport, as a process of its own: service-main.js INTERFACE PORT [JSON of TCP
- * settings]. Prints `ready` or the error to standard error; ends on SIGTERM. `throw` as the fourth argument makes it die of
- * an uncaught exception a moment after it is ready.
+ * settings]. Prints `ready` or the error to standard error; ends on SIGTERM, dies of an uncaught exception on SIGHUP, tells its
+ * counters on SIGUSR2.
  */
 import { RawTransport } from "@topicast/agent/transport/raw.js";
 import { UserError } from "@topicast/protocol";
 import { Service } from "../../unit/agents/transport/service.js";
 
-const [name, port, tcp = "{}", failure] = process.argv.slice(2);
+const [name, port, tcp = "{}"] = process.argv.slice(2);
 const transport = new RawTransport({
   interface: name!,
   port: Number(port),
@@ -21,10 +21,9 @@ try {
   console.error(error instanceof UserError ? error.message : error);
   process.exit(1);
 }
+process.on("SIGUSR2", () => console.error(JSON.stringify(transport.counters())));
 process.once("SIGTERM", () => void transport.close());
-if (failure === "throw") {
-  setTimeout(() => {
-    throw new Error("on purpose");
-  }, 100);
-}
+process.once("SIGHUP", () => {
+  throw new Error("on purpose");
+});
 console.error("ready");
