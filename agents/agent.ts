@@ -4,14 +4,17 @@ import type { AgentConfig } from "./config.js";
 import { AgentFabric } from "./fabric/fabric.js";
 import { localAddress } from "./fabric/local.js";
 import { AgentHttp } from "./http.js";
+import { openListeners } from "./listeners.js";
 import { Broker } from "./mqtt/index.js";
-import { RawTransport } from "./transport/raw.js";
-import { SocketTransport } from "./transport/socket.js";
-import type { Transport } from "./transport/transport.js";
 
 export interface RunningAgent {
   /** Closes clients in order, takes leave of the forwarder, undoes the firewall rule. Idempotent. */
   close(): Promise<void>;
+  /**
+   * Reads the TLS certificates again, for the connections to come; where that fails it is logged, and those of before
+   * stay. Undefined where no port has TLS.
+   */
+  readonly reload: (() => void) | undefined;
 }
 
 /**
@@ -34,7 +37,7 @@ export async function startAgent(config: AgentConfig): Promise<RunningAgent> {
         : { credentials: { username: config.username, password: config.password } }),
       log,
     });
-    const transport = makeTransport(config);
+    const { transport, reload } = openListeners(config, log);
     if (config.rest !== undefined) {
       const http = await AgentHttp.open(config.rest, {
         id: config.id,
@@ -48,18 +51,11 @@ export async function startAgent(config: AgentConfig): Promise<RunningAgent> {
     cleanups.push(() => transport.close());
     cleanups.push(() => broker.close());
     fabric?.core.start();
-    return { close };
+    return { close, reload };
   } catch (error) {
     await close();
     throw error;
   }
-}
-
-function makeTransport(config: AgentConfig): Transport {
-  if (config.transport === "socket") {
-    return new SocketTransport({ port: config.tcpport, address: config.address });
-  }
-  return new RawTransport({ interface: config.interface!, port: config.tcpport });
 }
 
 interface OpenFabric {

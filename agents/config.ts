@@ -5,6 +5,7 @@ import {
   type SettingSources,
   type Settings,
   UserError,
+  type ValuesOf,
   value,
 } from "@topicast/protocol";
 
@@ -19,9 +20,63 @@ export const agentSettings = {
   tcpport: {
     short: "t",
     argument: "PORT",
-    help: "TCP port for MQTT clients",
-    value: value.port,
+    help: "TCP port for MQTT clients, or none",
+    value: value.portOrNone,
     preset: "1883",
+  },
+  tlsport: {
+    argument: "PORT",
+    help: "TCP port for MQTT over TLS, usually 8883",
+    value: value.port,
+  },
+  wsport: {
+    argument: "PORT",
+    help: "TCP port for MQTT over WebSocket",
+    value: value.port,
+  },
+  wssport: {
+    argument: "PORT",
+    help: "TCP port for MQTT over WebSocket over TLS",
+    value: value.port,
+  },
+  wspath: {
+    argument: "PATH",
+    help: "the one path that the WebSocket ports serve",
+    value: value.httpPath,
+    presetHelp: "any",
+  },
+  cert: {
+    argument: "FILE",
+    help: "the TLS ports' certificate, and those between it and the root (PEM)",
+    value: value.text,
+  },
+  key: {
+    argument: "FILE",
+    help: "its private key (PEM)",
+    value: value.text,
+  },
+  ca: {
+    argument: "FILE",
+    help: "who signs clients' certificates (PEM); a certificate presented must verify",
+    value: value.text,
+  },
+  "require-client-cert": {
+    help: "refuse clients without a certificate on the TLS ports",
+    value: value.toggle,
+    preset: "false",
+    presetHelp: "off",
+  },
+  "identity-as-username": {
+    help: "take a client certificate's common name as user name, without a password",
+    value: value.toggle,
+    preset: "false",
+    presetHelp: "off",
+  },
+  "proxy-protocol": {
+    help: "on every port, require the PROXY protocol's header (version 2) from the proxy in front",
+    value: value.toggle,
+    preset: "false",
+    presetHelp: "off",
   },
   username: {
     short: "u",
@@ -84,11 +139,31 @@ export const agentSettings = {
   },
 } as const satisfies Settings;
 
+/** TLS of the ports that have it. */
+export interface AgentTls {
+  /** Paths of PEM files. */
+  readonly cert: string;
+  readonly key: string;
+  /** Always there with one of the next two. */
+  readonly ca?: string | undefined;
+  readonly requireClientCert: boolean;
+  readonly identityAsUsername: boolean;
+}
+
 /** What an agent needs to know to run; made and checked by `loadAgentConfig`. */
 export interface AgentConfig {
   /** Always there with `transport` raw. */
   readonly interface?: string | undefined;
-  readonly tcpport: number;
+  /** At least one of the ports is there, no two are the same. */
+  readonly tcpport?: number | undefined;
+  readonly tlsport?: number | undefined;
+  readonly wsport?: number | undefined;
+  readonly wssport?: number | undefined;
+  readonly wspath?: string | undefined;
+  /** Always there with `tlsport` or `wssport`. */
+  readonly tls?: AgentTls | undefined;
+  /** Only with `transport` socket. */
+  readonly proxyProtocol: boolean;
   /** User name and password are both there or both not. */
   readonly username?: string | undefined;
   readonly password?: string | undefined;
@@ -108,16 +183,77 @@ export interface AgentConfig {
  * @throws UserError (exit code 2) of one line
  */
 export function loadAgentConfig(sources: SettingSources): AgentConfig {
-  const { "log-level": logLevel, ...values } = loadSettings(agentSettings, sources);
-  const config: AgentConfig = { ...values, logLevel };
-  if (config.password !== undefined && config.username === undefined) {
+  const values = loadSettings(agentSettings, sources);
+  const { interface: iface, username, password, transport, "proxy-protocol": proxyProtocol } = values;
+  if (password !== undefined && username === undefined) {
     throw new UserError("a password needs a user name: give -u NAME or set TOPICAST_USERNAME", 2);
   }
-  if (config.username !== undefined && config.password === undefined) {
+  if (username !== undefined && password === undefined) {
     throw new UserError("a user name needs a password: give -p PASSWORD or set TOPICAST_PASSWORD", 2);
   }
-  if (config.transport === "raw" && config.interface === undefined) {
+  if (transport === "raw" && iface === undefined) {
     throw new UserError("--transport raw needs an interface: give -i IFACE, or --transport socket", 2);
   }
-  return config;
+  if (transport === "raw" && proxyProtocol) {
+    throw new UserError(
+      "--proxy-protocol needs --transport socket: the raw transport has its clients next to it, not a proxy",
+      2,
+    );
+  }
+  checkPorts(values);
+  const { tcpport, tlsport, wsport, wssport, wspath, forwarder, udpport, id, address, rest } = values;
+  return {
+    ...{ interface: iface, username, password, transport, tcpport, tlsport, wsport, wssport, wspath },
+    ...{ tls: tlsOf(values), proxyProtocol, forwarder, udpport, id, address, rest },
+    logLevel: values["log-level"],
+  };
+}
+
+type Values = ValuesOf<typeof agentSettings>;
+
+const portFlags = ["tcpport", "tlsport", "wsport", "wssport"] as const;
+
+function checkPorts(values: Values): void {
+  const used = new Map<number, string>();
+  for (const flag of portFlags) {
+    const port = values[flag];
+    if (port === undefined) continue;
+    const other = used.get(port);
+    if (other !== undefined)
+      throw new UserError(`--${other} and --${flag} are both ${port}: give each its own`, 2);
+    used.set(port, flag);
+  }
+  if (used.size === 0) {
+    throw new UserError("no port for clients: --tcpport none needs --tlsport, --wsport or --wssport", 2);
+  }
+  if (values.wspath !== undefined && values.wsport === undefined && values.wssport === undefined) {
+    throw new UserError("--wspath needs a WebSocket port: give --wsport or --wssport", 2);
+  }
+}
+
+function tlsOf(values: Values): AgentTls | undefined {
+  const { tlsport, wssport, cert, key, ca } = values;
+  const requireClientCert = values["require-client-cert"];
+  const identityAsUsername = values["identity-as-username"];
+  const given = {
+    cert,
+    key,
+    ca,
+    "require-client-cert": requireClientCert,
+    "identity-as-username": identityAsUsername,
+  };
+  const port = tlsport !== undefined ? "--tlsport" : wssport !== undefined ? "--wssport" : undefined;
+  if (port === undefined) {
+    const flag = Object.entries(given).find(([, value]) => value !== undefined && value !== false)?.[0];
+    if (flag === undefined) return undefined;
+    throw new UserError(`--${flag} needs a TLS port: give --tlsport or --wssport`, 2);
+  }
+  if (cert === undefined || key === undefined) {
+    throw new UserError(`${port} needs a certificate and its key: give --cert FILE and --key FILE`, 2);
+  }
+  if (ca === undefined && (requireClientCert || identityAsUsername)) {
+    const flag = requireClientCert ? "require-client-cert" : "identity-as-username";
+    throw new UserError(`--${flag} needs to know who signs the clients' certificates: give --ca FILE`, 2);
+  }
+  return { cert, key, ca, requireClientCert, identityAsUsername };
 }

@@ -39,11 +39,12 @@ command("agent", "an edge agent: MQTT for the clients of one switch", agentSetti
 Examples:
   topicast agent --transport socket                  a complete broker by itself, without root
   topicast agent -i h1-eth0 -F 192.168.1.100         an edge of the fabric
+  topicast agent -i h1-eth0 --tlsport 8883 --cert server.pem --key server.key --ca clients.pem --require-client-cert
   topicast agent --config edge.yaml --log-level debug
 
 The keys of the configuration file are the long flags, e.g. \`forwarder: 192.168.1.100\`. A flag wins over the
 environment, the environment over the file. A password on the command line shows in the process list: prefer
-TOPICAST_PASSWORD or the file.`,
+TOPICAST_PASSWORD or the file. SIGHUP reads the certificates again.`,
   )
   .action((_options, self: Command) => {
     const config = loadAgentConfig(sourcesOf(self, agentSettings));
@@ -89,24 +90,31 @@ function optionOf(name: string, setting: Setting): Option {
     ...(setting.env === undefined ? [] : [`environment: ${setting.env}`]),
   ];
   const help = notes.length === 0 ? setting.help : `${setting.help} (${notes.join("; ")})`;
-  return new Option(`${short}--${name} <${setting.argument}>`, help);
+  const argument = setting.argument === undefined ? "" : ` <${setting.argument}>`;
+  return new Option(`${short}--${name}${argument}`, help);
 }
 
 /** What the command line itself gave. Checking is for the settings; commander only splits. */
 function sourcesOf(self: Command, settings: Settings): SettingSources {
-  const options = self.opts<Record<string, string | undefined>>();
+  const options = self.opts<Record<string, string | true | undefined>>();
   const flags: Record<string, string | undefined> = {};
   for (const option of self.options) {
     const name = option.long?.slice(2) ?? "";
-    if (Object.hasOwn(settings, name)) flags[name] = options[option.attributeName()];
+    if (Object.hasOwn(settings, name)) flags[name] = options[option.attributeName()]?.toString();
   }
-  return { flags, env: process.env, file: options.config };
+  return { flags, env: process.env, file: options.config?.toString() };
 }
 
-function agentReady({ id, transport, interface: iface, tcpport, forwarder }: AgentConfig): string {
+function agentReady({ id, transport, interface: iface, forwarder, ...config }: AgentConfig): string {
   const where = transport === "raw" ? `on ${iface}` : "on the kernel's sockets";
   const fabric = forwarder === undefined ? "by itself" : `forwarder ${formatEndpoint(forwarder)}`;
-  return `agent ${id} is ready: MQTT port ${tcpport} ${where}, ${fabric}`;
+  const ports = [
+    ["MQTT", config.tcpport],
+    ["TLS", config.tlsport],
+    ["WebSocket", config.wsport],
+    ["secure WebSocket", config.wssport],
+  ].flatMap(([name, port]) => (port === undefined ? [] : [`${name} port ${port}`]));
+  return `agent ${id} is ready: ${ports.join(", ")} ${where}, ${fabric}`;
 }
 
 function controllerReady({ listen, rest, ryu }: ControllerConfig): string {

@@ -1,12 +1,16 @@
 /** Something that runs until it is told to stop. */
 export interface Running {
   close(): Promise<void>;
+  /** Reads again what can change while it runs; where it is undefined, SIGHUP ends the process as ever. */
+  readonly reload?: (() => void) | undefined;
 }
 
 /**
  * Runs a service for the life of this process: starts it, says `ready` on standard error, closes it on SIGTERM and
  * SIGINT and exits 0 (a second signal exits at once). An error that nobody caught closes it too, so that nothing is
  * left behind, and exits 1.
+ *
+ * SIGHUP reloads, where the service has something to reload.
  *
  * Rejects with what `start` rejects with.
  * @param ready the line that tells what is served; it holds the word `ready`
@@ -50,6 +54,7 @@ export async function serve(ready: string, start: () => Promise<Running>): Promi
     throw error;
   }
   if (exitCode !== undefined) await finish();
+  if (running.reload !== undefined) process.on("SIGHUP", running.reload);
   process.stderr.write(`topicast: ${ready}\n`);
 }
 

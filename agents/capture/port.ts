@@ -11,21 +11,27 @@ export interface PortClaim {
  * other raw transport. The claim is a Unix socket in the abstract name space, which belongs to the network namespace
  * like the interface does and vanishes with the process however that ends.
  *
+ * @param flag chooses the port, for error messages
  * @throws UserError when the port is taken
  */
-export async function claimPort(name: string, port: number, ipv4: readonly string[]): Promise<PortClaim> {
+export async function claimPort(
+  name: string,
+  port: number,
+  ipv4: readonly string[],
+  flag = "-t",
+): Promise<PortClaim> {
   let claim: Server;
   try {
     claim = await listen({ path: `\0topicast-raw/${name}/${port}` });
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== "EADDRINUSE") throw error;
     throw new UserError(
-      `port ${port} is in use: another agent serves it on interface ${name}; stop it or choose another with -t`,
+      `port ${port} is in use: another agent serves it on interface ${name}; stop it or choose another with ${flag}`,
     );
   }
   claim.unref();
   try {
-    for (const host of ipv4) await probe(host, port);
+    for (const host of ipv4) await probe(host, port, flag);
   } catch (error) {
     claim.close();
     throw error;
@@ -34,7 +40,7 @@ export async function claimPort(name: string, port: number, ipv4: readonly strin
 }
 
 /** Listens for a moment: the only test that sees whatever the kernel would count as in use. */
-async function probe(host: string, port: number): Promise<void> {
+async function probe(host: string, port: number, flag: string): Promise<void> {
   let server: Server;
   try {
     server = await listen({ host, port, exclusive: true });
@@ -42,7 +48,7 @@ async function probe(host: string, port: number): Promise<void> {
     const { code, message } = error as NodeJS.ErrnoException;
     if (code === "EADDRINUSE") {
       throw new UserError(
-        `port ${port} is in use: a program on this host listens at ${host} (ss -ltnp "sport = :${port}" names it); stop it or choose another with -t`,
+        `port ${port} is in use: a program on this host listens at ${host} (ss -ltnp "sport = :${port}" names it); stop it or choose another with ${flag}`,
       );
     }
     throw new UserError(`port ${port} cannot be served at ${host}: ${message}`);

@@ -11,7 +11,7 @@ export interface BrokerOptions {
   readonly clock?: Clock;
   /** The world beyond this agent; without it the broker stands alone. */
   readonly uplink?: Uplink;
-  /** What every client must present; without it everybody may connect. */
+  /** What every client must present whose stream has no identity; without it everybody may connect. */
   readonly credentials?: { readonly username: string; readonly password: string };
   readonly limits?: Partial<Limits>;
   readonly log?: Log;

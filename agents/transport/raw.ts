@@ -15,6 +15,8 @@ import type { ByteStream, Transport } from "./transport.js";
 export interface RawTransportOptions {
   readonly interface: string;
   readonly port: number;
+  /** The flag that chooses the port, for error messages. */
+  readonly flag?: string;
   /** The TCP stack's numbers where they differ from the defaults. */
   readonly tcp?: Partial<TcpConfig>;
   /** Things a person should know that do not stop the agent; ignored where undefined. */
@@ -47,11 +49,11 @@ export class RawTransport implements Transport {
   constructor(private readonly options: RawTransportOptions) {}
 
   async listen(onStream: (stream: ByteStream) => void): Promise<void> {
-    const { interface: name, port, tcp, onWarning = () => {} } = this.options;
+    const { interface: name, port, flag = "-t", tcp, onWarning = () => {} } = this.options;
     requireRawPrivileges();
     try {
       const facts = await readInterface(name);
-      const claim = await claimPort(name, port, facts.ipv4);
+      const claim = await claimPort(name, port, facts.ipv4, flag);
       this.cleanups.push(() => claim.release());
       const guard = await guardPort({ interface: name, port, ipv4: facts.ipv4 });
       const atExit = () => guard.removeSync();

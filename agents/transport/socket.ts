@@ -4,6 +4,8 @@ import type { ByteStream, Transport } from "./transport.js";
 
 export interface SocketTransportOptions {
   readonly port: number;
+  /** The flag that chooses the port, for error messages. */
+  readonly flag?: string;
   /** Address to listen at; all of the host's where undefined. */
   readonly address?: string | undefined;
   /** Connections at a time; further ones are closed at once and counted. */
@@ -89,15 +91,20 @@ export function peerName(address: string, port: number): string {
   return plain.includes(":") ? `[${plain}]:${port}` : `${plain}:${port}`;
 }
 
-function explain(error: NodeJS.ErrnoException, { port, address }: SocketTransportOptions): Error {
+function explain(
+  error: NodeJS.ErrnoException,
+  { port, address, flag = "-t" }: SocketTransportOptions,
+): Error {
   const where = address === undefined ? "" : ` at ${address}`;
   switch (error.code) {
     case "EADDRINUSE":
       return new UserError(
-        `port ${port} is in use${where} (ss -ltnp "sport = :${port}" names the program): stop it or choose another with -t`,
+        `port ${port} is in use${where} (ss -ltnp "sport = :${port}" names the program): stop it or choose another with ${flag}`,
       );
     case "EACCES":
-      return new UserError(`port ${port} is reserved to root: choose one above 1023 with -t, or use sudo`);
+      return new UserError(
+        `port ${port} is reserved to root: choose one above 1023 with ${flag}, or use sudo`,
+      );
     case "EADDRNOTAVAIL":
       return new UserError(`this host has no address ${address}: choose one of its own`);
     default:

@@ -17,6 +17,22 @@ import type { Duplex } from "node:stream";
 export interface ByteStream extends Duplex {
   /** The client's address, for logs and limits, e.g. `192.168.1.102:50123` or `[fe80::1]:50123`. */
   readonly peer: string;
+  /** Who the client has proven to be below MQTT (its certificate's common name): its user name, without a password. */
+  readonly identity?: string | undefined;
+}
+
+/** Takes over streams as they become ready. */
+export type Accept = (stream: ByteStream) => void;
+
+/** What stands between a transport and the sessions: PROXY header, TLS, WebSocket. One serves any number of ports. */
+export interface Layer {
+  /**
+   * Takes `stream` over, from its first byte. Once the handshake is through, `accept` gets what has become of it;
+   * where it fails, the stream is closed and counted, and `accept` is not called.
+   */
+  wrap(stream: ByteStream, accept: Accept): void;
+  /** Counters since start, and gauges, by snake_case name that begins with the layer's. */
+  counters(): Readonly<Record<string, number>>;
 }
 
 /** Where byte streams come from: the raw TCP stack or kernel sockets. One instance serves one port, once. */
@@ -25,7 +41,7 @@ export interface Transport {
    * Starts to accept. Rejects with a UserError (port in use, missing root, missing interface ...) that names the
    * thing and the remedy; nothing is left behind then.
    */
-  listen(onStream: (stream: ByteStream) => void): Promise<void>;
+  listen(onStream: Accept): Promise<void>;
   /**
    * Stops accepting, ends what is still open, and undoes everything `listen` did (firewall rule, capture). Streams that
    * were ended before get half a second to hand over what they still hold. Idempotent.

@@ -7,8 +7,8 @@ import { readYamlMap } from "./yaml-file.js";
 export interface Setting {
   /** Single letter of the short flag. */
   readonly short?: string;
-  /** What stands for the value in the help, e.g. `ADDRESS[:PORT]`. */
-  readonly argument: string;
+  /** What stands for the value in the help, e.g. `ADDRESS[:PORT]`; without it the flag is a switch that gives `true`. */
+  readonly argument?: string;
   readonly help: string;
   // biome-ignore lint/suspicious/noExplicitAny: a table holds settings of all kinds
   readonly value: Value<any>;

@@ -38,6 +38,24 @@ const portNumber = z
 
 export const port: Value<number> = { schema: portNumber, allowed: "a port number, 1 to 65535" };
 
+/** A port, or undefined for the word none. */
+export const portOrNone: Value<number | undefined> = {
+  schema: z.union([portNumber, z.literal("none").transform(() => undefined)]),
+  allowed: "a port number, 1 to 65535, or none",
+};
+
+/** On or off; a flag without an argument gives "true". */
+export const toggle: Value<boolean> = {
+  schema: z.union([z.boolean(), z.enum(["true", "false"]).transform((word) => word === "true")]),
+  allowed: "true or false",
+};
+
+/** A path in an HTTP request, without a query. */
+export const httpPath: Value<string> = {
+  schema: z.string().regex(/^\/[\x21-\x22\x24-\x3e\x40-\x7e]*$/),
+  allowed: "a path that begins with /, such as /mqtt",
+};
+
 /** An IPv4 address that one host can have: not 0.0.0.0, multicast or broadcast. */
 export const ipv4: Value<string> = {
   schema: z.string().refine(isUnicast),

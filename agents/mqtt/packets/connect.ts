@@ -43,7 +43,9 @@ export function handleConnect(connection: Connection, frame: Buffer): void {
     server.stats.refused_client_id += 1;
     return refuse(connection, ReturnCode.IDENTIFIER_REJECTED, "client identifier");
   }
-  if (!server.authenticate(packet.username, packet.password)) {
+  // Whoever has proven who it is below MQTT need not do so again, and is nobody else by saying so.
+  const { identity } = connection.stream;
+  if (identity === undefined && !server.authenticate(packet.username, packet.password)) {
     server.stats.refused_credentials += 1;
     const given = packet.username !== undefined;
     return refuse(
@@ -58,7 +60,8 @@ export function handleConnect(connection: Connection, frame: Buffer): void {
   connection.will = will;
   connection.startKeepAlive(packet.keepalive ?? 0);
   connection.send({ cmd: "connack", returnCode: ReturnCode.ACCEPTED, sessionPresent: false });
-  server.log?.info({ peer: connection.stream.peer, client: clientId, level }, "client connected");
+  const { peer } = connection.stream;
+  server.log?.info({ peer, client: clientId, level, user: identity ?? packet.username }, "client connected");
 }
 
 function refuse(connection: Connection, returnCode: number, detail: string): void {

@@ -6,8 +6,10 @@ import { UserError } from "@topicast/protocol";
 
 type Flags = Record<string, string>;
 
+/** Without what is not set. */
 function load(flags: Flags, env: Flags = {}) {
-  return loadAgentConfig({ flags, env });
+  const config = loadAgentConfig({ flags, env });
+  return Object.fromEntries(Object.entries(config).filter(([, v]) => v !== undefined)) as typeof config;
 }
 
 function errorOf(flags: Flags, env: Flags = {}): string {
@@ -28,6 +30,7 @@ describe("an agent's configuration", () => {
       udpport: 1883,
       id: "e1",
       transport: "raw",
+      proxyProtocol: false,
       logLevel: "info",
     });
   });
@@ -40,6 +43,16 @@ describe("an agent's configuration", () => {
     const flags = {
       interface: "h1-eth0",
       tcpport: "1884",
+      tlsport: "8883",
+      wsport: "9001",
+      wssport: "9002",
+      wspath: "/mqtt",
+      cert: "server.pem",
+      key: "server.key",
+      ca: "ca.pem",
+      "require-client-cert": "true",
+      "identity-as-username": "true",
+      "proxy-protocol": "true",
       username: "u",
       password: "p",
       forwarder: "192.168.1.100:1900",
@@ -53,6 +66,18 @@ describe("an agent's configuration", () => {
     assert.deepEqual(load(flags), {
       interface: "h1-eth0",
       tcpport: 1884,
+      tlsport: 8883,
+      wsport: 9001,
+      wssport: 9002,
+      wspath: "/mqtt",
+      tls: {
+        cert: "server.pem",
+        key: "server.key",
+        ca: "ca.pem",
+        requireClientCert: true,
+        identityAsUsername: true,
+      },
+      proxyProtocol: true,
       username: "u",
       password: "p",
       forwarder: { address: "192.168.1.100", port: 1900 },
@@ -72,6 +97,13 @@ describe("an agent's configuration", () => {
     assert.equal(load({ transport: "socket", password: "q" }, env).password, "q");
   });
 
+  it("needs no plain port where there is another", () => {
+    const { tcpport, tlsport } = load({
+      ...{ transport: "socket", tcpport: "none", tlsport: "8883", cert: "c", key: "k" },
+    });
+    assert.deepEqual([tcpport, tlsport], [undefined, 8883]);
+  });
+
   const refused: [flags: Flags, line: string][] = [
     [{}, "--transport raw needs an interface: give -i IFACE, or --transport socket"],
     [
@@ -83,7 +115,46 @@ describe("an agent's configuration", () => {
       "a password needs a user name: give -u NAME or set TOPICAST_USERNAME",
     ],
     [{ transport: "kernel" }, '--transport: "kernel" is not accepted: must be raw or socket'],
-    [{ tcpport: "mqtt" }, '--tcpport: "mqtt" is not accepted: must be a port number, 1 to 65535'],
+    [{ tcpport: "mqtt" }, '--tcpport: "mqtt" is not accepted: must be a port number, 1 to 65535, or none'],
+    [
+      { transport: "socket", tcpport: "none" },
+      "no port for clients: --tcpport none needs --tlsport, --wsport or --wssport",
+    ],
+    [{ transport: "socket", wsport: "1883" }, "--tcpport and --wsport are both 1883: give each its own"],
+    [{ transport: "socket", wspath: "/x" }, "--wspath needs a WebSocket port: give --wsport or --wssport"],
+    [
+      { transport: "socket", wsport: "9001", wspath: "x" },
+      '--wspath: "x" is not accepted: must be a path that begins with /, such as /mqtt',
+    ],
+    [
+      { transport: "socket", tlsport: "8883", cert: "c" },
+      "--tlsport needs a certificate and its key: give --cert FILE and --key FILE",
+    ],
+    [
+      { transport: "socket", wssport: "8883", key: "k" },
+      "--wssport needs a certificate and its key: give --cert FILE and --key FILE",
+    ],
+    [{ transport: "socket", key: "k" }, "--key needs a TLS port: give --tlsport or --wssport"],
+    [
+      { transport: "socket", "identity-as-username": "true" },
+      "--identity-as-username needs a TLS port: give --tlsport or --wssport",
+    ],
+    [
+      { transport: "socket", tlsport: "8883", cert: "c", key: "k", "require-client-cert": "true" },
+      "--require-client-cert needs to know who signs the clients' certificates: give --ca FILE",
+    ],
+    [
+      { transport: "socket", tlsport: "8883", cert: "c", key: "k", "identity-as-username": "true" },
+      "--identity-as-username needs to know who signs the clients' certificates: give --ca FILE",
+    ],
+    [
+      { interface: "h1-eth0", "proxy-protocol": "true" },
+      "--proxy-protocol needs --transport socket: the raw transport has its clients next to it, not a proxy",
+    ],
+    [
+      { transport: "socket", "proxy-protocol": "yes" },
+      '--proxy-protocol: "yes" is not accepted: must be true or false',
+    ],
     [{ udpport: "0" }, '--udpport: "0" is not accepted: must be a port number, 1 to 65535'],
     [
       { forwarder: "0.0.0.0" },

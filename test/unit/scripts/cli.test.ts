@@ -86,6 +86,8 @@ describe("topicast", () => {
     for (const flag of [
       ...["-i, --interface", "-t, --tcpport", "-u, --username", "-p, --password", "-F, --forwarder"],
       ...["-U, --udpport", "--id", "--transport", "--address", "--rest", "--log-level", "--config"],
+      ...["--tlsport", "--wsport", "--wssport", "--wspath", "--cert", "--key", "--ca", "--proxy-protocol "],
+      ...["--require-client-cert ", "--identity-as-username ", "SIGHUP"],
       ...["TOPICAST_USERNAME", "TOPICAST_PASSWORD", "Examples:"],
     ]) {
       assert.ok(agent.out.includes(flag), flag);
@@ -117,7 +119,7 @@ describe("topicast", () => {
     [["agent", "-i"], "option '-i, --interface <IFACE>' argument missing"],
     [["agent", "h1-eth0"], "too many arguments for 'agent'. Expected 0 arguments but got 1."],
     [["agent"], "--transport raw needs an interface: give -i IFACE, or --transport socket"],
-    [["agent", "-t", "x"], '--tcpport: "x" is not accepted: must be a port number, 1 to 65535'],
+    [["agent", "-t", "x"], '--tcpport: "x" is not accepted: must be a port number, 1 to 65535, or none'],
     [["agent", "--config", "none.yaml"], "none.yaml: no such file"],
     [["controller"], "the address for the agents is missing: give --listen ADDRESS[:PORT]"],
     [["controller", "--ryu", "x"], '--ryu: "x" is not accepted: must be a URL such as http://127.0.0.1:8080'],
@@ -135,7 +137,7 @@ describe("topicast", () => {
     assert.equal(code, 2);
     assert.equal(
       err,
-      `topicast: ${file}:2: tcpport: 99999 is not accepted: must be a port number, 1 to 65535\n`,
+      `topicast: ${file}:2: tcpport: 99999 is not accepted: must be a port number, 1 to 65535, or none\n`,
     );
   });
 });

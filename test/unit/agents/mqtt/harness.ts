@@ -46,20 +46,25 @@ export class MemoryStream extends Duplex implements ByteStream {
   override _destroy(error: Error | null, done: (error?: Error | null) => void): void {
     if (!this.other.destroyed && !(this.writableFinished && this.readableEnded)) {
       const { other } = this;
-      process.nextTick(() => other.destroy(new Error("connection reset")));
+      process.nextTick(() =>
+        other.destroy(Object.assign(new Error("connection reset"), { code: "ECONNRESET" })),
+      );
     }
     done(error);
   }
 
-  private hand(bytes: Buffer, done: () => void): void {
+  protected hand(bytes: Buffer, done: () => void): void {
     if (this.other.destroyed || this.other.push(bytes)) done();
     else this.waiting = done;
   }
 }
 
-export function streamPair(highWaterMark?: number): [server: MemoryStream, client: MemoryStream] {
-  const server = new MemoryStream("192.0.2.1:50000", highWaterMark);
-  const client = new MemoryStream("192.0.2.254:1883", highWaterMark);
+export function streamPair(
+  highWaterMark?: number,
+  Kind = MemoryStream,
+): [server: MemoryStream, client: MemoryStream] {
+  const server = new Kind("192.0.2.1:50000", highWaterMark);
+  const client = new Kind("192.0.2.254:1883", highWaterMark);
   server.other = client;
   client.other = server;
   client.on("error", () => {});
