@@ -8,6 +8,8 @@
  *  16  addresses by family, then type-length-value vectors
  */
 
+/** What tells a header from everything else; shorter than any MQTT CONNECT and any header of version 1. */
+export const SIGNATURE_BYTES = 12;
 /** Bytes before the variable part. */
 export const FIXED_BYTES = 16;
 /** Longest header that is taken, in bytes. A proxy that passes a client certificate's names on needs some hundred. */
@@ -40,10 +42,14 @@ export interface ProxySource {
   readonly port: number;
 }
 
+/** @returns why what begins with these 12 bytes is no header of version 2 */
+export function checkSignature(start: Buffer): ProxyFault | undefined {
+  if (start.subarray(0, VERSION_1.length).equals(VERSION_1)) return "v1";
+  return start.subarray(0, SIGNATURE_BYTES).equals(SIGNATURE) ? undefined : "missing_header";
+}
+
 /** @returns the whole header's length by its first 16 bytes, or why they cannot begin one */
 export function headerLength(fixed: Buffer): number | ProxyFault {
-  if (fixed.subarray(0, VERSION_1.length).equals(VERSION_1)) return "v1";
-  if (!fixed.subarray(0, SIGNATURE.length).equals(SIGNATURE)) return "missing_header";
   const versionAndCommand = fixed[12]!;
   if (versionAndCommand >> 4 !== 2 || (versionAndCommand & 0xf) > Command.PROXY) return "malformed";
   const length = FIXED_BYTES + fixed.readUInt16BE(14);

@@ -1,5 +1,13 @@
 import { type HandshakeOptions, Handshakes } from "./handshakes.js";
-import { FIXED_BYTES, headerLength, PROXY_FAULTS, parseHeader } from "./proxy-header.js";
+import {
+  checkSignature,
+  FIXED_BYTES,
+  headerLength,
+  PROXY_FAULTS,
+  type ProxyFault,
+  parseHeader,
+  SIGNATURE_BYTES,
+} from "./proxy-header.js";
 import { peerName } from "./socket.js";
 import type { Accept, ByteStream, Layer } from "./transport.js";
 
@@ -13,33 +21,27 @@ export class ProxyLayer implements Layer {
 
   wrap(stream: ByteStream, accept: Accept): void {
     const handshake = this.handshakes.begin(stream);
-    let wanted = FIXED_BYTES;
-    let fixed: Buffer | undefined;
+    let header: Buffer = Buffer.alloc(0);
+    let wanted = SIGNATURE_BYTES;
     // `read` takes just the header's bytes: what follows stays in the stream for whoever comes next.
     const onReadable = (): void => {
-      while (!stream.destroyed) {
-        const bytes: Buffer | null = wanted === 0 ? Buffer.alloc(0) : stream.read(wanted);
+      while (header.length < wanted) {
+        const bytes: Buffer | null = stream.read(wanted - header.length);
         if (bytes === null) return;
+        header = Buffer.concat([header, bytes]);
         // At its end a stream gives what it has.
-        if (bytes.length < wanted) return handshake.fail("aborted");
-        if (fixed === undefined) {
-          const length = headerLength(bytes);
-          if (typeof length === "string") return handshake.fail(length);
-          fixed = bytes;
-          wanted = length - FIXED_BYTES;
-          continue;
-        }
-        const header = parseHeader(Buffer.concat([fixed, bytes]));
-        if (typeof header === "string") return handshake.fail(header);
-        finish();
-        handshake.succeed();
-        const { source } = header;
-        return accept(
-          source === undefined
-            ? stream
-            : Object.assign(stream, { peer: peerName(source.address, source.port) }),
-        );
+        if (header.length < wanted) return handshake.fail("aborted");
+        const next = wantedAfter(header);
+        if (typeof next === "string") return handshake.fail(next);
+        wanted = next;
       }
+      const result = parseHeader(header);
+      if (typeof result === "string") return handshake.fail(result);
+      finish();
+      handshake.succeed();
+      const { source } = result;
+      if (source !== undefined) Object.assign(stream, { peer: peerName(source.address, source.port) });
+      accept(stream);
     };
     const onEnd = (): void => handshake.fail("aborted");
     const finish = (): void => {
@@ -53,4 +55,10 @@ export class ProxyLayer implements Layer {
   counters(): Readonly<Record<string, number>> {
     return this.handshakes.counters();
   }
+}
+
+/** How long the header must become, as far as what there is of it tells; the same again when it is whole. */
+function wantedAfter(header: Buffer): number | ProxyFault {
+  if (header.length === SIGNATURE_BYTES) return checkSignature(header) ?? FIXED_BYTES;
+  return headerLength(header);
 }

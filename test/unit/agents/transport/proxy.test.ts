@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { ProxyLayer } from "@topicast/agent/transport/proxy.js";
-import { crc32c, headerLength, parseHeader } from "@topicast/agent/transport/proxy-header.js";
+import { checkSignature, crc32c, headerLength, parseHeader } from "@topicast/agent/transport/proxy-header.js";
 import { SimClock } from "@topicast/protocol";
 import fc from "fast-check";
 import { settle } from "../mqtt/harness.js";
@@ -30,6 +30,8 @@ function withChecksum(before: string, after: string): Buffer {
 
 /** As the layer does it. */
 function parse(header: Buffer) {
+  const fault = checkSignature(header.subarray(0, 12));
+  if (fault !== undefined) return fault;
   const length = headerLength(header.subarray(0, 16));
   return typeof length === "string" ? length : parseHeader(header.subarray(0, length));
 }
@@ -134,6 +136,15 @@ describe("the PROXY layer", () => {
       assert.equal(got.bytes().toString(), "CONNECT and more", `cut at ${cut}`);
       assert.deepEqual(moved(layer), { proxy_accepted: 1 });
     }
+  });
+
+  it("tells the shortest CONNECT from a header at once", async () => {
+    const layer = new ProxyLayer();
+    const { client } = wrap([layer]);
+    client.write(hex("100c00044d5154540402003c0000"));
+    await settle();
+    assert.ok(client.destroyed);
+    assert.deepEqual(moved(layer), { proxy_missing_header: 1 });
   });
 
   it("keeps the connection's own address for LOCAL", async () => {
