@@ -17,7 +17,8 @@ export interface Timer {
 export const systemClock: Clock = {
   now: () => performance.now(),
   setTimer(ms, fn) {
-    const handle = setTimeout(fn, ms);
+    // Node cuts fractions off, and a timer that comes early finds nothing due.
+    const handle = setTimeout(fn, Math.ceil(ms));
     handle.unref();
     return { cancel: () => clearTimeout(handle) };
   },

@@ -195,14 +195,16 @@ export class Publisher {
     const clearAt = route.lastSent + STREAM_CHANGE_MS;
     if (clearAt <= now) return;
     route.clearAt = clearAt;
-    this.options.clock.setTimer(clearAt - now, () => this.sendHeld(route));
+    this.options.clock.setTimer(clearAt - now, () => {
+      // A later change of stream has a later time of its own.
+      if (route.clearAt === clearAt) route.clearAt = 0;
+      this.sendHeld(route);
+    });
   }
 
   /** Nothing older of this topic is on its way by another path. */
   private isClear(route: Route): boolean {
-    if (route.outstanding > 0) return false;
-    if (route.clearAt !== 0 && this.options.clock.now() >= route.clearAt) route.clearAt = 0;
-    return route.clearAt === 0;
+    return route.outstanding === 0 && route.clearAt === 0;
   }
 
   private sendDirect(route: Route, target: Target, message: Message): void {

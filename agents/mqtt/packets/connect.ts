@@ -61,7 +61,10 @@ export function handleConnect(connection: Connection, frame: Buffer): void {
   connection.startKeepAlive(packet.keepalive ?? 0);
   connection.send({ cmd: "connack", returnCode: ReturnCode.ACCEPTED, sessionPresent: false });
   const { peer } = connection.stream;
-  server.log?.info({ peer, client: clientId, level, user: identity ?? packet.username }, "client connected");
+  server.log?.info(
+    { peer, client: clientId, protocolLevel: level, user: identity ?? packet.username },
+    "client connected",
+  );
 }
 
 function refuse(connection: Connection, returnCode: number, detail: string): void {
