@@ -31,7 +31,7 @@ export function openListeners(config: AgentConfig, log: Log): AgentListeners {
   const listeners: Listener[] = [];
   const add = (port: number | undefined, flag: string, ...layers: Layer[]) => {
     if (port !== undefined) {
-      listeners.push({ transport: transportAt(config, port, flag), layers: [...proxy, ...layers] });
+      listeners.push({ transport: transportAt(config, port, flag, log), layers: [...proxy, ...layers] });
     }
   };
   add(tcpport, "-t");
@@ -50,9 +50,10 @@ function tlsLayer(
   return new TlsLayer({ files: { cert, key, ca }, requireClientCert, identityAsUsername, onFailure });
 }
 
-function transportAt(config: AgentConfig, port: number, flag: string): Transport {
+function transportAt(config: AgentConfig, port: number, flag: string, log: Log): Transport {
   if (config.transport === "socket") return new SocketTransport({ port, flag, address: config.address });
-  return new RawTransport({ interface: config.interface!, port, flag });
+  const onWarning = (message: string) => log.warn({ port }, message);
+  return new RawTransport({ interface: config.interface!, port, flag, onWarning });
 }
 
 function reload(tls: TlsLayer, log: Log): void {

@@ -1,7 +1,7 @@
 /** Something that runs until it is told to stop. */
 export interface Running {
   close(): Promise<void>;
-  /** Reads again what can change while it runs; where it is undefined, SIGHUP ends the process as ever. */
+  /** Reads again what can change while it runs; where it is undefined, SIGHUP closes the service like SIGTERM. */
   readonly reload?: (() => void) | undefined;
 }
 
@@ -10,7 +10,7 @@ export interface Running {
  * SIGINT and exits 0 (a second signal exits at once). An error that nobody caught closes it too, so that nothing is
  * left behind, and exits 1.
  *
- * SIGHUP reloads, where the service has something to reload.
+ * SIGHUP reloads, where the service has something to reload; otherwise it is a terminal that went away, and closes it.
  *
  * Rejects with what `start` rejects with.
  * @param ready the line that tells what is served; it holds the word `ready`
@@ -40,8 +40,13 @@ export async function serve(ready: string, start: () => Promise<Running>): Promi
     report(error);
     stop(1);
   };
+  const onHangup = (): void => {
+    if (running?.reload === undefined) stop(0);
+    else running.reload();
+  };
   process.on("SIGTERM", onSignal);
   process.on("SIGINT", onSignal);
+  process.on("SIGHUP", onHangup);
   process.on("uncaughtException", onUncaught);
 
   try {
@@ -50,11 +55,11 @@ export async function serve(ready: string, start: () => Promise<Running>): Promi
     // Nothing runs that would have to be closed: signals and errors end the process as they would any other.
     process.off("SIGTERM", onSignal);
     process.off("SIGINT", onSignal);
+    process.off("SIGHUP", onHangup);
     process.off("uncaughtException", onUncaught);
     throw error;
   }
   if (exitCode !== undefined) await finish();
-  if (running.reload !== undefined) process.on("SIGHUP", running.reload);
   process.stderr.write(`topicast: ${ready}\n`);
 }
 

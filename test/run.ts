@@ -13,6 +13,8 @@ import { spec } from "node:test/reporters";
 
 const here = import.meta.dirname;
 const suites = ["unit", "net", "e2e"];
+/** A file that hangs, or leaves something open, fails instead of holding up the rest. */
+const FILE_TIMEOUT_MS = 10 * 60_000;
 const wanted = process.argv.slice(2).filter((a) => suites.includes(a));
 const patterns = process.argv.slice(2).filter((a) => !suites.includes(a));
 if (wanted.length === 0) {
@@ -36,7 +38,8 @@ function runSuite(suite: string): Promise<void> {
   const files = testFiles(join(here, suite));
   if (files.length === 0) return Promise.resolve();
   return new Promise((resolve, reject) => {
-    const stream = run({ files, concurrency: suite === "unit" ? availableParallelism() : 1 });
+    const concurrency = suite === "unit" ? availableParallelism() : 1;
+    const stream = run({ files, concurrency, timeout: FILE_TIMEOUT_MS });
     stream.on("test:pass", (data) => {
       if (data.details.type === "suite" || isFile(data)) return;
       if (data.skip !== undefined || data.todo !== undefined) skipped += 1;

@@ -143,7 +143,7 @@ describe("topicast", () => {
 });
 
 describe("topicast agent", () => {
-  for (const signal of ["SIGTERM", "SIGINT"] as const) {
+  for (const signal of ["SIGTERM", "SIGINT", "SIGHUP"] as const) {
     it(`is a broker by itself, and ends in order on ${signal}`, async () => {
       const port = await freePort();
       const file = join(dir, `${signal}.yaml`);
