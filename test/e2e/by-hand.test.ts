@@ -34,7 +34,7 @@ describe("by hand", () => {
 
     const forwarder = inHost("fwd", `${ROOT}/scripts/start-controller`);
     const serving = await forwarder.waitFor(/ready/, 15_000);
-    assert.match(serving, /agents at 192\.168\.1\.100:1883, REST http:\/\/169\.254\.240\.2:8081/);
+    assert.match(serving, /agents at 192\.168\.1\.100:1883, REST http:\/\/0\.0\.0\.0:8081/);
     assert.match(serving, /Ryu http:\/\/169\.254\.240\.1:8080/);
     for (const [host, id] of [
       ["h1", "e1"],
