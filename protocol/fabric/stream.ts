@@ -6,9 +6,9 @@ import { DEAD_MS } from "./timing.js";
 
 /** How long a datagram waits for missing ones before it, and how many may wait. */
 export const REORDER_MS = 20;
-export const REORDER_WINDOW = 64;
+export const REORDER_WINDOW = 1_024;
 /** How many numbers before the one seen first may still come; leaves room in the window for those behind it. */
-const JOIN_BACK = 32;
+const JOIN_BACK = 512;
 const REORDER_BYTES_MAX = 4 * 1024 * 1024;
 const PACKET_BYTES_MAX = 256 * 1024 * 1024;
 /** Streams that a receiver remembers; beyond it the one silent for longest is forgotten. */
@@ -153,7 +153,7 @@ export class StreamReceiver {
       epoch,
       lastHeard: 0,
       // Behind the number seen first as far as a stream is ever entered; 0 where that is its beginning.
-      next: number < JOIN_BACK ? 0 : (number - JOIN_BACK) >>> 0,
+      next: number <= REORDER_WINDOW ? 0 : (number - JOIN_BACK) >>> 0,
       joining: number !== 0,
       early: new Map(),
       earlyBytes: 0,

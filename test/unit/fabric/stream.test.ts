@@ -94,7 +94,7 @@ describe("data streams", () => {
     for (const d of [...pieces.slice(1), ...datagrams("b")]) receiver.onDatagram(d);
     clock.advance(20);
     assert.deepEqual(got, ["b"]);
-    for (let i = 0; i < 500; i++) datagrams("while we were away");
+    for (let i = 0; i < 5_000; i++) datagrams("while we were away");
     for (const d of [...datagrams("c"), ...datagrams("d")]) receiver.onDatagram(d);
     clock.advance(20);
     assert.deepEqual(got, ["b", "c", "d"]);
