@@ -2,6 +2,7 @@ import {
   agentNumber,
   type Clock,
   decodeDatagram,
+  encodeFabricJson,
   type Endpoint,
   epochAt,
   FABRIC_PREFIX,
@@ -26,6 +27,8 @@ export interface FabricOptions {
   readonly id: string;
   readonly forwarder: Endpoint;
   readonly local: Endpoint & { readonly mac: string | undefined };
+  /** Brokers' addresses that this agent answers for; none where absent. */
+  readonly intercepts?: readonly Endpoint[] | undefined;
   readonly payloadBytes: number;
   /** Puts one datagram on the wire to each destination; may lose it. */
   readonly transmit: (header: Header, payload: Buffer, to: readonly Endpoint[]) => void;
@@ -41,6 +44,7 @@ export class AgentFabric implements Uplink {
   private readonly subscriptions: Subscriptions;
   private readonly publisher: Publisher;
   private readonly receiver: StreamReceiver;
+  private vacant: readonly string[] = [];
 
   readonly stats = {
     delivered: 0,
@@ -69,6 +73,7 @@ export class AgentFabric implements Uplink {
       id,
       number: this.number,
       local: options.local,
+      intercepts: options.intercepts,
       payloadBytes,
       transmit: (header, payload) => transmit(header, payload, [options.forwarder]),
       onRegistered: () => void this.tellState(),
@@ -172,9 +177,20 @@ export class AgentFabric implements Uplink {
   private async tellState(): Promise<void> {
     const { registrations } = this.registration.stats;
     this.publisher.onRegistered();
+    if ((this.options.intercepts ?? []).length > 0) this.tellVacant();
     const told = (await this.subscriptions.tellAll()) && (await this.publisher.tellRoutes());
     // Another registration may have begun meanwhile: then its own telling comes to this end.
     if (told && registrations === this.registration.stats.registrations) this.registration.endOfState();
+  }
+
+  /** The intercepted addresses that no machine has now, all of them: the forwarder must know. */
+  setVacant(addresses: readonly string[]): void {
+    this.vacant = addresses;
+    if (this.registration.registered) this.tellVacant();
+  }
+
+  private tellVacant(): void {
+    void this.registration.send(encodeFabricJson(FabricTopic.VACANT, this.vacant));
   }
 
   private announce(): void {

@@ -7,6 +7,7 @@ import {
   encodePacket,
   epochAt,
   FORWARDER_NUMBER,
+  formatEndpoint,
   type Header,
   Kind,
   PING_MS,
@@ -28,6 +29,8 @@ export interface RegistrationOptions {
   readonly number: number;
   /** Where group datagrams reach this agent, and the MAC address there where it is known. */
   readonly local: Endpoint & { readonly mac: string | undefined };
+  /** Brokers' addresses that this agent answers for. */
+  readonly intercepts?: readonly Endpoint[] | undefined;
   readonly payloadBytes: number;
   readonly transmit: (header: Header, payload: Buffer) => void;
   /** CONNACK 0 has arrived: send the state that the forwarder must know. */
@@ -126,6 +129,7 @@ export class Registration {
     });
     this.channel = channel;
     const { address, port, mac } = options.local;
+    const { intercepts = [] } = options;
     void channel.send(
       encodePacket({
         cmd: "connect",
@@ -135,7 +139,12 @@ export class Registration {
         keepalive: DEAD_MS / 1000,
         clientId: options.id,
         properties: {
-          userProperties: { address, port: String(port), ...(mac === undefined ? {} : { mac }) },
+          userProperties: {
+            address,
+            port: String(port),
+            ...(mac === undefined ? {} : { mac }),
+            ...(intercepts.length === 0 ? {} : { intercept: intercepts.map(formatEndpoint) }),
+          },
         },
       }),
     );

@@ -14,6 +14,16 @@ export interface EdgeAgent {
   readonly mac: string;
   /** UDP port of its fabric socket. */
   readonly port: number;
+  /** Brokers' addresses that it answers for (transparent mode); none where absent. */
+  readonly intercepts?: readonly Intercept[] | undefined;
+  /** Those of them that no machine has, as far as it can see; none where absent. */
+  readonly vacant?: readonly string[] | undefined;
+}
+
+/** A broker's address and TCP port whose clients agents answer instead. */
+export interface Intercept {
+  readonly address: string;
+  readonly port: number;
 }
 
 export interface GroupWish {
@@ -31,7 +41,10 @@ export interface Dataplane {
   /** Stops polling; what the switches hold stays there, so that known routes go on delivering. */
   close(): Promise<void>;
 
-  /** The registered agents, all of them; any of them may publish to any group. */
+  /**
+   * The registered agents, all of them; any of them may publish to any group. Clients of what they intercept are steered
+   * to the nearest of those that do.
+   */
   setAgents(agents: readonly EdgeAgent[]): void;
 
   /**
@@ -135,12 +148,25 @@ export type DataplaneCounter =
   | "wants"
   | "wants_unicast" // resolved with "unicast"
   | "carriage_changes"
-  | "locate_requests";
+  | "locate_requests"
+  | "intercepts_refused"; // intercepted addresses left out, because there are too many, counted at each change
 
 export interface TopologyStatus {
   readonly switches: readonly SwitchStatus[];
   readonly links: readonly LinkStatus[];
   readonly agents: readonly AgentPlace[];
+  /** Ordered by address and port. */
+  readonly intercepts: readonly InterceptStatus[];
+}
+
+export interface InterceptStatus extends Intercept {
+  /** Ids of the agents that answer there, sorted. */
+  readonly agents: readonly string[];
+  /** No machine has the address: agents answer ARP for it, too. */
+  readonly vacant: boolean;
+  /** Steering flows that the switches should hold, and that they were read back to hold. */
+  readonly wanted: number;
+  readonly seen: number;
 }
 
 export interface SwitchStatus {

@@ -1,5 +1,14 @@
 import type { Match } from "node-ryu-rest-client";
-import { type Bucket, type Rule, sameBuckets } from "./rules.js";
+import {
+  type Bucket,
+  isSteer,
+  type Rule,
+  type RuleId,
+  type SteerActions,
+  type SteerMatch,
+  sameBuckets,
+  sameSteering,
+} from "./rules.js";
 
 /** A flow with our cookie, as read back. */
 export interface SeenFlow {
@@ -9,6 +18,8 @@ export interface SeenFlow {
   readonly destination: string | null;
   /** The group it points to, "drop" for no action at all, "other" for anything we never write. */
   readonly action: number | "drop" | "other";
+  /** Where the match is exactly a steering flow's: that, and its actions, null for anything we never write. */
+  readonly steer?: { readonly match: SteerMatch; readonly actions: SteerActions | null };
   readonly packets: number;
   /** The match as it was read, to delete exactly this flow by. */
   readonly match: Match;
@@ -35,10 +46,10 @@ export type Command =
   /** Adds, or replaces the one with the same match and priority. */
   | { readonly op: "flow-put"; readonly rule: Rule }
   /** `id`: the rule that the flow belongs to, or `strayId`. */
-  | { readonly op: "flow-delete"; readonly id: number; readonly flow: SeenFlow }
+  | { readonly op: "flow-delete"; readonly id: RuleId; readonly flow: SeenFlow }
   | { readonly op: "group-delete"; readonly id: number };
 
-export function idOf(command: Command): number {
+export function idOf(command: Command): RuleId {
   return command.op === "flow-put" ? command.rule.id : command.id;
 }
 
@@ -66,22 +77,25 @@ export function matches(want: Rule | undefined, seen: SeenRule): boolean {
 }
 
 function flowMatches(want: Rule, flow: SeenFlow | undefined): boolean {
-  return flow !== undefined && flow.action === (want.buckets === null ? "drop" : want.id);
+  if (flow === undefined) return false;
+  if (!isSteer(want)) return flow.action === (want.buckets === null ? "drop" : want.id);
+  const actions = flow.steer?.actions ?? null;
+  return actions !== null && sameSteering(want.actions, actions);
 }
 
 function groupMatches(want: Rule, group: SeenGroup | undefined): boolean {
-  if (want.buckets === null) return true;
+  if (isSteer(want) || want.buckets === null) return true;
   return group !== undefined && sameBuckets(want.buckets, group.buckets);
 }
 
 /** The commands that turn what was `seen` for rule `id` into `want`, appended to `out`. */
-export function commandsFor(id: number, want: Rule | undefined, seen: SeenRule, out: Command[]): void {
+export function commandsFor(id: RuleId, want: Rule | undefined, seen: SeenRule, out: Command[]): void {
   if (want === undefined) {
     if (seen.flow !== undefined) out.push({ op: "flow-delete", id, flow: seen.flow });
     if (seen.group !== undefined) out.push({ op: "group-delete", id: seen.group.id });
     return;
   }
-  if (want.buckets !== null && !groupMatches(want, seen.group)) {
+  if (!isSteer(want) && want.buckets !== null && !groupMatches(want, seen.group)) {
     const op = seen.group === undefined ? "group-add" : "group-modify";
     out.push({ op, id: want.id, buckets: want.buckets });
   }

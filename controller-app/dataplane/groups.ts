@@ -1,6 +1,6 @@
 import type { Clock, Timer } from "@topicast/protocol";
 import type { Carriage, GroupStatus, GroupWish } from "./dataplane.js";
-import { groupId } from "./rules.js";
+import { groupId, type RuleId } from "./rules.js";
 import type { Dpid, GroupPlan } from "./tree.js";
 
 /** How often a switch may refuse a rule in a row before its group goes by unicast. */
@@ -111,8 +111,9 @@ export class GroupTable {
     return this.byAddress.get(address);
   }
 
-  withId(id: number): Group | undefined {
-    return this.byId.get(id);
+  /** The group of a rule; undefined for any other rule. */
+  withId(id: RuleId): Group | undefined {
+    return typeof id === "number" ? this.byId.get(id) : undefined;
   }
 
   values(): IterableIterator<Group> {
@@ -154,15 +155,15 @@ export class GroupTable {
     if (lasting || !up || group.waiters.length === 0) this.tell(group, "unicast", reason);
   }
 
-  flip(id: number, dpid: Dpid, differs: boolean): void {
-    const group = this.byId.get(id);
+  flip(id: RuleId, dpid: Dpid, differs: boolean): void {
+    const group = this.withId(id);
     if (group === undefined || !group.plan.has(dpid)) return;
     if (differs) group.pending.add(dpid);
     else if (group.pending.delete(dpid) && group.whole) this.tell(group, "openflow", null);
   }
 
-  refused(id: number, times: number, by: string): void {
-    const group = this.byId.get(id);
+  refused(id: RuleId, times: number, by: string): void {
+    const group = this.withId(id);
     if (group !== undefined && times >= patience)
       this.tell(group, "unicast", `${by} does not take its rules`);
   }

@@ -16,9 +16,13 @@ import {
   guardPriority,
   guardRule,
   inRange,
+  isSteer,
   matchOf,
   type Rule,
+  type RuleId,
   rulePriority,
+  steerId,
+  steerPriority,
 } from "./rules.js";
 
 /**
@@ -26,13 +30,15 @@ import {
  * rule, so that one changed group costs the same beside ten others and beside ten thousand.
  */
 export class SwitchLedger {
-  private readonly wanted = new Map<number, Rule>();
-  private readonly flows = new Map<number, SeenFlow>();
+  private readonly wanted = new Map<RuleId, Rule>();
+  /** How many of the wanted ones have a group. */
+  private wantedGroups = 0;
+  private readonly flows = new Map<RuleId, SeenFlow>();
   private readonly groups = new Map<number, SeenGroup>();
   /** Flows with our cookie that are nothing we would write. */
   private strays: readonly SeenFlow[] = [];
-  private readonly differing = new Set<number>();
-  private readonly surplus = new Set<number>();
+  private readonly differing = new Set<RuleId>();
+  private readonly surplus = new Set<RuleId>();
   private read = false;
   /** What the guard matches. */
   private readonly guarded: string;
@@ -49,29 +55,30 @@ export class SwitchLedger {
   }
 
   /** Wishes for a rule, or with undefined for its absence. True when the switch is not yet read back to comply. */
-  want(id: number, rule: Rule | undefined): boolean {
+  want(id: RuleId, rule: Rule | undefined): boolean {
+    this.wantedGroups += hasGroup(rule) - hasGroup(this.wanted.get(id));
     if (rule === undefined) this.wanted.delete(id);
     else this.wanted.set(id, rule);
     return this.compare(id);
   }
 
-  wants(id: number): Rule | undefined {
+  wants(id: RuleId): Rule | undefined {
     return this.wanted.get(id);
   }
 
   /** True while the switch is not read back to hold exactly what is wished for; of `strayId`, while there are any. */
-  differs(id: number): boolean {
+  differs(id: RuleId): boolean {
     if (id === strayId) return this.strays.length > 0;
     return this.differing.has(id) || this.surplus.has(id);
   }
 
   /** True while the switch may hold something under this id. */
-  holds(id: number): boolean {
-    return this.flows.has(id) || this.groups.has(id) || this.wanted.has(id);
+  holds(id: RuleId): boolean {
+    return this.flows.has(id) || this.groupOf(id) !== undefined || this.wanted.has(id);
   }
 
   /** Takes a complete read-back; `onFlip` hears of each wanted rule that matches now and did not, or the reverse. */
-  observe(state: SwitchState, onFlip: (id: number, differs: boolean) => void): void {
+  observe(state: SwitchState, onFlip: (id: RuleId, differs: boolean) => void): void {
     const before = new Set(this.differing);
     this.flows.clear();
     this.groups.clear();
@@ -100,6 +107,7 @@ export class SwitchLedger {
    */
   confirm(id: number, probe: Probe | undefined): boolean {
     const want = this.wanted.get(id);
+    if (want !== undefined && isSteer(want)) return false;
     if (want === undefined) {
       if (probe !== undefined) return false;
       this.flows.delete(id);
@@ -130,7 +138,7 @@ export class SwitchLedger {
   commands(
     remove: boolean,
     limit = Number.POSITIVE_INFINITY,
-    skip: (id: number) => boolean = () => false,
+    skip: (id: RuleId) => boolean = () => false,
   ): Command[] {
     const out: Command[] = [];
     if (!this.read) return out;
@@ -152,24 +160,23 @@ export class SwitchLedger {
   }
 
   /** Wanted rules that the last read-back did not find, or found different. */
-  differences(): ReadonlySet<number> {
+  differences(): ReadonlySet<RuleId> {
     return this.differing;
   }
 
   /** Datagrams counted by the flow of this rule, as of the last read-back. */
-  packets(id: number): number | undefined {
+  packets(id: RuleId): number | undefined {
     return this.flows.get(id)?.packets;
   }
 
   /** The rules found in the switch with the datagrams that their flows have counted. */
-  *counters(): Generator<[id: number, packets: number]> {
+  *counters(): Generator<[id: RuleId, packets: number]> {
     for (const [id, flow] of this.flows) yield [id, flow.packets];
   }
 
   counts(): { wanted: number; seen: number; differing: number; strays: number } {
-    const guards = this.wanted.has(guardId) ? 1 : 0;
     return {
-      wanted: this.wanted.size * 2 - guards,
+      wanted: this.wanted.size + this.wantedGroups,
       seen: this.flows.size + this.groups.size,
       differing: this.differing.size + this.surplus.size + this.strays.length,
       strays: this.strays.length,
@@ -179,17 +186,21 @@ export class SwitchLedger {
   /** The groups found in the switch: multicast address → IPv4 addresses of the members rewritten to here. */
   *members(): Generator<[address: string, members: string[]]> {
     for (const [id, flow] of this.flows) {
-      const buckets = this.groups.get(id)?.buckets;
+      const buckets = this.groupOf(id)?.buckets;
       if (flow.destination === null || typeof flow.action !== "number" || buckets == null) continue;
       yield [flow.destination, buckets.flatMap((b) => b.rewrite?.address ?? [])];
     }
   }
 
-  private seen(id: number): SeenRule {
-    return { flow: this.flows.get(id), group: this.groups.get(id) };
+  private groupOf(id: RuleId): SeenGroup | undefined {
+    return typeof id === "number" ? this.groups.get(id) : undefined;
   }
 
-  private compare(id: number): boolean {
+  private seen(id: RuleId): SeenRule {
+    return { flow: this.flows.get(id), group: this.groupOf(id) };
+  }
+
+  private compare(id: RuleId): boolean {
     const want = this.wanted.get(id);
     const differs = !this.read || !matches(want, this.seen(id));
     this.differing.delete(id);
@@ -199,9 +210,11 @@ export class SwitchLedger {
     return differs;
   }
 
-  private ruleOf(flow: SeenFlow): number | null {
-    const { destination, priority, table } = flow;
-    if (destination === null || table !== 0) return null;
+  private ruleOf(flow: SeenFlow): RuleId | null {
+    const { destination, priority, steer, table } = flow;
+    if (table !== 0) return null;
+    if (steer !== undefined) return priority === steerPriority(steer.match) ? steerId(steer.match) : null;
+    if (destination === null) return null;
     if (destination === this.guarded && priority === guardPriority) return guardId;
     return priority === rulePriority && inRange(this.range, destination) ? groupId(destination) : null;
   }
@@ -209,4 +222,8 @@ export class SwitchLedger {
 
 function* chain<T>(...parts: Iterable<T>[]): Generator<T> {
   for (const part of parts) yield* part;
+}
+
+function hasGroup(rule: Rule | undefined): number {
+  return rule !== undefined && !isSteer(rule) && rule.buckets !== null ? 1 : 0;
 }

@@ -17,8 +17,9 @@ import { type Group, GroupTable } from "./groups.js";
 import { Locator } from "./locator.js";
 import { Publishers } from "./publishers.js";
 import { type GroupRange, groupId, inRange, ipv4ToNumber, sameRule } from "./rules.js";
+import { Steering } from "./steering.js";
 import { defaultTiming, TopologyModel, type TopologyTiming } from "./topology.js";
-import { type Dpid, Planner, portKey, type SwitchPort, spanningForest } from "./tree.js";
+import { type Dpid, type Forest, Planner, portKey, type SwitchPort, spanningForest } from "./tree.js";
 import { zeroCounters } from "./unicast.js";
 import { defaultWatchTiming, RyuWatch, type WatchTiming } from "./watch.js";
 import { defaultWorkerTiming, SwitchWorker, type WorkerHost, type WorkerTiming } from "./worker.js";
@@ -82,7 +83,9 @@ export class OpenFlowDataplane implements Dataplane {
   private readonly publishers = new Publishers((id, may) => this.onPublisher(id, may));
   private readonly workers = new Map<Dpid, SwitchWorker>();
   private readonly workerHost: WorkerHost;
-  private planner = new Planner(new Map(), []);
+  private readonly steering = new Steering();
+  private forest: Forest = new Map();
+  private planner = new Planner(this.forest, []);
   private wiring = "";
   private agents: readonly EdgeAgent[] = [];
   private readonly watch: RyuWatch;
@@ -238,8 +241,10 @@ export class OpenFlowDataplane implements Dataplane {
 
   private refresh(): void {
     if (this.closed) return;
-    const rewired = this.wiringDirty && this.rewire();
     const touched = new Set<SwitchWorker>();
+    const dirty = this.wiringDirty;
+    const rewired = dirty && this.rewire();
+    if (dirty) this.steer(touched);
     for (const group of this.dirty) this.replan(group, touched);
     this.dirty.clear();
     for (const worker of touched) void worker.kick();
@@ -272,9 +277,29 @@ export class OpenFlowDataplane implements Dataplane {
       { switches: switches.length, links: links.length, located: places.length, agents: this.agents.length },
       "the network has changed",
     );
-    this.planner = new Planner(spanningForest({ switches: switches.map((s) => s.dpid), links }), places);
+    this.forest = spanningForest({ switches: switches.map((s) => s.dpid), links });
+    this.planner = new Planner(this.forest, places);
     for (const group of this.groupTable.values()) this.dirty.add(group);
     return true;
+  }
+
+  /** Leads the clients of intercepted addresses to the agents nearest to them. */
+  private steer(touched: Set<SwitchWorker>): void {
+    const { steering, model, counters } = this;
+    const before = steering.refused;
+    steering.update(this.forest, [...model.places()], model.clientPorts(), this.agents, (dpid, id, rule) => {
+      const worker = this.workers.get(dpid);
+      if (worker === undefined) return;
+      const wanted = worker.ledger.wants(id);
+      if (rule !== undefined && wanted !== undefined && sameRule(wanted, rule)) return;
+      if (worker.want(id, rule)) touched.add(worker);
+    });
+    if (steering.refused === before) return;
+    counters.intercepts_refused += Math.max(steering.refused - before, 0);
+    this.options.log.warn(
+      { refused: steering.refused },
+      "too many intercepted addresses; these are not steered",
+    );
   }
 
   private workerOf(dpid: Dpid): SwitchWorker {
@@ -439,8 +464,11 @@ export class OpenFlowDataplane implements Dataplane {
       const place = this.planner.places.get(id);
       return { id, address, at: place === undefined ? null : ref(place), mayPublish: this.mayPublish(id) };
     });
+    const { services } = this.steering;
+    const holds = (dpid: Dpid, id: string) => this.workers.get(dpid)?.ledger.differs(id) === false;
+    const intercepts = services.map((s) => ({ ...s, ...this.steering.count(s, holds) }));
     const byDpid = (a: SwitchStatus, b: SwitchStatus) => (a.dpid < b.dpid ? -1 : 1);
-    return { switches: switches.sort(byDpid), links, agents };
+    return { switches: switches.sort(byDpid), links, agents, intercepts };
   }
 
   groups(): GroupStatus[] {

@@ -1,6 +1,7 @@
 /**
  * What a switch holds for Topicast, as plain data: one rule per multicast address (a flow and the group that it
- * points to) and one guard. No OpenFlow library, no JSON: `ryu-access.ts` translates.
+ * points to), one guard, and the flows that steer clients to agents. No OpenFlow library, no JSON: `ryu-access.ts`
+ * translates.
  */
 
 /** "topicast" in ASCII: marks our flows; nothing without it is ever touched. */
@@ -8,8 +9,14 @@ export const cookie = 0x746f706963617374n;
 /** Above what learning switches use, below the LLDP flow of Ryu's topology discovery (65535). */
 export const rulePriority = 30_000;
 export const guardPriority = 29_000;
+/** Steering: from a client's port, which wins, and on the way between switches. */
+export const ingressPriority = 28_000;
+export const transitPriority = 27_000;
 /** Key of the guard among the rules; our group ids are all far above. */
 export const guardId = 0;
+
+/** Names a rule in its switch: a group id, `guardId`, or what a steering flow matches (`steerId`). */
+export type RuleId = number | string;
 
 const idBase = 0x5440_0000;
 const idBits = 18;
@@ -56,8 +63,10 @@ export interface Bucket {
   readonly rewrite?: { readonly mac: string; readonly address: string };
 }
 
+export type Rule = GroupRule | SteerRule;
+
 /** A flow and, except for the guard, the group of type *all* it points to. */
-export interface Rule {
+export interface GroupRule {
   /** The group id; `guardId` for the guard. */
   readonly id: number;
   readonly priority: number;
@@ -67,13 +76,73 @@ export interface Rule {
   readonly buckets: readonly Bucket[] | null;
 }
 
-/** The match of a rule's flow, in OpenFlow's words. */
+/** The match of a group's or the guard's flow, in OpenFlow's words. */
 export function matchOf(destination: string) {
   return { eth_type: 0x0800, ipv4_dst: destination };
 }
 
+/** The reserved port that leads to the controller (OpenFlow 1.3.5, 4.5). */
+export const CONTROLLER = 0xffff_fffd;
+
+/** Frames to an intercepted address: exactly one of `inPort` and `to` is there. */
+export interface SteerMatch {
+  /** The client's port. */
+  readonly inPort?: number;
+  /** The MAC address that the client's switch has written: the agent's. */
+  readonly to?: string;
+  readonly address: string;
+  /** TCP port, or "arp": requests for the address. */
+  readonly service: number | "arp";
+}
+
+export interface SteerActions {
+  /** Written to `eth_dst` first; null leaves it. */
+  readonly mac: string | null;
+  /** Then out by each of these, in this order; may hold `CONTROLLER`. */
+  readonly ports: readonly number[];
+}
+
+/** A flow that leads frames for an intercepted address towards an agent. */
+export interface SteerRule {
+  readonly id: string;
+  readonly priority: number;
+  readonly match: SteerMatch;
+  readonly actions: SteerActions;
+}
+
+export function isSteer(rule: Rule): rule is SteerRule {
+  return typeof rule.id === "string";
+}
+
+export function steerRule(match: SteerMatch, actions: SteerActions): SteerRule {
+  return { id: steerId(match), priority: steerPriority(match), match, actions };
+}
+
+/** One to one with what is matched. */
+export function steerId({ inPort, to, address, service }: SteerMatch): string {
+  return `${address} ${service} ${inPort === undefined ? `to ${to}` : `from ${inPort}`}`;
+}
+
+export function steerPriority({ inPort }: SteerMatch): number {
+  return inPort === undefined ? transitPriority : ingressPriority;
+}
+
+export function steerMatchOf({ inPort, to, address, service }: SteerMatch) {
+  return {
+    ...(inPort === undefined ? {} : { in_port: inPort }),
+    ...(to === undefined ? {} : { eth_dst: to }),
+    ...(service === "arp"
+      ? { eth_type: 0x0806, arp_op: 1, arp_tpa: address }
+      : { eth_type: 0x0800, ip_proto: 6, ipv4_dst: address, tcp_dst: service }),
+  };
+}
+
+export function sameSteering(a: SteerActions, b: SteerActions): boolean {
+  return a.mac === b.mac && a.ports.length === b.ports.length && a.ports.every((p, i) => p === b.ports[i]);
+}
+
 /** The rule that copies datagrams to `address` into `buckets`, in canonical order. */
-export function copyRule(address: string, buckets: readonly Bucket[]): Rule {
+export function copyRule(address: string, buckets: readonly Bucket[]): GroupRule {
   return {
     id: groupId(address),
     priority: rulePriority,
@@ -86,11 +155,13 @@ export function copyRule(address: string, buckets: readonly Bucket[]): Rule {
  * Drops datagrams to addresses of the range that have no rule. Without it one that is still under way when its group
  * goes would be flooded by the learning switch.
  */
-export function guardRule(range: GroupRange): Rule {
+export function guardRule(range: GroupRange): GroupRule {
   return { id: guardId, priority: guardPriority, destination: networkOf(range), buckets: null };
 }
 
 export function sameRule(a: Rule, b: Rule): boolean {
+  if (isSteer(a)) return isSteer(b) && a.id === b.id && sameSteering(a.actions, b.actions);
+  if (isSteer(b)) return false;
   return (
     a.id === b.id &&
     a.priority === b.priority &&

@@ -1,5 +1,6 @@
 import {
   type Action,
+  type FlowAction,
   type FlowStats,
   type GroupDesc,
   type Match,
@@ -10,12 +11,26 @@ import {
 } from "node-ryu-rest-client";
 import { AccessError, type AccessErrorKind, type Probe, type SwitchAccess } from "./access.js";
 import type { Command, SeenFlow, SeenGroup, SwitchState } from "./diff.js";
-import { type Bucket, cookie, inOrder, isOurGroup, matchOf, type Rule } from "./rules.js";
+import {
+  type Bucket,
+  CONTROLLER,
+  cookie,
+  inOrder,
+  isOurGroup,
+  isSteer,
+  matchOf,
+  type Rule,
+  type SteerActions,
+  type SteerMatch,
+  steerMatchOf,
+} from "./rules.js";
 import type { TopologySnapshot } from "./topology.js";
 import type { Dpid, SwitchPort } from "./tree.js";
 
 const allBits = (1n << 64n) - 1n;
 const ours = { cookie, cookieMask: allBits };
+/** To the controller the frame itself and not its beginning (OFPCML_NO_BUFFER). */
+const WHOLE_FRAME = 0xffff;
 /** Ryu answers with what has come in when a switch is silent for a second (ofctl_utils.DEFAULT_TIMEOUT). */
 const silenceMs = 990;
 
@@ -124,9 +139,18 @@ function portOf({ dpid, portNo }: { dpid: bigint; portNo: number }): SwitchPort 
   return { dpid, port: portNo };
 }
 
-function flowEntry({ id, priority, destination, buckets }: Rule) {
-  const actions: Action[] = buckets === null ? [] : [{ type: "GROUP", groupId: id }];
-  return { tableId: 0, priority, cookie, match: matchOf(destination), actions };
+function flowEntry(rule: Rule) {
+  const entry = { tableId: 0, priority: rule.priority, cookie };
+  if (isSteer(rule)) {
+    return { ...entry, match: steerMatchOf(rule.match), actions: steerActions(rule.actions) };
+  }
+  const actions: Action[] = rule.buckets === null ? [] : [{ type: "GROUP", groupId: rule.id }];
+  return { ...entry, match: matchOf(rule.destination), actions };
+}
+
+function steerActions({ mac, ports }: SteerActions): Action[] {
+  const rewrite: Action[] = mac === null ? [] : [{ type: "SET_FIELD", field: "eth_dst", value: mac }];
+  return [...rewrite, ...ports.map((port): Action => ({ type: "OUTPUT", port, maxLen: WHOLE_FRAME }))];
 }
 
 function groupEntry(groupId: number, buckets: readonly Bucket[]) {
@@ -151,7 +175,10 @@ export function seenFlow(flow: FlowStats): SeenFlow {
   let action: SeenFlow["action"] = "other";
   if (lasting && first === undefined) action = "drop";
   if (lasting && first?.type === "GROUP" && actions.length === 1) action = first.groupId;
+  const steered = steerMatchIn(match);
+  const steer = steered && { match: steered, actions: lasting ? steerActionsIn(actions) : null };
   return {
+    ...(steer === undefined ? {} : { steer }),
     table: tableId,
     priority,
     destination: destinationOf(match),
@@ -159,6 +186,30 @@ export function seenFlow(flow: FlowStats): SeenFlow {
     packets: packetCount > Number.MAX_SAFE_INTEGER ? 0 : Number(packetCount),
     match,
   };
+}
+
+function steerMatchIn(match: Match): SteerMatch | undefined {
+  const { in_port: inPort, eth_dst: to, tcp_dst: service = "arp" as const } = match;
+  const address = service === "arp" ? match.arp_tpa : match.ipv4_dst;
+  if (address === undefined || (inPort === undefined) === (to === undefined)) return undefined;
+  const read: SteerMatch = {
+    ...(inPort === undefined ? {} : { inPort }),
+    ...(to === undefined ? {} : { to }),
+    address,
+    service,
+  };
+  return !address.includes("/") && matchKey(match) === matchKey(steerMatchOf(read)) ? read : undefined;
+}
+
+function steerActionsIn(actions: readonly FlowAction[]): SteerActions | null {
+  const [first] = actions;
+  const rewrites = first?.type === "SET_FIELD" && first.field === "eth_dst";
+  const ports: number[] = [];
+  for (const action of rewrites ? actions.slice(1) : actions) {
+    if (action.type !== "OUTPUT" || (action.port > Port.MAX && action.port !== CONTROLLER)) return null;
+    ports.push(action.port);
+  }
+  return ports.length === 0 ? null : { mac: rewrites ? String(first.value) : null, ports };
 }
 
 function destinationOf(match: Match): string | null {

@@ -48,6 +48,8 @@ export class TopologyModel {
   /** Directed links by the sending port: Ryu, too, knows one peer per port. */
   private readonly arcs = new Map<string, { from: SwitchPort; to: SwitchPort }>();
   private agents: readonly EdgeAgent[] = [];
+  /** Per switch the ports that lead to no other switch, as last believed. */
+  private readonly edges = new Map<Dpid, readonly number[]>();
   /** Last good sighting per agent id. */
   private readonly sightings = new Map<string, Sighting>();
   private snapshot: TopologySnapshot = { switches: [], links: [], hosts: [] };
@@ -81,6 +83,7 @@ export class TopologyModel {
     this.away = false;
     this.observeSwitches(now);
     this.observeLinks(now);
+    this.observeEdges(now);
     this.locate(now);
   }
 
@@ -105,6 +108,11 @@ export class TopologyModel {
       const sighting = this.sightings.get(id);
       if (sighting !== undefined) yield { agent: id, address, ...sighting };
     }
+  }
+
+  /** Per switch the ports behind which clients may be: those that lead to no other switch. */
+  clientPorts(): ReadonlyMap<Dpid, readonly number[]> {
+    return this.edges;
   }
 
   /** Ids of the agents whose port is not known. */
@@ -145,6 +153,28 @@ export class TopologyModel {
     this.joined = this.isJoined();
   }
 
+  /** A port is believed to lead to no switch when no link can be still to be found; until then nothing new is. */
+  private observeEdges(now: number): void {
+    const between = this.linkPorts();
+    for (const dpid of this.edges.keys()) if (!this.known.has(dpid)) this.edges.delete(dpid);
+    for (const [dpid, { ports }] of this.known) {
+      const believed = this.joined || this.isCalm(dpid, now) ? [...ports] : (this.edges.get(dpid) ?? []);
+      this.edges.set(
+        dpid,
+        believed.filter((port) => !between.has(portKey({ dpid, port }))),
+      );
+    }
+  }
+
+  /** The ports that lead to other switches, one direction being enough. */
+  private linkPorts(): ReadonlySet<string> {
+    const between = new Set<string>();
+    for (const { from, to } of [...this.arcs.values(), ...this.snapshot.links]) {
+      between.add(portKey(from)).add(portKey(to));
+    }
+    return between;
+  }
+
   private isCalm(dpid: Dpid, now: number): boolean {
     const known = this.known.get(dpid);
     return known !== undefined && known.missing === undefined && now - known.since >= this.timing.settleMs;
@@ -173,10 +203,7 @@ export class TopologyModel {
   }
 
   private locate(now: number): void {
-    const between = new Set<string>();
-    for (const { from, to } of [...this.arcs.values(), ...this.snapshot.links]) {
-      between.add(portKey(from)).add(portKey(to));
-    }
+    const between = this.linkPorts();
     const byMac = new Map<string, Sighting>();
     const byAddress = new Map<string, Sighting[]>();
     for (const { mac, ipv4, at } of this.snapshot.hosts) {

@@ -9,6 +9,7 @@ import type {
   GroupWish,
   TopologyStatus,
 } from "./dataplane.js";
+import { servicesOf } from "./steering.js";
 
 /** Every counter at zero. */
 export function zeroCounters(): Record<DataplaneCounter, number> {
@@ -28,6 +29,7 @@ export function zeroCounters(): Record<DataplaneCounter, number> {
     wants_unicast: 0,
     carriage_changes: 0,
     locate_requests: 0,
+    intercepts_refused: 0,
   };
 }
 
@@ -88,7 +90,9 @@ export class UnicastDataplane implements Dataplane {
     const agents = this.agents.map(
       ({ id, address }): AgentPlace => ({ id, address, at: null, mayPublish: false }),
     );
-    return { switches: [], links: [], agents };
+    const { services } = servicesOf(this.agents);
+    const intercepts = services.map((s) => ({ ...s, wanted: 0, seen: 0 }));
+    return { switches: [], links: [], agents, intercepts };
   }
 
   groups(): GroupStatus[] {

@@ -3,7 +3,7 @@ import { AccessError, type SwitchAccess } from "./access.js";
 import type { DataplaneCounter } from "./dataplane.js";
 import { type Command, idOf, stages, strayId } from "./diff.js";
 import { SwitchLedger } from "./ledger.js";
-import { type GroupRange, guardId, type Rule } from "./rules.js";
+import { type GroupRange, guardId, type Rule, type RuleId } from "./rules.js";
 import type { Dpid } from "./tree.js";
 
 export interface WorkerTiming {
@@ -22,9 +22,9 @@ export interface WorkerHost {
   readonly counters: Record<DataplaneCounter, number>;
   mayRemove(): boolean;
   /** A wanted rule was read back to match and had not, or the reverse. */
-  onFlip(dpid: Dpid, id: number, differs: boolean): void;
+  onFlip(dpid: Dpid, id: RuleId, differs: boolean): void;
   /** A rule was sent and is not there; `times` in a row. */
-  onRefused(dpid: Dpid, id: number, times: number): void;
+  onRefused(dpid: Dpid, id: RuleId, times: number): void;
   /** A complete read-back has been taken in. */
   onRead(dpid: Dpid): void;
   /** Commands have been sent and what they did is known. */
@@ -54,7 +54,7 @@ export class SwitchWorker {
   private again = false;
   private readDue = true;
   private failures = 0;
-  private readonly refused = new Map<number, { times: number; until: number }>();
+  private readonly refused = new Map<RuleId, { times: number; until: number }>();
   private retry: Timer | undefined;
 
   constructor(
@@ -75,7 +75,7 @@ export class SwitchWorker {
     void this.audit();
   }
 
-  want(id: number, rule: Rule | undefined): boolean {
+  want(id: RuleId, rule: Rule | undefined): boolean {
     this.refused.delete(id);
     return this.ledger.want(id, rule);
   }
@@ -110,7 +110,7 @@ export class SwitchWorker {
       this.again = false;
       if (this.readDue && !(await this.readBack())) return;
       const now = this.host.clock.now();
-      const skip = (id: number) => (this.refused.get(id)?.until ?? now) > now;
+      const skip = (id: RuleId) => (this.refused.get(id)?.until ?? now) > now;
       const commands = this.ledger.commands(this.host.mayRemove(), rulesPerPass, skip);
       if (commands.length === 0) continue;
       const sent = new Map(commands.map((c) => [idOf(c), this.ledger.wants(idOf(c))]));
@@ -157,14 +157,16 @@ export class SwitchWorker {
    */
   private async confirm(
     commands: readonly Command[],
-    sent: ReadonlyMap<number, Rule | undefined>,
+    sent: ReadonlyMap<RuleId, Rule | undefined>,
   ): Promise<boolean> {
     // A read costs Ryu about 2 ms and 0.3 ms for each rule in the switch, a probe 1.1 ms.
     if (sent.size > 2 + this.ledger.size / 4) return false;
     if (commands.some((c) => c.op === "group-modify" || idOf(c) === guardId || idOf(c) === strayId))
       return false;
+    const groups = [...sent].flatMap(([id, rule]) => (typeof id === "number" ? [[id, rule] as const] : []));
+    if (groups.length < sent.size) return false;
     let proven = true;
-    await inLanes([...sent], async ([id, rule]) => {
+    await inLanes(groups, async ([id, rule]) => {
       if (!proven) return;
       try {
         this.host.counters.probes += 1;
@@ -221,7 +223,7 @@ export class SwitchWorker {
   }
 
   /** After the look: was what was sent for this id taken, refused, or overtaken by another wish? */
-  private judge(id: number, sent: Rule | undefined): void {
+  private judge(id: RuleId, sent: Rule | undefined): void {
     if (!this.ledger.differs(id)) {
       this.refused.delete(id);
       return;

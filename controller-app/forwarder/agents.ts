@@ -13,6 +13,8 @@ export interface AgentClaim {
   readonly port: number;
   /** Lower case with colons; empty where the agent cannot tell. */
   readonly mac: string;
+  /** Brokers' addresses that it answers for. */
+  readonly intercepts: readonly Endpoint[];
 }
 
 /** One edge, over all its registrations for as long as it is alive. */
@@ -28,6 +30,8 @@ export class Agent {
   /** Bytes and packets of this agent that are still being worked on. */
   private pendingBytes = 0;
   private pendingPackets = 0;
+  /** Intercepted addresses that no machine has, as the agent last said. */
+  vacant: readonly string[] = [];
   lastHeard: number;
 
   constructor(

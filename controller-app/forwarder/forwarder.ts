@@ -18,9 +18,9 @@ import {
   Kind,
   PacketReader,
   PING_MS,
-  parseIPv4,
   readHeldRoutes,
   readReleased,
+  readVacant,
   SETTLE_MS,
   START,
   serialDistance,
@@ -28,13 +28,7 @@ import {
   topicError,
   WHOLE,
 } from "@topicast/protocol";
-import type {
-  IConnectPacket,
-  IPublishPacket,
-  ISubscribePacket,
-  IUnsubscribePacket,
-  Packet,
-} from "mqtt-packet";
+import type { IPublishPacket, ISubscribePacket, IUnsubscribePacket, Packet } from "mqtt-packet";
 import type { Carriage, Dataplane } from "../dataplane/dataplane.js";
 import type {
   AgentView,
@@ -45,6 +39,7 @@ import type {
   TopicView,
 } from "../rest/view.js";
 import { Agent, type AgentClaim } from "./agents.js";
+import { readClaim } from "./claim.js";
 import { GroupTable } from "./groups.js";
 import { TopicMap } from "./topic-map.js";
 
@@ -263,7 +258,9 @@ export class Forwarder implements ForwarderView {
   }
 
   private tellDataplane(): void {
-    this.dataplane.setAgents([...this.agentsByNumber.values()].map((a) => a.claim));
+    this.dataplane.setAgents(
+      [...this.agentsByNumber.values()].map((a) => ({ ...a.claim, vacant: a.vacant })),
+    );
   }
 
   private agentById(id: string): Agent | undefined {
@@ -342,6 +339,10 @@ export class Forwarder implements ForwarderView {
           topic?.removePublisher(agent);
           if (topic !== undefined) this.map.converge(topic);
         }
+        break;
+      case FabricTopic.VACANT:
+        agent.vacant = readVacant(packet) ?? [];
+        this.tellDataplane();
         break;
       default:
         if (packet.topic.startsWith(FABRIC_PREFIX)) this.drop("unknown_control");
@@ -536,15 +537,4 @@ function at(endpoint: Endpoint): string {
 
 function sameEndpoint(a: Endpoint, b: Endpoint): boolean {
   return a.address === b.address && a.port === b.port;
-}
-
-/** What CONNECT says; undefined where it is not a CONNECT of an agent. */
-function readClaim(packet: Packet | undefined): AgentClaim | undefined {
-  if (packet?.cmd !== "connect") return undefined;
-  const { clientId: id, properties } = packet as IConnectPacket;
-  const { address, port, mac } = properties?.userProperties ?? {};
-  const portNumber = Number(port);
-  if (!id || typeof address !== "string" || parseIPv4(address) === undefined) return undefined;
-  if (!Number.isInteger(portNumber) || portNumber < 1 || portNumber > 65_535) return undefined;
-  return { id, address, port: portNumber, mac: typeof mac === "string" ? mac.toLowerCase() : "" };
 }

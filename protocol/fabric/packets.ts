@@ -8,6 +8,7 @@ export const FabricTopic = {
   ROUTE: "$fabric/route",
   RELEASE: "$fabric/release",
   LOCATE: "$fabric/locate",
+  VACANT: "$fabric/vacant",
 } as const;
 
 export const FABRIC_PREFIX = "$fabric/";
@@ -20,6 +21,9 @@ export interface RouteUpdate {
   /** Destinations `address:port`: the group's own, or each member's; null: forget this route. */
   readonly to: readonly string[] | null;
 }
+
+/** The most addresses that one agent intercepts. */
+export const INTERCEPTS_MAX = 16;
 
 /** `$fabric/held`: a route that an agent goes on using over a registration. */
 export interface HeldRoute {
@@ -133,6 +137,7 @@ const routeUpdate = z.object({
 });
 const heldRoutes = z.array(z.object({ topic: z.string(), group: z.string().nullable() }));
 const released = z.array(z.string());
+const vacant = z.array(z.ipv4()).max(INTERCEPTS_MAX);
 
 /** Body of `$fabric/route`; undefined where it is malformed. */
 export function readRouteUpdate(packet: IPublishPacket): RouteUpdate | undefined {
@@ -147,4 +152,9 @@ export function readHeldRoutes(packet: IPublishPacket): HeldRoute[] | undefined 
 /** Body of `$fabric/release`; undefined where it is malformed. */
 export function readReleased(packet: IPublishPacket): string[] | undefined {
   return released.safeParse(fabricJson(packet)).data;
+}
+
+/** Body of `$fabric/vacant`; undefined where it is malformed. */
+export function readVacant(packet: IPublishPacket): string[] | undefined {
+  return vacant.safeParse(fabricJson(packet)).data;
 }

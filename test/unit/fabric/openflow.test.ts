@@ -132,6 +132,59 @@ describe("fabric over OpenFlow switches", () => {
   });
 });
 
+describe("transparent mode over the fabric", () => {
+  const broker = { address: "10.9.9.9", port: 1883 };
+  const client = 60;
+  const mac = "02:99:00:00:00:99";
+
+  /** Who answers a client of each edge's switch. */
+  function answering({ ryu, agents }: Whole): (string | undefined)[] {
+    return [4n, 5n, 6n, 7n].map((dpid) => {
+      const frame = { mac, address: broker.address, service: broker.port };
+      const actions = ryu.switches.get(dpid)!.steer(client, frame);
+      return agents.find((a) => a.mac === actions?.mac)?.id;
+    });
+  }
+
+  async function vacantSoon(whole: Whole, vacant: boolean): Promise<void> {
+    for (let i = 0; i < 20 && intercept(whole)?.vacant !== vacant; i++) await whole.network.run(50);
+    assert.equal(intercept(whole)?.vacant, vacant);
+  }
+  const intercept = (whole: Whole) => whole.forwarder.forwarder.dataplane.topology().intercepts[0];
+
+  it("takes from registrations what agents answer for, and who has the address from what they see", async () => {
+    const faults = { ...PERFECT, loss: 0.2, repeat: 0.1, delay: [1, 10] as const };
+    const whole = await Whole.start(1, faults, [broker]);
+    const { agents, network } = whole;
+    assert.deepEqual(answering(whole), ["e1", "e2", "e3", "e4"]);
+    assert.equal(intercept(whole)?.vacant, false, "nobody has said so yet");
+    for (const agent of agents.slice(0, 3)) agent.fabric.setVacant([broker.address]);
+    await network.run(500);
+    assert.equal(intercept(whole)?.vacant, false, "one agent has not said so");
+    agents[3]!.fabric.setVacant([broker.address]);
+    await vacantSoon(whole, true);
+    agents[1]!.fabric.setVacant([]);
+    await vacantSoon(whole, false);
+    agents[1]!.fabric.setVacant([broker.address]);
+    await vacantSoon(whole, true);
+
+    whole.forwarder.kill();
+    await network.run(1_000);
+    assert.deepEqual(answering(whole), ["e1", "e2", "e3", "e4"], "without a forwarder");
+    whole.newForwarder();
+    await network.run(8_000, 5);
+    assert.deepEqual(answering(whole), ["e1", "e2", "e3", "e4"]);
+    await vacantSoon(whole, true);
+
+    agents[0]!.kill();
+    await network.run(7_000, 5);
+    assert.deepEqual(answering(whole), ["e2", "e2", "e3", "e4"], "the next nearest");
+    for (const agent of agents) agent.kill();
+    await network.run(7_000, 5);
+    assert.deepEqual(answering(whole), [undefined, undefined, undefined, undefined]);
+  });
+});
+
 function agentMatches(filter: string, topic: string): boolean {
   if (filter === "#" || filter === topic) return true;
   return filter === "a/#" ? topic.startsWith("a/") : filter === "+/1" && topic.endsWith("/1");

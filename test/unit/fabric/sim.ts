@@ -136,6 +136,7 @@ export class SimAgent {
     readonly id: string,
     address: string,
     port = PORT,
+    intercepts: readonly Endpoint[] = [],
   ) {
     this.endpoint = { address, port };
     const hex = parseIPv4(address)!.toString(16).padStart(8, "0");
@@ -146,6 +147,7 @@ export class SimAgent {
       id,
       forwarder: FORWARDER,
       local: { address, port, mac: this.mac },
+      intercepts,
       payloadBytes: payloadBytes(1_500),
       transmit: (header, payload, to) => {
         for (const endpoint of to) network.send(header, payload, this.endpoint, endpoint);

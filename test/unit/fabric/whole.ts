@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { OpenFlowDataplane } from "@topicast/controller/dataplane/openflow.js";
+import type { Endpoint } from "@topicast/protocol";
 import { follow } from "../controller/dataplane/model-network.js";
 import { ModelRyu, range } from "../controller/dataplane/model-ryu.js";
 import { build } from "../controller/dataplane/networks.js";
@@ -16,7 +17,7 @@ export class Whole {
   /** Copies that no agent of that address got, or that no rule took. */
   astray = 0;
 
-  private constructor(seed: number, faults: Faults) {
+  private constructor(seed: number, faults: Faults, intercepts: readonly Endpoint[]) {
     const shape = build({ parents: [0, 0, 1, 1, 2, 2], extra: [], agents: [3, 4, 5, 6], descending: false });
     this.network = new SimNetwork(seed, faults);
     this.ryu = new ModelRyu(this.network.clock, shape);
@@ -35,7 +36,7 @@ export class Whole {
       return shape.places.filter((p) => received.has(p.agent)).map((p) => p.address);
     };
     this.forwarder = this.newForwarder();
-    this.agents = shape.places.map((p) => new SimAgent(this.network, p.agent, p.address));
+    this.agents = shape.places.map((p) => new SimAgent(this.network, p.agent, p.address, 1883, intercepts));
     // The model's hosts have MAC addresses of their own: what counts is what agents say and Ryu has seen.
     this.ryu.hosts = shape.places.map((p, i) => ({
       mac: this.agents[i]!.mac,
@@ -44,8 +45,8 @@ export class Whole {
     }));
   }
 
-  static async start(seed: number, faults = PERFECT): Promise<Whole> {
-    const whole = new Whole(seed, faults);
+  static async start(seed: number, faults = PERFECT, intercepts: readonly Endpoint[] = []): Promise<Whole> {
+    const whole = new Whole(seed, faults, intercepts);
     await whole.network.run(5_000, 5);
     return whole;
   }

@@ -20,7 +20,14 @@ const held = '[{"topic":"plant/7/temp","group":"239.192.0.1"}]';
 
 /** title → kind, sender, stream, number, what the payload holds. */
 const expected: Array<[string, string, "e1" | "forwarder", number, number, string]> = [
-  ["CONNECT of e1 at 192.168.1.101:1883", "CONTROL", "e1", 0, 0, "connect e1"],
+  [
+    "CONNECT of e1 at 192.168.1.101:1883, which answers for 192.168.1.250:1883",
+    "CONTROL",
+    "e1",
+    0,
+    0,
+    "connect e1 at 192.168.1.101:1883 for 192.168.1.250:1883",
+  ],
   ["ACK of it, nothing early", "ACK", "forwarder", 0xa01, 1, "00000000"],
   ["CONNACK", "CONTROL", "forwarder", 0xa01, 0, "connack 0"],
   ["SUBSCRIBE to plant/+/temp", "CONTROL", "e1", 0xf01, 1, "subscribe 1 plant/+/temp"],
@@ -35,7 +42,8 @@ const expected: Array<[string, string, "e1" | "forwarder", number, number, strin
   ["PUBLISH `$fabric/route`", "CONTROL", "forwarder", 0xa01, 4, `publish $fabric/route ${route}`],
   ["PUBLISH `$fabric/release`", "CONTROL", "e1", 0xf01, 6, 'publish $fabric/release ["plant/7/temp"]'],
   ["PUBLISH `$fabric/locate`", "CONTROL", "forwarder", 0xa01, 3, "publish $fabric/locate null"],
-  ["DISCONNECT", "CONTROL", "e1", 0xf01, 7, "disconnect"],
+  ["PUBLISH `$fabric/vacant`", "CONTROL", "e1", 0xf01, 7, 'publish $fabric/vacant ["192.168.1.250"]'],
+  ["DISCONNECT", "CONTROL", "e1", 0xf01, 8, "disconnect"],
   ["RESET: who are you?", "RESET", "forwarder", 0xa01, 0, ""],
   ["ANNOUNCE", "ANNOUNCE", "e1", 0, 0, ""],
   ["DATA: one PUBLISH to group 239.192.0.1", "DATA", "e1", 0xefc00001, 9, "publish plant/7/temp 21.5"],
@@ -43,8 +51,10 @@ const expected: Array<[string, string, "e1" | "forwarder", number, number, strin
 
 function describePacket(packet: Packet): string {
   switch (packet.cmd) {
-    case "connect":
-      return `connect ${packet.clientId}`;
+    case "connect": {
+      const { address, port, intercept } = packet.properties?.userProperties ?? {};
+      return `connect ${packet.clientId} at ${address}:${port} for ${intercept}`;
+    }
     case "connack":
       return `connack ${packet.reasonCode}`;
     case "subscribe":

@@ -9,6 +9,7 @@ import {
   inRange,
   isOurGroup,
   networkOf,
+  type RuleId,
   rulePriority,
 } from "@topicast/controller/dataplane/rules.js";
 import fc from "fast-check";
@@ -147,12 +148,12 @@ describe("a switch's ledger", () => {
     const id = groupId("239.192.0.1");
     const ledger = ledgerFor(model, [["239.192.0.1", [{ port: 1 }]]]);
     for (const command of inStages(ledger.commands(true), (c) => c)) model.apply(command);
-    const flips: [number, boolean][] = [];
+    const flips: [RuleId, boolean][] = [];
     const look = () => ledger.observe(model.state(), (rule, differs) => flips.push([rule, differs]));
     look();
     look();
     assert.deepEqual(
-      flips.sort(([a], [b]) => a - b),
+      flips.sort(([a], [b]) => Number(a) - Number(b)),
       [
         [0, false],
         [id, false],

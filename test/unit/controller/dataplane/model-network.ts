@@ -1,10 +1,29 @@
 import type { Command, SeenFlow, SwitchState } from "@topicast/controller/dataplane/diff.js";
-import { type Bucket, inOrder, ipv4ToNumber, isOurGroup } from "@topicast/controller/dataplane/rules.js";
+import {
+  type Bucket,
+  inOrder,
+  ipv4ToNumber,
+  isOurGroup,
+  isSteer,
+  type SteerActions,
+  type SteerRule,
+  steerId,
+  steerMatchOf,
+} from "@topicast/controller/dataplane/rules.js";
 import type { Dpid, Link, Place, SwitchPort } from "@topicast/controller/dataplane/tree.js";
 
 export interface ModelFlow extends SeenFlow {
   packets: number;
   readonly ours: boolean;
+}
+
+/** A frame of a client's, as far as steering looks at it. */
+export interface Frame {
+  /** Where it is sent to by its Ethernet header. */
+  readonly mac: string;
+  readonly address: string;
+  /** TCP port, or "arp": a request for the address. */
+  readonly service: number | "arp";
 }
 
 /** What a switch did with one datagram. */
@@ -43,6 +62,10 @@ export class ModelSwitch {
         else this.groups.set(command.id, command.buckets);
         return;
       case "flow-put": {
+        if (isSteer(command.rule)) {
+          this.put(command.rule);
+          return;
+        }
         const { id, priority, destination, buckets } = command.rule;
         if (buckets !== null && !this.groups.has(id)) {
           this.refused += 1;
@@ -75,6 +98,42 @@ export class ModelSwitch {
         this.groups.delete(command.id);
         this.flows = this.flows.filter((f) => f.action !== command.id);
     }
+  }
+
+  /** Takes a steering flow, in place of one with the same match and priority. */
+  private put({ priority, match: steered, actions }: SteerRule): void {
+    const match = steerMatchOf(steered);
+    const same = (f: ModelFlow) =>
+      f.priority === priority && f.steer !== undefined && steerId(f.steer.match) === steerId(steered);
+    const packets = this.flows.find(same)?.packets ?? 0;
+    this.flows = this.flows.filter((f) => !same(f));
+    const steer = { match: steered, actions };
+    this.flows.push({
+      table: 0,
+      priority,
+      destination: null,
+      action: "other",
+      steer,
+      packets,
+      match,
+      ours: true,
+    });
+  }
+
+  /** What a steering flow does with a frame; undefined when none takes it (then the learning switch has it). */
+  steer(inPort: number, frame: Frame): SteerActions | undefined {
+    const hits = this.flows.filter(({ steer }) => {
+      const m = steer?.match;
+      return (
+        m?.address === frame.address &&
+        m.service === frame.service &&
+        (m.inPort ?? inPort) === inPort &&
+        (m.to ?? frame.mac) === frame.mac
+      );
+    });
+    const flow = hits.sort((a, b) => b.priority - a.priority)[0];
+    if (flow !== undefined) flow.packets += 1;
+    return flow?.steer?.actions ?? undefined;
   }
 
   /** What Topicast reads back: flows by cookie, groups by id range. */

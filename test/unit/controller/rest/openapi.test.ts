@@ -80,6 +80,12 @@ describe("docs/openapi.yaml", () => {
   let rest: Rest;
   let unicast: Rest;
 
+  const agents = () => {
+    const [first, ...others] = bench.agents();
+    const intercepts = [{ address: "10.9.9.9", port: 1883 }];
+    return [{ ...first!, intercepts, vacant: ["10.9.9.9"] }, ...others];
+  };
+
   before(async () => {
     rest = await Rest.open(view);
     unicast = await Rest.open(unicastView);
@@ -94,7 +100,7 @@ describe("docs/openapi.yaml", () => {
       });
       v.topicList.push({ topic: "x", edges: ["e1"], group: null, carriage: "unicast" });
     }
-    unicastView.dataplane.setAgents(bench.agents());
+    unicastView.dataplane.setAgents(agents());
   });
   after(() => Promise.all([rest.close(), unicast.close(), bench.plane.close()]));
 
@@ -128,7 +134,7 @@ describe("docs/openapi.yaml", () => {
     await bench.pass(10);
     await look();
     bench.ryu.up = true;
-    bench.plane.setAgents(bench.agents());
+    bench.plane.setAgents(agents());
     bench.plane.settled();
     await bench.pass(3000);
     await bench.timed(bench.plane.want({ address: "239.192.0.1", members: ["e1", "e2"] }));
@@ -146,6 +152,9 @@ describe("docs/openapi.yaml", () => {
     assert.equal(health.status, "degraded");
     assert.deepEqual(health.problems, ["1 of 2 groups go by unicast copies (see /groups)"]);
     const topology = (await rest.ask("/topology")).json;
+    const { wanted, seen: held, ...intercept } = topology.intercepts[0];
+    assert.deepEqual(intercept, { address: "10.9.9.9", port: 1883, agents: ["e1"], vacant: true });
+    assert.ok(wanted > 0 && held === wanted, `${held} of ${wanted} flows`);
     assert.deepEqual(
       topology.links.map((l: { tree: boolean }) => l.tree),
       [true, true, false],

@@ -1,0 +1,212 @@
+/**
+ * Transparent mode: from "these agents answer for that broker's address" to the flows that lead its clients to the
+ * nearest of them. Pure: forest, places and ports in, rules out.
+ */
+import type { EdgeAgent, Intercept } from "./dataplane.js";
+import { CONTROLLER, ipv4ToNumber, type SteerRule, steerRule } from "./rules.js";
+import { type Dpid, type Forest, type Place, portKey } from "./tree.js";
+
+/** What the rules of each switch are named by: `SteerRule.id`. */
+export type SteeringPlan = ReadonlyMap<Dpid, ReadonlyMap<string, SteerRule>>;
+
+/** One intercepted address and port, and who answers there. */
+export interface Service extends Intercept {
+  /** Ids of the agents, sorted. */
+  readonly agents: readonly string[];
+  /** No machine has the address, say all of its agents: requests for its MAC address go to an agent, too. */
+  readonly vacant: boolean;
+}
+
+/** The most intercepted address-port pairs of a network; a rule for each stands at every client's port. */
+export const SERVICES_MAX = 64;
+
+/**
+ * The services of all agents, by address and port; those beyond `SERVICES_MAX` are left out, the same ones whoever
+ * registers first.
+ */
+export function servicesOf(agents: readonly EdgeAgent[]): { services: Service[]; refused: number } {
+  const found = new Map<string, { address: string; port: number; agents: string[] }>();
+  const occupied = new Set<string>();
+  for (const { id, intercepts = [], vacant = [] } of agents) {
+    for (const { address, port } of intercepts) {
+      const key = `${address}:${port}`;
+      const service = found.get(key) ?? { address, port, agents: [] };
+      found.set(key, service);
+      if (!service.agents.includes(id)) service.agents.push(id);
+      if (!vacant.includes(address)) occupied.add(address);
+    }
+  }
+  const sorted = [...found.values()].sort(
+    (a, b) => ipv4ToNumber(a.address) - ipv4ToNumber(b.address) || a.port - b.port,
+  );
+  const services = sorted
+    .slice(0, SERVICES_MAX)
+    .map((s) => ({ ...s, agents: s.agents.sort(), vacant: !occupied.has(s.address) }));
+  return { services, refused: sorted.length - services.length };
+}
+
+/** Where a switch sends what an agent answers. */
+interface Way {
+  readonly agent: Place;
+  /** Towards the agent: its own port on its own switch. */
+  readonly port: number;
+  /** The switch behind that port; undefined where the agent is. */
+  readonly next: Dpid | undefined;
+}
+
+/**
+ * The rules of every switch. A client's frame is given the nearest agent's MAC address at the port where it comes in
+ * (the lowest id among equally near ones), and every switch on the way knows that address together with the
+ * intercepted one. So a frame is steered once, and what comes in by a link or from an agent's own port is left alone
+ * unless it has been steered: that is how an agent's host still reaches the real broker.
+ *
+ * @param clientPorts per switch the ports that lead to no other switch
+ */
+export function planSteering(
+  forest: Forest,
+  places: readonly Place[],
+  clientPorts: ReadonlyMap<Dpid, readonly number[]>,
+  services: readonly Service[],
+): SteeringPlan {
+  const plan = new Map<Dpid, Map<string, SteerRule>>();
+  const add = (dpid: Dpid, rule: SteerRule) => {
+    const rules = plan.get(dpid);
+    if (rules === undefined) plan.set(dpid, new Map([[rule.id, rule]]));
+    else rules.set(rule.id, rule);
+  };
+  const ofAgents = new Set(places.map(portKey));
+  const clients = new Map(
+    [...clientPorts].map(([dpid, ports]) => [
+      dpid,
+      ports.filter((port) => !ofAgents.has(portKey({ dpid, port }))),
+    ]),
+  );
+  for (const { address, port, agents } of services) {
+    const ways = nearest(forest, inOrder(places, agents));
+    const passed = new Set<Dpid>();
+    // Farthest first, so that a switch is known to be passed before its turn comes.
+    for (const [dpid, { agent, port: out, next }] of [...ways].reverse()) {
+      const here = clients.get(dpid) ?? [];
+      for (const inPort of here) {
+        add(dpid, steerRule({ inPort, address, service: port }, { mac: agent.mac, ports: [out] }));
+      }
+      if (passed.has(dpid)) {
+        add(dpid, steerRule({ to: agent.mac, address, service: port }, { mac: null, ports: [out] }));
+      }
+      if (next !== undefined && (here.length > 0 || passed.has(dpid))) passed.add(next);
+    }
+  }
+  for (const [address, agents] of vacancies(services)) {
+    for (const [dpid, { agent, port: out, next }] of nearest(forest, inOrder(places, agents))) {
+      for (const inPort of clients.get(dpid) ?? []) {
+        // The controller's learning switch must see the client, or it floods every answer; it sends on what it gets. The
+        // agent beside the client is told directly, too, so that it is reached while the controller is away.
+        const ports = next === undefined ? [out, CONTROLLER] : [CONTROLLER];
+        add(dpid, steerRule({ inPort, address, service: "arp" }, { mac: agent.mac, ports }));
+      }
+    }
+  }
+  return plan;
+}
+
+/** The vacant addresses with all agents that answer for them at any port. */
+function vacancies(services: readonly Service[]): Map<string, string[]> {
+  const agentsOf = new Map<string, string[]>();
+  for (const { address, agents, vacant } of services) {
+    if (vacant) agentsOf.set(address, [...(agentsOf.get(address) ?? []), ...agents]);
+  }
+  return agentsOf;
+}
+
+function inOrder(places: readonly Place[], agents: readonly string[]): Place[] {
+  const wanted = new Set(agents);
+  return places.filter((p) => wanted.has(p.agent)).sort((a, b) => (a.agent < b.agent ? -1 : 1));
+}
+
+/**
+ * From each switch the way to the nearest of `agents`, nearest switches first. Breadth first from all of them at once:
+ * as they start in order of their ids, whoever comes first to a switch has the lowest id among the nearest.
+ */
+function nearest(forest: Forest, agents: readonly Place[]): Map<Dpid, Way> {
+  const neighbours = new Map<Dpid, { dpid: Dpid; port: number }[]>();
+  for (const { dpid } of forest.values()) neighbours.set(dpid, []);
+  for (const { dpid, parent, up, down } of forest.values()) {
+    if (parent === null) continue;
+    // By which port the neighbour sends back to here.
+    neighbours.get(dpid)!.push({ dpid: parent.dpid, port: down });
+    neighbours.get(parent.dpid)!.push({ dpid, port: up });
+  }
+  const ways = new Map<Dpid, Way>();
+  for (const agent of agents) {
+    if (forest.has(agent.dpid) && !ways.has(agent.dpid)) {
+      ways.set(agent.dpid, { agent, port: agent.port, next: undefined });
+    }
+  }
+  for (const [here, { agent }] of ways) {
+    for (const { dpid, port } of neighbours.get(here)!) {
+      if (!ways.has(dpid)) ways.set(dpid, { agent, port, next: here });
+    }
+  }
+  return ways;
+}
+
+/** Keeps the plan, and tells what a new one changes. */
+export class Steering {
+  private inputs = "";
+  plan: SteeringPlan = new Map();
+  services: readonly Service[] = [];
+  /** Services left out of the plan now. */
+  refused = 0;
+
+  /**
+   * Plans anew where anything has changed; `change` hears of each rule that a switch should hold from now on, or
+   * (undefined) not hold any more.
+   */
+  update(
+    forest: Forest,
+    places: readonly Place[],
+    clientPorts: ReadonlyMap<Dpid, readonly number[]>,
+    agents: readonly EdgeAgent[],
+    change: (dpid: Dpid, id: string, rule: SteerRule | undefined) => void,
+  ): void {
+    const { services, refused } = servicesOf(agents);
+    this.services = services;
+    this.refused = refused;
+    if (services.length === 0 && this.plan.size === 0) return;
+    const inputs = [
+      [...forest.values()].map((n) => `${n.dpid} ${n.parent?.dpid} ${n.up} ${n.down}`),
+      places.map((p) => `${p.agent} ${portKey(p)} ${p.mac}`).sort(),
+      [...clientPorts].map(([dpid, ports]) => `${dpid}:${ports}`).sort(),
+      services.map((s) => `${s.address}:${s.port} ${s.agents} ${s.vacant}`),
+    ]
+      .map((lines) => lines.join("\n"))
+      .join("\n\n");
+    if (inputs === this.inputs) return;
+    this.inputs = inputs;
+    const before = this.plan;
+    this.plan = planSteering(forest, places, clientPorts, services);
+    for (const [dpid, rules] of before) {
+      for (const id of rules.keys()) if (!this.plan.get(dpid)?.has(id)) change(dpid, id, undefined);
+    }
+    for (const [dpid, rules] of this.plan) {
+      for (const [id, rule] of rules) change(dpid, id, rule);
+    }
+  }
+
+  /** How many rules a service has in the plan, and how many of them `holds` says are there. */
+  count(
+    { address, port }: Intercept,
+    holds: (dpid: Dpid, id: string) => boolean,
+  ): { wanted: number; seen: number } {
+    let wanted = 0;
+    let seen = 0;
+    for (const [dpid, rules] of this.plan) {
+      for (const { id, match } of rules.values()) {
+        if (match.address !== address || (match.service !== port && match.service !== "arp")) continue;
+        wanted += 1;
+        if (holds(dpid, id)) seen += 1;
+      }
+    }
+    return { wanted, seen };
+  }
+}

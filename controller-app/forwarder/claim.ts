@@ -1,0 +1,30 @@
+import { type Endpoint, INTERCEPTS_MAX, parseIPv4 } from "@topicast/protocol";
+import type { IConnectPacket, Packet } from "mqtt-packet";
+import type { AgentClaim } from "./agents.js";
+
+/** What CONNECT says; undefined where it is not a CONNECT of an agent. */
+export function readClaim(packet: Packet | undefined): AgentClaim | undefined {
+  if (packet?.cmd !== "connect") return undefined;
+  const { clientId: id, properties } = packet as IConnectPacket;
+  const { address, port, mac, intercept = [] } = properties?.userProperties ?? {};
+  const portNumber = Number(port);
+  if (!id || typeof address !== "string" || parseIPv4(address) === undefined) return undefined;
+  if (!Number.isInteger(portNumber) || portNumber < 1 || portNumber > 65_535) return undefined;
+  const intercepts = readIntercepts([intercept].flat());
+  if (intercepts === undefined) return undefined;
+  return { id, address, port: portNumber, intercepts, mac: typeof mac === "string" ? mac.toLowerCase() : "" };
+}
+
+/** `ADDRESS:PORT` each; undefined where one is not, or there are too many. */
+function readIntercepts(texts: readonly string[]): Endpoint[] | undefined {
+  if (texts.length > INTERCEPTS_MAX) return undefined;
+  const intercepts: Endpoint[] = [];
+  for (const text of texts) {
+    const [, address, port] = /^([0-9.]+):([0-9]{1,5})$/.exec(text) ?? [];
+    const number = Number(port);
+    if (address === undefined || parseIPv4(address) === undefined || number < 1 || number > 65_535)
+      return undefined;
+    intercepts.push({ address, port: number });
+  }
+  return intercepts;
+}
