@@ -37,7 +37,10 @@ export async function startAgent(config: AgentConfig): Promise<RunningAgent> {
         : { credentials: { username: config.username, password: config.password } }),
       log,
     });
-    const { transport, reload } = openListeners(config, log);
+    const { transport, reload } = openListeners(config, log, (vacant) => {
+      log.info({ vacant }, "intercepted addresses that no machine has");
+      fabric?.core.setVacant(vacant);
+    });
     if (config.rest !== undefined) {
       const http = await AgentHttp.open(config.rest, {
         id: config.id,
@@ -82,6 +85,7 @@ async function openFabric(
     id: config.id,
     forwarder,
     local: { ...socket.local, mac },
+    intercepts: config.intercept,
     payloadBytes: payloadBytes(DEFAULT_MTU),
     transmit: (header, payload, to) => socket.sendEach(header, payload, to),
     deliver,

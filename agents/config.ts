@@ -1,6 +1,7 @@
 import { hostname } from "node:os";
 import {
   type Endpoint,
+  INTERCEPTS_MAX,
   loadSettings,
   type SettingSources,
   type Settings,
@@ -23,6 +24,12 @@ export const agentSettings = {
     help: "TCP port for MQTT clients, or none",
     value: value.portOrNone,
     preset: "1883",
+  },
+  intercept: {
+    argument: "ADDRESS[:PORT]",
+    help: "answer the plain MQTT clients of this broker, too, wherever it is or is not; may be repeated (default port: 1883)",
+    value: value.listOf(value.ipv4Endpoint(1883), INTERCEPTS_MAX),
+    repeatable: true,
   },
   tlsport: {
     argument: "PORT",
@@ -162,6 +169,8 @@ export interface AgentConfig {
   readonly wspath?: string | undefined;
   /** Always there with `tlsport` or `wssport`. */
   readonly tls?: AgentTls | undefined;
+  /** Endpoints of other stations whose clients are answered as at `tcpport`; only with that and `transport` raw. */
+  readonly intercept?: readonly Endpoint[] | undefined;
   /** Only with `transport` socket. */
   readonly proxyProtocol: boolean;
   /** User name and password are both there or both not. */
@@ -201,10 +210,12 @@ export function loadAgentConfig(sources: SettingSources): AgentConfig {
     );
   }
   checkPorts(values);
-  const { tcpport, tlsport, wsport, wssport, wspath, forwarder, udpport, id, address, rest } = values;
+  checkIntercepts(values);
+  const { tcpport, tlsport, wsport, wssport, wspath, intercept, forwarder, udpport, id, address, rest } =
+    values;
   return {
     ...{ interface: iface, username, password, transport, tcpport, tlsport, wsport, wssport, wspath },
-    ...{ tls: tlsOf(values), proxyProtocol, forwarder, udpport, id, address, rest },
+    ...{ tls: tlsOf(values), proxyProtocol, intercept, forwarder, udpport, id, address, rest },
     logLevel: values["log-level"],
   };
 }
@@ -228,6 +239,33 @@ function checkPorts(values: Values): void {
   }
   if (values.wspath !== undefined && values.wsport === undefined && values.wssport === undefined) {
     throw new UserError("--wspath needs a WebSocket port: give --wsport or --wssport", 2);
+  }
+}
+
+function checkIntercepts(values: Values): void {
+  const { intercept, transport, tcpport } = values;
+  if (intercept === undefined) return;
+  if (transport === "socket") {
+    throw new UserError(
+      "--intercept needs --transport raw: the kernel's sockets cannot answer for other machines' addresses",
+      2,
+    );
+  }
+  if (tcpport === undefined) {
+    throw new UserError(
+      "--intercept needs a port for plain MQTT, which it is answered with: give -t PORT",
+      2,
+    );
+  }
+  // Without this, clients that speak TLS or WebSocket would be answered in plain MQTT.
+  for (const { address, port } of intercept) {
+    const flag = portFlags.find((name) => name !== "tcpport" && values[name] === port);
+    if (flag !== undefined) {
+      throw new UserError(
+        `--intercept ${address}:${port} is answered in plain MQTT, but ${port} is --${flag}: choose another port for one of them`,
+        2,
+      );
+    }
   }
 }
 

@@ -18,9 +18,14 @@ export interface AgentListeners {
 
 /**
  * What a configuration's ports are made of; nothing listens yet.
+ * @param onVacant which of the intercepted addresses no machine has; at each change
  * @throws UserError that names the certificate file and what is wrong with it
  */
-export function openListeners(config: AgentConfig, log: Log): AgentListeners {
+export function openListeners(
+  config: AgentConfig,
+  log: Log,
+  onVacant: (addresses: readonly string[]) => void,
+): AgentListeners {
   const { tcpport, tlsport, wsport, wssport, wspath } = config;
   const onFailure = ({ peer, counter, detail }: HandshakeFailure) =>
     log.info({ peer, reason: counter, detail }, "client refused");
@@ -31,7 +36,10 @@ export function openListeners(config: AgentConfig, log: Log): AgentListeners {
   const listeners: Listener[] = [];
   const add = (port: number | undefined, flag: string, ...layers: Layer[]) => {
     if (port !== undefined) {
-      listeners.push({ transport: transportAt(config, port, flag, log), layers: [...proxy, ...layers] });
+      listeners.push({
+        transport: transportAt(config, port, flag, onVacant, log),
+        layers: [...proxy, ...layers],
+      });
     }
   };
   add(tcpport, "-t");
@@ -50,10 +58,18 @@ function tlsLayer(
   return new TlsLayer({ files: { cert, key, ca }, requireClientCert, identityAsUsername, onFailure });
 }
 
-function transportAt(config: AgentConfig, port: number, flag: string, log: Log): Transport {
+function transportAt(
+  config: AgentConfig,
+  port: number,
+  flag: string,
+  onVacant: (addresses: readonly string[]) => void,
+  log: Log,
+): Transport {
   if (config.transport === "socket") return new SocketTransport({ port, flag, address: config.address });
   const onWarning = (message: string) => log.warn({ port }, message);
-  return new RawTransport({ interface: config.interface!, port, flag, onWarning });
+  // The plain port has them all: one responder to ARP for each address.
+  const intercepts = port === config.tcpport ? (config.intercept ?? []) : [];
+  return new RawTransport({ interface: config.interface!, port, flag, intercepts, onVacant, onWarning });
 }
 
 function reload(tls: TlsLayer, log: Log): void {

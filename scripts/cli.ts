@@ -91,30 +91,44 @@ function optionOf(name: string, setting: Setting): Option {
   ];
   const help = notes.length === 0 ? setting.help : `${setting.help} (${notes.join("; ")})`;
   const argument = setting.argument === undefined ? "" : ` <${setting.argument}>`;
-  return new Option(`${short}--${name}${argument}`, help);
+  const option = new Option(`${short}--${name}${argument}`, help);
+  if (setting.repeatable !== true) return option;
+  return option.argParser((text: string, before: readonly string[] | undefined) => [...(before ?? []), text]);
 }
+
+type Given = string | readonly string[] | undefined;
 
 /** What the command line itself gave. Checking is for the settings; commander only splits. */
 function sourcesOf(self: Command, settings: Settings): SettingSources {
-  const options = self.opts<Record<string, string | true | undefined>>();
-  const flags: Record<string, string | undefined> = {};
+  const { config: file, ...options } = self.opts<{ config?: string } & Record<string, Given | true>>();
+  const flags: Record<string, Given> = {};
   for (const option of self.options) {
     const name = option.long?.slice(2) ?? "";
-    if (Object.hasOwn(settings, name)) flags[name] = options[option.attributeName()]?.toString();
+    if (!Object.hasOwn(settings, name)) continue;
+    const given = options[option.attributeName()];
+    flags[name] = given === true ? "true" : given;
   }
-  return { flags, env: process.env, file: options.config?.toString() };
+  return { flags, env: process.env, file };
 }
 
-function agentReady({ id, transport, interface: iface, forwarder, ...config }: AgentConfig): string {
+function agentReady({
+  id,
+  transport,
+  interface: iface,
+  intercept,
+  forwarder,
+  ...config
+}: AgentConfig): string {
   const where = transport === "raw" ? `on ${iface}` : "on the kernel's sockets";
   const fabric = forwarder === undefined ? "by itself" : `forwarder ${formatEndpoint(forwarder)}`;
+  const others = intercept === undefined ? "" : `, also for ${intercept.map(formatEndpoint).join(" and ")}`;
   const ports = [
     ["MQTT", config.tcpport],
     ["TLS", config.tlsport],
     ["WebSocket", config.wsport],
     ["secure WebSocket", config.wssport],
   ].flatMap(([name, port]) => (port === undefined ? [] : [`${name} port ${port}`]));
-  return `agent ${id} is ready: ${ports.join(", ")} ${where}, ${fabric}`;
+  return `agent ${id} is ready: ${ports.join(", ")} ${where}${others}, ${fabric}`;
 }
 
 function controllerReady({ listen, rest, ryu }: ControllerConfig): string {

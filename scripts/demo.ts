@@ -18,6 +18,8 @@ const FILTER = "plant/+/temp";
 const AGENTS = { e1: "h1", e3: "h3", e5: "h5", e7: "h7" } as const;
 const SUBSCRIBED = ["e1", "e5"] as const;
 const PUBLISHING = "e3";
+/** The publishing device is configured with this broker, which exists nowhere: transparent mode. */
+const BROKER = "192.168.1.250";
 
 interface LinkResult {
   readonly link: TreeLink;
@@ -63,10 +65,12 @@ async function job(testbed: Testbed, json: string | undefined): Promise<boolean>
   detail(`forwarder in fwd (192.168.1.100), REST at ${testbed.forwarderUrl}`);
   await Promise.all(
     Object.entries(AGENTS).map(async ([id, host]) => {
-      await testbed.startAgent(host, id);
+      await testbed.startAgent(host, id, "--intercept", BROKER);
       detail(`agent ${id} in ${host} (${testbed.network.address(host)}:1883)`);
     }),
   );
+  await testbed.waitForIntercept(BROKER, true);
+  detail(`nobody has ${BROKER}: the switches lead its clients to the agent of their edge`);
 
   next("MQTT clients");
   const subscribers = new Map<string, Subscriber>();
@@ -76,8 +80,10 @@ async function job(testbed: Testbed, json: string | undefined): Promise<boolean>
     detail(`mosquitto_sub in ${host} is subscribed to ${FILTER} at agent ${id}`);
   }
   const publisherHost = neighbour(AGENTS[PUBLISHING]);
-  const publisher = await testbed.publisher(publisherHost, { agent: AGENTS[PUBLISHING], topic: TOPIC });
-  detail(`mosquitto_pub in ${publisherHost} is connected to agent ${PUBLISHING}`);
+  const publisher = await testbed.publisher(publisherHost, { agent: BROKER, topic: TOPIC });
+  detail(
+    `mosquitto_pub in ${publisherHost} keeps its configured broker, ${BROKER}: agent ${PUBLISHING} answers`,
+  );
 
   next("The first message asks for the way");
   const asked = await testbed.openRoute(AGENTS[PUBLISHING], publisher, [...subscribers.values()]);

@@ -1,11 +1,13 @@
 import { spawn, spawnSync } from "node:child_process";
-import { UserError } from "@topicast/protocol";
+import { type Endpoint, UserError } from "@topicast/protocol";
 
 /** What the kernel must not see. */
 export interface Guarded {
   readonly interface: string;
   readonly port: number;
   readonly ipv4: readonly string[];
+  /** Endpoints of other stations that are answered here; a kernel that forwards must not see these either. */
+  readonly intercepts?: readonly Endpoint[];
 }
 
 /** A firewall rule that is in force until it is removed. */
@@ -66,6 +68,10 @@ export const nftables: Firewall = {
   install(guarded) {
     const table = `inet ${tableName(guarded)}`;
     const addresses = guarded.ipv4.join(", ");
+    const others = (guarded.intercepts ?? []).map(
+      ({ address, port }) =>
+        `    iifname "${guarded.interface}" ip daddr ${address} tcp dport ${port} counter drop\n`,
+    );
     // One transaction. "add" before "delete": deleting what is not there is an error.
     const input = `add table ${table}
 delete table ${table}
@@ -73,7 +79,7 @@ table ${table} {
   chain prerouting {
     type filter hook prerouting priority raw; policy accept;
     iifname != "lo" ip daddr { ${addresses} } tcp dport ${guarded.port} counter drop comment "answered by topicast on ${guarded.interface}"
-  }
+${others.join("")}  }
 }
 `;
     return [{ name: "nft", args: ["-f", "-"], input }];
@@ -89,6 +95,9 @@ export const iptables: Firewall = {
     const rules = guarded.ipv4.map(
       (address) => `-A ${chain} -d ${address} -p tcp --dport ${guarded.port} -j DROP`,
     );
+    for (const { address, port } of guarded.intercepts ?? []) {
+      rules.push(`-A ${chain} -i ${guarded.interface} -d ${address} -p tcp --dport ${port} -j DROP`);
+    }
     const input = `*raw
 :${chain} - [0:0]
 ${rules.join("\n")}

@@ -1,5 +1,5 @@
 import { createServer, type Server } from "node:net";
-import { UserError } from "@topicast/protocol";
+import { type Endpoint, UserError } from "@topicast/protocol";
 
 /** A port that belongs to this process until `release`. */
 export interface PortClaim {
@@ -36,6 +36,34 @@ export async function claimPort(
     claim.close();
     throw error;
   }
+  return { release: () => claim.close() };
+}
+
+/**
+ * Makes sure that no other raw transport answers for this endpoint of another station on the interface.
+ *
+ * @throws UserError when one does, or the address is this host's own
+ */
+export async function claimIntercept(
+  name: string,
+  { address, port }: Endpoint,
+  ipv4: readonly string[],
+): Promise<PortClaim> {
+  if (ipv4.includes(address)) {
+    throw new UserError(
+      `--intercept ${address}:${port} is this host's own address, which is served anyway: leave it out, or choose the port with -t`,
+    );
+  }
+  let claim: Server;
+  try {
+    claim = await listen({ path: `\0topicast-raw/${name}/${address}:${port}` });
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "EADDRINUSE") throw error;
+    throw new UserError(
+      `--intercept ${address}:${port}: another agent answers for it on interface ${name}; stop it or leave it out here`,
+    );
+  }
+  claim.unref();
   return { release: () => claim.close() };
 }
 

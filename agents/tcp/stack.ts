@@ -25,6 +25,8 @@ export interface StackIo {
   wake(): void;
 }
 
+type Accept = (connection: StackConnection) => void;
+
 /** A connection in the stack's table. */
 export class StackConnection extends Connection {
   constructor(
@@ -58,7 +60,9 @@ export class TcpStack implements ConnectionOwner {
   private readonly out: Buffer;
   private mac: Uint8Array;
   private addresses: Set<number>;
-  private readonly listeners = new Map<number, (connection: StackConnection) => void>();
+  private readonly listeners = new Map<number, Accept>();
+  /** Addresses of other stations that we answer for, with the ports at which we do. */
+  private readonly intercepts = new Map<number, Map<number, Accept>>();
 
   constructor(
     station: StationAddresses,
@@ -80,8 +84,16 @@ export class TcpStack implements ConnectionOwner {
   }
 
   /** Accepts connections to `port`; `accept` gets each one when its handshake is complete, before its first byte. */
-  listen(port: number, accept: (connection: StackConnection) => void): void {
+  listen(port: number, accept: Accept): void {
     this.listeners.set(port, accept);
+  }
+
+  /** Accepts connections to `port` of `address`, which is not this station's: frames for it come to our MAC address. */
+  intercept(address: string, port: number, accept: Accept): void {
+    const key = parseIpv4(address);
+    const ports = this.intercepts.get(key);
+    if (ports === undefined) this.intercepts.set(key, new Map([[port, accept]]));
+    else ports.set(port, accept);
   }
 
   /** Opens a connection along `path`. */
@@ -107,7 +119,7 @@ export class TcpStack implements ConnectionOwner {
       counters[fault] += 1;
       return;
     }
-    if (!this.addresses.has(frame.destination)) {
+    if (!this.addresses.has(frame.destination) && !this.intercepts.has(frame.destination)) {
       counters.drop_other_host += 1;
       return;
     }
@@ -154,13 +166,13 @@ export class TcpStack implements ConnectionOwner {
    * `flush` must follow.
    */
   beginClose(): void {
-    this.listeners.clear();
+    this.stopListening();
     for (const connection of [...this.connections.values()]) if (!connection.isClosing) connection.abort();
   }
 
   /** Resets every connection that is left, and forgets all. A `flush` must follow. */
   close(): void {
-    this.listeners.clear();
+    this.stopListening();
     for (const connection of [...this.connections.values()]) {
       if (connection.state === "TIME-WAIT") this.forget(connection);
       else connection.abort();
@@ -196,7 +208,7 @@ export class TcpStack implements ConnectionOwner {
       return;
     }
     this.counters.accepted += 1;
-    this.listeners.get(connection.path.localPort)?.(connection);
+    this.acceptor(connection.path.localAddress, connection.path.localPort)?.(connection);
   }
 
   private onTimeWait(connection: StackConnection): void {
@@ -224,8 +236,8 @@ export class TcpStack implements ConnectionOwner {
   private receiveUnknown(key: string, before: StackConnection | undefined, now: number): void {
     const { frame, counters } = this;
     const { segment } = frame;
-    const listening = this.listeners.has(frame.destinationPort);
-    if (!listening || (segment.flags & (SYN | ACK | RST)) !== SYN) {
+    const accept = this.acceptor(frame.destination, frame.destinationPort);
+    if (accept === undefined || (segment.flags & (SYN | ACK | RST)) !== SYN) {
       counters.drop_no_connection += 1;
       if ((segment.flags & RST) === 0) this.refuse(segment);
       return;
@@ -245,6 +257,17 @@ export class TcpStack implements ConnectionOwner {
     this.connections.set(key, connection);
     this.halfOpen += 1;
     connection.open(segment);
+  }
+
+  private acceptor(address: number, port: number): Accept | undefined {
+    const own = this.addresses.has(address) ? this.listeners.get(port) : undefined;
+    return own ?? this.intercepts.get(address)?.get(port);
+  }
+
+  private stopListening(): void {
+    this.listeners.clear();
+    // The addresses stay: open connections there go on towards their end.
+    for (const ports of this.intercepts.values()) ports.clear();
   }
 
   /** RST for a segment that belongs to no connection (RFC 9293 section 3.10.7.1). */

@@ -1,14 +1,17 @@
 import { readFileSync } from "node:fs";
 import { networkInterfaces } from "node:os";
-import { systemClock } from "@topicast/protocol";
+import { type Endpoint, systemClock } from "@topicast/protocol";
+import { isArp } from "../arp/packet.js";
+import { ArpResponder } from "../arp/responder.js";
 import { Capture } from "../capture/capture.js";
 import { captureFilter } from "../capture/filter.js";
 import { guardPort } from "../capture/firewall.js";
 import { type InterfaceFacts, readInterface } from "../capture/interface.js";
-import { claimPort } from "../capture/port.js";
+import { claimIntercept, claimPort } from "../capture/port.js";
 import { requireRawPrivileges } from "../capture/privileges.js";
 import type { TcpConfig } from "../tcp/config.js";
 import { StackRunner } from "../tcp/runner.js";
+import type { StackConnection } from "../tcp/stack.js";
 import { TcpStream } from "../tcp/stream.js";
 import type { ByteStream, Transport } from "./transport.js";
 
@@ -17,6 +20,10 @@ export interface RawTransportOptions {
   readonly port: number;
   /** The flag that chooses the port, for error messages. */
   readonly flag?: string;
+  /** Endpoints of other stations, or of none, whose clients are answered here (transparent mode: ../arp). */
+  readonly intercepts?: readonly Endpoint[];
+  /** Which of their addresses no machine has; at each change. */
+  readonly onVacant?: (addresses: readonly string[]) => void;
   /** The TCP stack's numbers where they differ from the defaults. */
   readonly tcp?: Partial<TcpConfig>;
   /** Things a person should know that do not stop the agent; ignored where undefined. */
@@ -34,6 +41,8 @@ const CLOSE_POLL = 20;
 interface Running {
   readonly runner: StackRunner;
   readonly capture: Capture;
+  /** Undefined where nothing is intercepted. */
+  readonly arp: ArpResponder | undefined;
 }
 
 /**
@@ -49,13 +58,17 @@ export class RawTransport implements Transport {
   constructor(private readonly options: RawTransportOptions) {}
 
   async listen(onStream: (stream: ByteStream) => void): Promise<void> {
-    const { interface: name, port, flag = "-t", tcp, onWarning = () => {} } = this.options;
+    const { interface: name, port, flag = "-t", tcp, intercepts = [], onWarning = () => {} } = this.options;
     requireRawPrivileges();
     try {
       const facts = await readInterface(name);
       const claim = await claimPort(name, port, facts.ipv4, flag);
       this.cleanups.push(() => claim.release());
-      const guard = await guardPort({ interface: name, port, ipv4: facts.ipv4 });
+      for (const endpoint of intercepts) {
+        const also = await claimIntercept(name, endpoint, facts.ipv4);
+        this.cleanups.push(() => also.release());
+      }
+      const guard = await guardPort({ interface: name, port, ipv4: facts.ipv4, intercepts });
       const atExit = () => guard.removeSync();
       process.once("exit", atExit);
       this.cleanups.push(async () => {
@@ -64,22 +77,32 @@ export class RawTransport implements Transport {
       });
       const capture = Capture.open({
         interface: name,
-        filter: captureFilter(facts, port),
-        onFrame: (frame, length) => runner.receive(frame, length),
+        filter: captureFilter(facts, port, intercepts),
+        onFrame: (frame, length) => {
+          if (arp !== undefined && isArp(frame, length)) arp.receive(frame, length);
+          else runner.receive(frame, length);
+        },
         onWarning,
       });
       this.cleanups.push(() => capture.close());
+      const send = (frame: Buffer, length: number) => capture.send(frame, length);
       const runner = new StackRunner(
         facts,
-        { clock: systemClock, defer: setImmediate, send: (frame, length) => capture.send(frame, length) },
+        { clock: systemClock, defer: setImmediate, send },
         { ...tcp, mss: Math.min(tcp?.mss ?? Number.POSITIVE_INFINITY, facts.mtu - HEADERS) },
       );
-      runner.stack.listen(port, (connection) => onStream(new TcpStream(connection)));
-      this.running = { runner, capture };
+      const arp = this.answerArp(facts, send);
+      const accept = (connection: StackConnection) => onStream(new TcpStream(connection));
+      runner.stack.listen(port, accept);
+      for (const { address, port } of intercepts) runner.stack.intercept(address, port, accept);
+      arp?.start();
+      this.running = { runner, capture, arp };
       this.watch(facts, async (now) => {
         await guard.update(now.ipv4);
         runner.stack.setStation(now);
-        return capture.reopen(captureFilter(now, port));
+        if (!capture.reopen(captureFilter(now, port, intercepts))) return false;
+        arp?.restart(now.mac);
+        return true;
       });
     } catch (error) {
       await this.undo();
@@ -105,16 +128,29 @@ export class RawTransport implements Transport {
 
   counters(): Readonly<Record<string, number>> {
     if (this.running === undefined) return this.lastCounters;
-    const { runner, capture } = this.running;
+    const { runner, capture, arp } = this.running;
     const { open, halfOpen, timeWait } = runner.stack.size;
     return {
       ...runner.stack.counters,
       ...capture.counters,
+      ...(arp === undefined ? {} : { ...arp.counters, arp_vacant: arp.vacant }),
       connections_open: open,
       connections_half_open: halfOpen,
       connections_time_wait: timeWait,
       receive_memory_bytes: runner.stack.memory.inUse,
     };
+  }
+
+  private answerArp(
+    { mac }: InterfaceFacts,
+    send: (frame: Buffer, length: number) => void,
+  ): ArpResponder | undefined {
+    const { intercepts = [], onVacant = () => {} } = this.options;
+    if (intercepts.length === 0) return undefined;
+    const addresses = [...new Set(intercepts.map((i) => i.address))];
+    const arp = new ArpResponder({ clock: systemClock, mac, addresses, send, onVacant });
+    this.cleanups.push(() => arp.close());
+    return arp;
   }
 
   private async undo(): Promise<void> {

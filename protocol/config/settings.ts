@@ -12,6 +12,8 @@ export interface Setting {
   readonly help: string;
   // biome-ignore lint/suspicious/noExplicitAny: a table holds settings of all kinds
   readonly value: Value<any>;
+  /** May be given several times on the command line: the texts are a list then, as in a file. */
+  readonly repeatable?: boolean;
   /** Environment variable that gives the value, for secrets. */
   readonly env?: string;
   /** The value is not to be shown. */
@@ -34,7 +36,7 @@ export type ValuesOf<S extends Settings> = {
 
 export interface SettingSources {
   /** Texts given on the command line, by setting name. */
-  readonly flags: Readonly<Record<string, string | undefined>>;
+  readonly flags: Readonly<Record<string, string | readonly string[] | undefined>>;
   readonly env: Readonly<Record<string, string | undefined>>;
   /** Path of the YAML file, if one was named. */
   readonly file?: string | undefined;

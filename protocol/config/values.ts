@@ -94,6 +94,18 @@ export function oneOf<const T extends readonly [string, ...string[]]>(...words: 
   };
 }
 
+/** One value or a list of up to `max`, without repetition; "must be" speaks of each. */
+export function listOf<T>(item: Value<T>, max: number): Value<T[]> {
+  const list = z.array(item.schema).min(1).max(max);
+  return {
+    schema: z.preprocess(
+      (given) => (Array.isArray(given) ? given : [given]),
+      list.transform((values) => [...new Map(values.map((v) => [JSON.stringify(v), v])).values()]),
+    ),
+    allowed: `${item.allowed}, or a list of up to ${max} of these`,
+  };
+}
+
 /** The address of an HTTP service, without a trailing slash. */
 export const httpUrl: Value<string> = {
   schema: z

@@ -1,10 +1,11 @@
+import { isIPv4 } from "node:net";
 import type { Child } from "./child.js";
 import type { Network } from "./network.js";
 import type { Run } from "./run.js";
 
 /** Where and as whom a client connects. */
 export interface ClientOptions {
-  /** Host of the agent to connect to, e.g. `h1`. */
+  /** Host of the agent to connect to, e.g. `h1`, or a broker's address that agents answer for. */
   readonly agent: string;
   readonly username: string;
   readonly password: string;
@@ -16,7 +17,16 @@ export interface ClientOptions {
 /** A mosquitto program that tells what it does, line by line: into a pipe it would keep its lines to itself. */
 function client(program: string, network: Network, options: ClientOptions): string[] {
   const { agent, port = 1883, username, password, keepAlive = 60 } = options;
-  const access = ["-h", network.address(agent), "-p", String(port), "-u", username, "-P", password];
+  const access = [
+    "-h",
+    isIPv4(agent) ? agent : network.address(agent),
+    "-p",
+    String(port),
+    "-u",
+    username,
+    "-P",
+    password,
+  ];
   return ["stdbuf", "-oL", program, "-d", ...access, "-k", String(keepAlive)];
 }
 

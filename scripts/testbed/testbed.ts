@@ -17,6 +17,17 @@ export interface TestbedOptions {
   readonly signal?: AbortSignal;
 }
 
+/** Of `GET /topology`. */
+interface Steering {
+  readonly intercepts: {
+    readonly address: string;
+    readonly vacant: boolean;
+    readonly wanted: number;
+    readonly seen: number;
+  }[];
+  readonly switches: { readonly differing: number }[];
+}
+
 export const FABRIC_PORT = 1883;
 export const CREDENTIALS = { username: "plant", password: "secret" };
 
@@ -123,6 +134,21 @@ export class Testbed {
       return agents.some((a) => a.id === id);
     });
     return agent;
+  }
+
+  /** Until every switch leads the clients of `address` to agents, and its owner, or that it has none, is known. */
+  async waitForIntercept(address: string, vacant: boolean, ms = 15_000): Promise<void> {
+    await eventually(`the switches lead clients of ${address} to agents`, ms, async () => {
+      const { intercepts, switches } = (await this.get("/topology")) as Steering;
+      const found = intercepts.find((i) => i.address === address);
+      if (found === undefined) throw new Error("no agent answers for it");
+      if (found.vacant !== vacant) throw new Error(found.vacant ? "it seems vacant" : "it seems owned");
+      if (found.wanted === 0 || found.seen !== found.wanted)
+        throw new Error(`${found.seen} of ${found.wanted}`);
+      // What should not be there any more counts, too.
+      if (switches.some((s) => s.differing > 0)) throw new Error("switches still hold other rules");
+      return true;
+    });
   }
 
   /** A process of the command line in a host. */

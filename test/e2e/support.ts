@@ -10,12 +10,12 @@ export const TOPOLOGY = `${ROOT}/mininet/topo_mqtt_lora_VM_bridged.py`;
 export const AGENTS = { e1: "h1", e3: "h3", e5: "h5", e7: "h7" } as const;
 export type AgentId = keyof typeof AGENTS;
 
-/** The seven-switch tree with a forwarder and the four agents. */
-export async function startSevenSwitches(): Promise<Testbed> {
+/** The seven-switch tree with a forwarder and the four agents; `flags` are further ones for the agents. */
+export async function startSevenSwitches(...flags: string[]): Promise<Testbed> {
   const testbed = await Testbed.start({ fanouts: [2, 2, 2] });
   try {
     await testbed.startForwarder();
-    await Promise.all(Object.entries(AGENTS).map(([id, host]) => testbed.startAgent(host, id)));
+    await Promise.all(Object.entries(AGENTS).map(([id, host]) => testbed.startAgent(host, id, ...flags)));
   } catch (error) {
     await testbed.stop();
     throw error;

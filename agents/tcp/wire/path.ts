@@ -69,6 +69,11 @@ export class Path {
     return `${formatIpv4(this.header.readInt32BE(this.ipAt + 12))}:${this.header.readUInt16BE(this.tcpAt)}`;
   }
 
+  /** Our IPv4 address as a signed 32-bit integer. */
+  get localAddress(): number {
+    return this.header.readInt32BE(this.ipAt + 12);
+  }
+
   get localPort(): number {
     return this.header.readUInt16BE(this.tcpAt);
   }

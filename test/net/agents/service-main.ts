@@ -1,17 +1,23 @@
 /**
  * The transports' test service on a raw transport, as a process of its own: service-main.js INTERFACE PORT [JSON of TCP
  * settings]. Prints `ready` or the error to standard error; ends on SIGTERM, dies of an uncaught exception on SIGHUP, tells its
- * counters on SIGUSR2.
+ * counters on SIGUSR2. Further arguments are endpoints to intercept, ADDRESS:PORT each; `vacant` and a list is printed at
+ * each change.
  */
 import { RawTransport } from "@topicast/agent/transport/raw.js";
 import { UserError } from "@topicast/protocol";
 import { Service } from "../../unit/agents/transport/service.js";
 
-const [name, port, tcp = "{}"] = process.argv.slice(2);
+const [name, port, tcp = "{}", ...endpoints] = process.argv.slice(2);
 const transport = new RawTransport({
   interface: name!,
   port: Number(port),
   tcp: JSON.parse(tcp),
+  intercepts: endpoints.map((endpoint) => {
+    const [address, at] = endpoint.split(":");
+    return { address: address!, port: Number(at) };
+  }),
+  onVacant: (addresses) => console.error(`vacant ${addresses.join(" ")}`),
   onWarning: (message) => console.error(`warning: ${message}`),
 });
 const service = new Service(transport);

@@ -12,6 +12,8 @@ import { Pki } from "../../unit/agents/transport/pki.js";
 const bin = fileURLToPath(new URL("../../../../scripts/bin/topicast.js", import.meta.url));
 const wsClient = fileURLToPath(new URL("ws-client.js", import.meta.url));
 const HOST = "192.0.2.1";
+/** Nobody has it; the agent answers for it where the transport can. */
+const INTERCEPTED = "192.0.2.50";
 const PORTS = { tcp: 1883, tls: 8883, ws: 9001, wss: 9002 };
 
 interface Ended {
@@ -130,6 +132,7 @@ for (const transport of ["raw", "socket"] as const) {
           ...["-t", `${PORTS.tcp}`, "--tlsport", `${PORTS.tls}`, "--wsport", `${PORTS.ws}`],
           ...["--wssport", `${PORTS.wss}`, "--wspath", "/mqtt", "--cert", live.cert, "--key", live.key],
           ...["--ca", pki.ca.cert, "--identity-as-username", "--rest", "127.0.0.1:8082"],
+          ...(transport === "raw" ? ["--intercept", `${INTERCEPTED}:1884`] : []),
         ],
         120_000,
       );
@@ -191,6 +194,20 @@ for (const transport of ["raw", "socket"] as const) {
       for (const each of [secure, open]) assert.match((await each.ended).out, /^over tls$/m);
       assert.match(agent.err, /"user":"sensor-7"/);
     });
+
+    if (transport === "raw") {
+      it("an intercepted address beside the ports: plain clients of it reach those with TLS", async () => {
+        assert.match(agent.err, new RegExp(`on edge0, also for ${INTERCEPTED}:1884, by itself`));
+        await agent.until("vacant", () => agent.err.includes(`"vacant":["${INTERCEPTED}"]`));
+        const secure = await sub("kept", ...withCertificate);
+        const { code, err } = await cable.run("client", "mosquitto_pub", [
+          ...["-h", INTERCEPTED, "-p", "1884", "-u", "u", "-P", "p", "-t", "kept", "-m", "as ever"],
+        ]).ended;
+        assert.equal(code, 0, err);
+        assert.match((await secure.ended).out, /^as ever$/m);
+        assert.equal(await counter("arp_vacant"), 1);
+      });
+    }
 
     it("TLS: half a megabyte arrives whole", async () => {
       const waiting = await sub("big", ...withCertificate, "-F", "%l");

@@ -90,6 +90,28 @@ describe("an agent's configuration", () => {
     });
   });
 
+  it("takes one broker to answer for, or several, each once", () => {
+    const intercept = (given: string | string[]) =>
+      loadAgentConfig({ flags: { interface: "x", intercept: given }, env: {} }).intercept;
+    const first = { address: "192.168.1.250", port: 1883 };
+    assert.deepEqual(intercept("192.168.1.250"), [first]);
+    assert.deepEqual(intercept(["192.168.1.250", "10.0.0.1:8883", "192.168.1.250:1883"]), [
+      first,
+      { address: "10.0.0.1", port: 8883 },
+    ]);
+    const many = Array.from({ length: 17 }, (_, i) => `10.0.0.1:${i + 1}`);
+    assert.equal(intercept(many.slice(1))?.length, 16);
+    assert.throws(() => intercept(many), /a list of up to 16/);
+    assert.throws(
+      () => intercept(["192.168.1.250", "239.1.1.1"]),
+      /^UserError: --intercept: .* is not accepted/,
+    );
+    assert.throws(
+      () => loadAgentConfig({ flags: { transport: "socket", intercept: ["10.0.0.1"] }, env: {} }),
+      /--intercept needs --transport raw/,
+    );
+  });
+
   it("takes user name and password from the environment", () => {
     const env = { TOPICAST_USERNAME: "u", TOPICAST_PASSWORD: "p" };
     const { username, password } = load({ transport: "socket" }, env);
@@ -121,6 +143,14 @@ describe("an agent's configuration", () => {
       "no port for clients: --tcpport none needs --tlsport, --wsport or --wssport",
     ],
     [{ transport: "socket", wsport: "1883" }, "--tcpport and --wsport are both 1883: give each its own"],
+    [
+      { interface: "x", tcpport: "none", wsport: "9001", intercept: "10.0.0.1" },
+      "--intercept needs a port for plain MQTT, which it is answered with: give -t PORT",
+    ],
+    [
+      { interface: "x", wsport: "9001", intercept: "10.0.0.1:9001" },
+      "--intercept 10.0.0.1:9001 is answered in plain MQTT, but 9001 is --wsport: choose another port for one of them",
+    ],
     [{ transport: "socket", wspath: "/x" }, "--wspath needs a WebSocket port: give --wsport or --wssport"],
     [
       { transport: "socket", wsport: "9001", wspath: "x" },

@@ -87,7 +87,7 @@ describe("topicast", () => {
       ...["-i, --interface", "-t, --tcpport", "-u, --username", "-p, --password", "-F, --forwarder"],
       ...["-U, --udpport", "--id", "--transport", "--address", "--rest", "--log-level", "--config"],
       ...["--tlsport", "--wsport", "--wssport", "--wspath", "--cert", "--key", "--ca", "--proxy-protocol "],
-      ...["--require-client-cert ", "--identity-as-username ", "SIGHUP"],
+      ...["--require-client-cert ", "--identity-as-username ", "--intercept", "SIGHUP"],
       ...["TOPICAST_USERNAME", "TOPICAST_PASSWORD", "Examples:"],
     ]) {
       assert.ok(agent.out.includes(flag), flag);
@@ -120,6 +120,14 @@ describe("topicast", () => {
     [["agent", "h1-eth0"], "too many arguments for 'agent'. Expected 0 arguments but got 1."],
     [["agent"], "--transport raw needs an interface: give -i IFACE, or --transport socket"],
     [["agent", "-t", "x"], '--tcpport: "x" is not accepted: must be a port number, 1 to 65535, or none'],
+    [
+      ["agent", "--transport", "socket", "--intercept", "10.0.0.1", "--intercept", "10.0.0.2:1"],
+      "--intercept needs --transport raw: the kernel's sockets cannot answer for other machines' addresses",
+    ],
+    [
+      ["agent", "-i", "x", "--intercept", "10.0.0.1", "--intercept", "broker"],
+      '--intercept: ["10.0.0.1","broker"] is not accepted: must be the IPv4 address of a host, with :PORT where it is not 1883, or a list of up to 16 of these',
+    ],
     [["agent", "--config", "none.yaml"], "none.yaml: no such file"],
     [["controller"], "the address for the agents is missing: give --listen ADDRESS[:PORT]"],
     [["controller", "--ryu", "x"], '--ryu: "x" is not accepted: must be a URL such as http://127.0.0.1:8080'],

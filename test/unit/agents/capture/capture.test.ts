@@ -88,11 +88,26 @@ describe("privileges", () => {
 describe("capture filter", () => {
   it("asks for this station's port only, whatever the tags", () => {
     const station = { mac: Buffer.from("02000000000a", "hex"), ipv4: ["10.0.0.1", "10.0.0.2"] };
-    const wanted = "(tcp dst port 1883 and (dst host 10.0.0.1 or dst host 10.0.0.2))";
-    assert.equal(
-      captureFilter(station, 1883),
-      `ether dst 02:00:00:00:00:0a and (${wanted} or (vlan and (${wanted} or (vlan and ${wanted}))))`,
-    );
+    const tcp = "(tcp dst port 1883 and (dst host 10.0.0.1 or dst host 10.0.0.2))";
+    const wanted = `((ether dst 02:00:00:00:00:0a and (${tcp})))`;
+    assert.equal(captureFilter(station, 1883), `${wanted} or (vlan and (${wanted} or (vlan and ${wanted})))`);
+  });
+
+  it("asks for what is intercepted at its MAC address, and for ARP about it from everywhere", () => {
+    const station = { mac: Buffer.from("02000000000a", "hex"), ipv4: ["10.0.0.1"] };
+    const intercepts = [
+      { address: "192.168.1.250", port: 1884 },
+      { address: "192.168.1.250", port: 8883 },
+    ];
+    const filter = captureFilter(station, 1883, intercepts);
+    const tcp = [
+      "(tcp dst port 1883 and (dst host 10.0.0.1))",
+      "(tcp dst port 1884 and dst host 192.168.1.250)",
+      "(tcp dst port 8883 and dst host 192.168.1.250)",
+    ].join(" or ");
+    const arp = "(arp and (arp[24:4] = 0xc0a801fa or arp[14:4] = 0xc0a801fa))";
+    const wanted = `((ether dst 02:00:00:00:00:0a and (${tcp})) or ${arp})`;
+    assert.equal(filter, `${wanted} or (vlan and (${wanted} or (vlan and ${wanted})))`);
   });
 });
 
@@ -126,6 +141,18 @@ describe("firewall rule", () => {
         "-A TOPIC-1883-h1-eth0 -d 10.0.0.1 -p tcp --dport 1883 -j DROP\n" +
         "-A TOPIC-1883-h1-eth0 -d 10.0.0.2 -p tcp --dport 1883 -j DROP\n" +
         "-I PREROUTING ! -i lo -j TOPIC-1883-h1-eth0\nCOMMIT\n",
+    );
+  });
+
+  it("keeps a kernel that forwards away from what is intercepted, on that interface only", () => {
+    const with2 = { ...guarded, intercepts: [{ address: "192.168.1.250", port: 8883 }] };
+    assert.match(
+      nftables.install(with2)[0]?.input ?? "",
+      /\n {4}iifname "h1-eth0" ip daddr 192\.168\.1\.250 tcp dport 8883 counter drop\n {2}}\n/,
+    );
+    assert.match(
+      iptables.install(with2)[1]?.input ?? "",
+      /\n-A TOPIC-1883-h1-eth0 -i h1-eth0 -d 192\.168\.1\.250 -p tcp --dport 8883 -j DROP\n-I PREROUTING/,
     );
   });
 

@@ -4,7 +4,7 @@ import { type StackConnection, TcpStack } from "@topicast/agent/tcp/stack.js";
 import { parseMac } from "@topicast/agent/tcp/wire/ethernet.js";
 import { Frame } from "@topicast/agent/tcp/wire/frame.js";
 import { type Endpoints, Path } from "@topicast/agent/tcp/wire/path.js";
-import { ACK, emptySegment, PSH, type Segment, SYN } from "@topicast/agent/tcp/wire/tcp.js";
+import { ACK, emptySegment, PSH, RST, type Segment, SYN } from "@topicast/agent/tcp/wire/tcp.js";
 
 const STATION = { mac: parseMac("02:00:00:00:00:01"), ipv4: ["10.0.0.1", "10.0.0.3"] };
 const CLIENT: Endpoints = {
@@ -63,6 +63,27 @@ describe("TCP stack at its station", () => {
       assert.equal(accepted.at(-1)?.path.peer, "10.0.0.2:50000");
     }
     assert.equal(stack.counters.accepted, 2);
+  });
+
+  it("answers in other stations' place at the ports that it intercepts, from their address", () => {
+    const intercepted: StackConnection[] = [];
+    stack.intercept("10.9.9.9", 8883, (connection) => intercepted.push(connection));
+    stack.intercept("10.9.9.9", 1884, (connection) => intercepted.push(connection));
+    for (const remotePort of [8883, 1884]) {
+      open({ ...CLIENT, remote: "10.9.9.9", remotePort });
+      assert.equal(intercepted.at(-1)?.path.local, `10.9.9.9:${remotePort}`);
+      assert.deepEqual([...last().bytes.subarray(6, 12)], [...STATION.mac], "from our own MAC address");
+    }
+    assert.deepEqual([intercepted.length, accepted.length], [2, 0]);
+    arrive({ ...CLIENT, remote: "10.9.9.9", remotePort: 1883 }, { flags: SYN });
+    assert.equal(last().segment.flags & RST, RST, "our own port is not theirs");
+    arrive({ ...CLIENT, remote: "10.0.0.1", remotePort: 8883 }, { flags: SYN });
+    assert.equal(last().segment.flags & RST, RST, "and theirs is not ours");
+    stack.beginClose();
+    stack.flush(0);
+    arrive({ ...CLIENT, remote: "10.9.9.9", remotePort: 8883, localPort: 50_001 }, { flags: SYN });
+    assert.equal(last().segment.flags & RST, RST);
+    assert.equal(intercepted.length, 2);
   });
 
   it("takes no notice of frames for other stations, not even by RST", () => {

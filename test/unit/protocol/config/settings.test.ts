@@ -22,6 +22,12 @@ const settings = {
   url: { argument: "URL", help: "", value: value.httpUrl },
   iface: { argument: "IFACE", help: "", value: value.interfaceName },
   id: { argument: "ID", help: "", value: value.identifier },
+  peers: {
+    argument: "PEER",
+    help: "",
+    value: value.listOf(value.ipv4Endpoint(1883), 3),
+    repeatable: true,
+  },
 } as const satisfies Settings;
 
 const dir = mkdtempSync(join(tmpdir(), "topicast-settings-"));
@@ -66,6 +72,24 @@ describe("loadSettings", () => {
 
   it("does not look at what a stronger source has overruled", () => {
     assert.equal(load({ flags: { port: "4" } }, "port: nonsense\n").port, 4);
+  });
+
+  it("takes a list, or one of its items, from flags and from a file", () => {
+    const [a, b] = [
+      { address: "10.0.0.1", port: 1883 },
+      { address: "10.0.0.2", port: 7 },
+    ];
+    assert.deepEqual(load({ flags: { peers: ["10.0.0.1", "10.0.0.2:7"] } }).peers, [a, b]);
+    assert.deepEqual(load({}, "peers: 10.0.0.1\n").peers, [a]);
+    assert.deepEqual(load({}, "peers: [10.0.0.1, '10.0.0.2:7', 10.0.0.1]\n").peers, [a, b]);
+    const allowed =
+      "must be the IPv4 address of a host, with :PORT where it is not 1883, or a list of up to 3 of these";
+    assert.equal(
+      errorOf({}, "peers: [10.0.0.1, x]\n"),
+      `x.yaml:1: peers: ["10.0.0.1","x"] is not accepted: ${allowed}`,
+    );
+    assert.equal(errorOf({}, "peers: []\n"), `x.yaml:1: peers: [] is not accepted: ${allowed}`);
+    assert.match(errorOf({ flags: { peers: ["1.1.1.1", "1.1.1.2", "1.1.1.3", "1.1.1.4"] } }), /^--peers: /);
   });
 
   it("takes an empty file, and one of comments, as no settings", () => {
@@ -128,7 +152,7 @@ describe("loadSettings", () => {
     });
   }
 
-  const known = "port, name, secret, kind, peer, rest, url, iface, id";
+  const known = "port, name, secret, kind, peer, rest, url, iface, id, peers";
   const refusedFiles: [name: string, yaml: string | Buffer, line: string][] = [
     ["an unknown key", "port: 1\nprot: 2\n", `x.yaml:2: there is no setting "prot": must be one of ${known}`],
     ["a key of another case", "Port: 1\n", `x.yaml:1: there is no setting "Port": must be one of ${known}`],
