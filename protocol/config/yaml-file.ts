@@ -44,7 +44,7 @@ export function readYamlMap(path: string): Map<string, YamlEntry> {
 
   function plain(node: unknown, line: number): unknown {
     if (isScalar(node)) return node.value;
-    // A list or a map: no setting takes one, and the message shows what stands there.
+    // A list or a map, which few settings take: the message shows what stands there.
     try {
       return (node as { toJS(doc: unknown): unknown } | null)?.toJS(document) ?? null;
     } catch (error) {

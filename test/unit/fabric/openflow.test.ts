@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { Kind } from "@topicast/protocol";
-import { random, type SimAgent } from "./sim.js";
+import { PERFECT, random, type SimAgent } from "./sim.js";
 import { Whole } from "./whole.js";
 
 describe("fabric over OpenFlow switches", () => {
