@@ -9,6 +9,11 @@ import { after, before, describe, it } from "node:test";
 import { fileURLToPath } from "node:url";
 import { Pki } from "../../unit/agents/transport/pki.js";
 
+/** Bytes, given in hexadecimal, for bash's printf. */
+const printed = (hex: string) => hex.replaceAll(/\s/g, "").replaceAll(/../g, "\\x$&");
+/** Shell filter: bytes to hexadecimal, with what every Debian has. */
+const HEX = "od -An -v -tx1 | tr -d ' \\n'";
+
 const bin = fileURLToPath(new URL("../../../../scripts/bin/topicast.js", import.meta.url));
 const wsClient = fileURLToPath(new URL("ws-client.js", import.meta.url));
 const HOST = "192.0.2.1";
@@ -279,12 +284,13 @@ for (const transport of ["raw", "socket"] as const) {
     });
 
     it("TLS: plain MQTT on the TLS port is closed and counted", async () => {
+      const connect = printed("100c00044d5154540402003c0000");
       const client = cable.run("client", "bash", [
         "-c",
-        `exec 3<>/dev/tcp/${HOST}/${PORTS.tls}; echo 100c00044d5154540402003c0000 | xxd -r -p >&3; cat <&3 | xxd -p`,
+        `exec 3<>/dev/tcp/${HOST}/${PORTS.tls}; printf '${connect}' >&3; cat <&3 | ${HEX}`,
       ]);
       // An alert of TLS at most, and the end.
-      assert.match((await client.ended).out, /^(1503.{10}\n)?$/);
+      assert.match((await client.ended).out, /^(1503.{10})?$/);
       assert.equal(await counter("tls_not_tls"), 1);
     });
 
@@ -365,10 +371,10 @@ describe("an agent behind a proxy", () => {
       const connect = "101300044d5154540402003c000770726f78696564";
       const behind = cable.run("client", "bash", [
         "-c",
-        `exec 3<>/dev/tcp/${HOST}/1883; echo ${header}${connect} | xxd -r -p >&3; head -c 4 <&3 | xxd -p`,
+        `exec 3<>/dev/tcp/${HOST}/1883; printf '${printed(header + connect)}' >&3; head -c 4 <&3 | ${HEX}`,
       ]);
       const { out } = await behind.ended;
-      assert.equal(out, "20020000\n");
+      assert.equal(out, "20020000");
       assert.match(agent.err, /"peer":"198\.51\.100\.7:50003","client":"proxied"/);
     } finally {
       await cable.remove();
