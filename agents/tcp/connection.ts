@@ -184,6 +184,8 @@ export class Connection {
     if (!this.passesSequenceCheck(segment, now)) return false;
     const { flags } = segment;
     if ((flags & RST) !== 0) {
+      // TIME-WAIT outlasts a RST, or an old duplicate's answer would end it early (RFC 1337 section 3, fix F1).
+      if (this.current === "TIME-WAIT") return false;
       // RFC 5961 section 3: only the exact number resets, others in the window may be forged.
       if (segment.seq === this.receiver.nxt) this.resetByPeer();
       else this.challenge(now);

@@ -160,6 +160,84 @@ runCases("TCP closing", [
       state TIME-WAIT`,
   },
   {
+    name: "a RST does not end TIME-WAIT (RFC 1337)",
+    script: `${OPEN}
+      close
+      > F. 1:1(0) ack 1
+      +0.01 < F. 1:1(0) ack 2 win 512
+      > . 2:2(0) ack 2
+      < R 2:2(0)
+      state TIME-WAIT
+      counter reset_by_peer 0
+      +60 state NONE`,
+  },
+  {
+    name: "simultaneous close with data on its way in both directions loses nothing",
+    script: `${OPEN}
+      write 100; close
+      > FP. 1:101(100) ack 1
+      < FP. 1:201(200) ack 1 win 512
+      > . 102:102(0) ack 202
+      state CLOSING
+      read 200
+      eof
+      +0.21 > FP. 1:101(100) ack 202
+      +0.01 < . 202:202(0) ack 102 win 512
+      state TIME-WAIT
+      closed finished`,
+  },
+  {
+    name: "the peer's FIN again in CLOSING is acknowledged again",
+    script: `${OPEN}
+      close
+      > F. 1:1(0) ack 1
+      < F. 1:1(0) ack 1 win 512
+      > . 2:2(0) ack 2
+      < F. 1:1(0) ack 1 win 512
+      > . 2:2(0) ack 2
+      state CLOSING`,
+  },
+  {
+    name: "a RST at the exact number ends LAST-ACK and FIN-WAIT-2, elsewhere it is challenged",
+    script: `${OPEN}
+      close
+      > F. 1:1(0) ack 1
+      +0.01 < . 1:1(0) ack 2 win 512
+      state FIN-WAIT-2
+      < R 500:500(0)
+      > . 2:2(0) ack 1
+      state FIN-WAIT-2
+      < R 1:1(0)
+      closed reset
+      state NONE`,
+  },
+  {
+    name: "a SYN with the number expected next is challenged in every synchronized state, never taken for a new one",
+    script: `${OPEN}
+      < F. 1:1(0) ack 1 win 512
+      > . 1:1(0) ack 2
+      < S 2:2(0) win 65535 <mss 1460>
+      > . 1:1(0) ack 2
+      state CLOSE-WAIT
+      +1 < S. 2:2(0) ack 1 win 65535 <mss 1460>
+      > . 1:1(0) ack 2
+      state CLOSE-WAIT
+      counter challenge_acks 2`,
+  },
+  {
+    name: "a blind acknowledgement beyond the window of what was sent is challenged while closing, too (RFC 5961 section 5)",
+    script: `${OPEN}
+      close
+      > F. 1:1(0) ack 1
+      < . 1:1(0) ack 900 win 512
+      > . 2:2(0) ack 1
+      state FIN-WAIT-1
+      +0.1 < . 1:1(0) ack 900 win 512
+      state FIN-WAIT-1
+      counter challenge_acks 1
+      counter drop_bad_ack 2`,
+  },
+  {
     name: "TIME-WAIT is limited: the oldest goes",
     config: { maxTimeWait: 0 },
     script: `${OPEN}
