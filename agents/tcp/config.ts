@@ -2,6 +2,8 @@
 export interface TcpConfig {
   /** Largest segment to send or to ask for: the interface's MTU less 40 (IPv4 and TCP without options). */
   mss: number;
+  /** Whether to offer and accept timestamps (RFC 7323). */
+  timestamps: boolean;
   /** Written and not yet acknowledged, per connection; a writer that goes beyond has to wait. */
   sendBuffer: number;
   /** Received and not yet read, per connection; bounds the advertised window. */
@@ -29,6 +31,7 @@ export interface TcpConfig {
 
 export const DEFAULT_CONFIG: Readonly<TcpConfig> = {
   mss: 1460,
+  timestamps: true,
   sendBuffer: 256 * 1024,
   receiveBuffer: 256 * 1024,
   receiveMemory: 128 * 1024 * 1024,

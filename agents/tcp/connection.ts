@@ -1,17 +1,12 @@
-import {
-  CHALLENGE_INTERVAL,
-  DEFAULT_MSS,
-  MIN_MSS,
-  RTO_AFTER_LOST_SYN,
-  type TcpConfig,
-  windowShift,
-} from "./config.js";
+import { CHALLENGE_INTERVAL, type TcpConfig } from "./config.js";
 import type { TcpCounters } from "./counters.js";
+import { Handshake } from "./handshake.js";
 import type { MemoryBudget } from "./memory.js";
 import { Receiver } from "./receiver.js";
 import { Sender } from "./sender.js";
-import { seqAdd, seqAfter, seqBefore } from "./wire/sequence.js";
-import { ACK, emptySegment, FIN, RST, type Segment, SYN, segmentLength } from "./wire/tcp.js";
+import { Timestamps } from "./timestamps.js";
+import { seqAdd, seqAfter, seqBefore, seqDiff } from "./wire/sequence.js";
+import { ACK, emptySegment, FIN, NO_SACKS, RST, type Segment, SYN, segmentLength } from "./wire/tcp.js";
 
 /** The states of RFC 9293 section 3.3.2; LISTEN belongs to the stack. */
 export type State =
@@ -44,6 +39,8 @@ export interface ConnectionOwner {
   readonly config: TcpConfig;
   readonly counters: TcpCounters;
   readonly memory: MemoryBudget;
+  /** Added to the clock in timestamps, so that they do not tell how long we have been running. */
+  readonly timestampOffset: number;
   /** The connection has something to send, or a nearer deadline. */
   touch(connection: Connection): void;
   /** The state has changed from `from`. */
@@ -63,14 +60,9 @@ export class Connection {
 
   private readonly sender: Sender;
   private readonly receiver: Receiver;
+  private readonly timestamps: Timestamps;
+  private readonly handshake: Handshake;
   private current: State;
-  private irs = 0;
-  /** Window field of our SYN. */
-  private synWindow: number;
-  private scaled = true;
-  private synOwed = true;
-  private synsSent = 0;
-  private synSentAt = 0;
   /** Deadline of the SYN's retransmission or of TIME-WAIT. */
   private timer = Number.POSITIVE_INFINITY;
   private ackOwed = false;
@@ -88,10 +80,11 @@ export class Connection {
     readonly iss: number,
     readonly passive: boolean,
   ) {
-    this.sender = new Sender(iss, owner.config, owner.counters);
+    this.timestamps = new Timestamps(owner.timestampOffset);
+    this.sender = new Sender(iss, owner.config, owner.counters, this.timestamps);
     this.receiver = new Receiver(owner.config.receiveBuffer, owner.memory, owner.counters);
+    this.handshake = new Handshake(owner.config, iss, this.sender, this.receiver, this.timestamps);
     this.current = passive ? "SYN-RECEIVED" : "SYN-SENT";
-    this.synWindow = Math.min(owner.config.receiveBuffer, 0xffff);
   }
 
   get state(): State {
@@ -110,6 +103,16 @@ export class Connection {
 
   get receiveNext(): number {
     return this.receiver.nxt;
+  }
+
+  /** Whether `syn` can only be of a new incarnation of this connection in TIME-WAIT (RFC 6191 section 2). */
+  isReopenedBy(syn: Segment): boolean {
+    if (syn.timestamps && this.owner.config.timestamps) {
+      if (!this.timestamps.enabled) return true;
+      const later = seqDiff(syn.tsVal, this.timestamps.recent);
+      if (later !== 0) return later > 0;
+    }
+    return seqAfter(syn.seq, this.receiver.nxt);
   }
 
   // ---- the user's side -------------------------------------------------------------------------------------------
@@ -172,8 +175,8 @@ export class Connection {
   // ---- segments in -----------------------------------------------------------------------------------------------
 
   /** Begins a passive connection with the peer's SYN. */
-  open(syn: Segment): void {
-    this.takeSyn(syn);
+  open(syn: Segment, now: number): void {
+    this.handshake.take(syn, now);
     this.owner.touch(this);
   }
 
@@ -181,8 +184,9 @@ export class Connection {
   receive(segment: Segment, now: number): boolean {
     if (this.current === "CLOSED") return false;
     if (this.current === "SYN-SENT") return this.receiveInSynSent(segment, now);
-    if (!this.passesSequenceCheck(segment, now)) return false;
     const { flags } = segment;
+    if ((flags & RST) === 0 && !this.passesTimestampCheck(segment, now)) return false;
+    if (!this.passesSequenceCheck(segment, now)) return false;
     if ((flags & RST) !== 0) {
       // TIME-WAIT outlasts a RST, or an old duplicate's answer would end it early (RFC 1337 section 3, fix F1).
       if (this.current === "TIME-WAIT") return false;
@@ -214,6 +218,7 @@ export class Connection {
       this.challenge(now);
       return false;
     }
+    this.timestamps.take(segment, now);
     this.receiveSynchronized(segment, now);
     return true;
   }
@@ -232,17 +237,25 @@ export class Connection {
       return acknowledged;
     }
     if ((flags & SYN) === 0) return false;
-    this.takeSyn(segment);
+    this.handshake.take(segment, now);
     if (acknowledged) {
       this.establish(segment, segment.window, now);
       this.ackOwed = true;
     } else {
       // Simultaneous open: answer with SYN and ACK.
       this.enter("SYN-RECEIVED");
-      this.synOwed = true;
+      this.handshake.owed = true;
     }
     this.owner.touch(this);
     return true;
+  }
+
+  private passesTimestampCheck(segment: Segment, now: number): boolean {
+    const fault = this.timestamps.check(segment, now);
+    if (fault === undefined) return true;
+    this.owner.counters[fault] += 1;
+    if (fault === "drop_paws") this.answerUnacceptable(segment, now);
+    return false;
   }
 
   private passesSequenceCheck(segment: Segment, now: number): boolean {
@@ -251,7 +264,7 @@ export class Connection {
     this.owner.counters.drop_out_of_window += 1;
     const { flags } = segment;
     if ((flags & RST) !== 0) return false;
-    if (this.current === "SYN-RECEIVED" && (flags & SYN) !== 0 && segment.seq === this.irs) {
+    if (this.current === "SYN-RECEIVED" && (flags & SYN) !== 0 && segment.seq === this.handshake.irs) {
       if ((flags & ACK) !== 0 && segment.ack === this.sender.nxt) {
         // The other half of a simultaneous open.
         this.establish(segment, segment.window, now);
@@ -259,15 +272,19 @@ export class Connection {
         return false;
       }
       // The peer has not seen our SYN.
-      this.synOwed = true;
+      this.handshake.owed = true;
       this.owner.touch(this);
       return false;
     }
     if (this.current === "TIME-WAIT" && (flags & FIN) !== 0) this.timer = now + this.owner.config.timeWait;
-    // Empty segments are answered seldom, or two ends that disagree would acknowledge each other for ever.
-    if (length > 0) this.oweAck();
-    else this.challenge(now);
+    this.answerUnacceptable(segment, now);
     return false;
+  }
+
+  /** Empty segments are answered seldom, or two ends that disagree would acknowledge each other for ever. */
+  private answerUnacceptable(segment: Segment, now: number): void {
+    if (segmentLength(segment) > 0) this.oweAck();
+    else this.challenge(now);
   }
 
   /** RFC 5961 section 5.2. */
@@ -326,12 +343,12 @@ export class Connection {
         this.close("finished");
         return;
       }
-      if (this.synsSent > this.owner.config.synRetries) {
+      if (this.handshake.isExhausted) {
         this.close("timeout");
         return;
       }
       this.sender.rtt.backOff();
-      this.synOwed = true;
+      this.handshake.owed = true;
       this.owner.touch(this);
     }
     if (now >= this.sender.timer) {
@@ -357,7 +374,7 @@ export class Connection {
     if (this.resetOwed) {
       this.resetOwed = false;
       this.clear(segment, RST | ACK, this.sender.nxt);
-      segment.ack = this.receiver.nxt;
+      this.acknowledge(segment, now);
       emit(segment);
       this.owner.counters.resets_out += 1;
     }
@@ -366,25 +383,25 @@ export class Connection {
         return;
       case "SYN-SENT":
       case "SYN-RECEIVED":
-        if (this.synOwed) this.transmitSyn(now, emit);
+        if (this.handshake.owed) this.transmitSyn(now, emit);
         return;
     }
-    for (; this.duplicatesOwed > 0; this.duplicatesOwed--) this.transmitAck(emit);
+    for (; this.duplicatesOwed > 0; this.duplicatesOwed--) this.transmitAck(now, emit);
     this.clear(segment, 0, 0);
     while (this.sender.next(now, segment)) {
       segment.flags |= ACK;
-      segment.ack = this.receiver.nxt;
+      this.acknowledge(segment, now);
       segment.window = this.receiver.announce(this.sender.mss);
       emit(segment);
       this.ackOwed = false;
     }
-    if (this.ackOwed) this.transmitAck(emit);
+    if (this.ackOwed) this.transmitAck(now, emit);
     this.ackOwed = false;
   }
 
-  private transmitAck(emit: (segment: Segment) => void): void {
+  private transmitAck(now: number, emit: (segment: Segment) => void): void {
     this.clear(out, ACK, this.sender.nxt);
-    out.ack = this.receiver.nxt;
+    this.acknowledge(out, now);
     out.window = this.receiver.announce(this.sender.mss);
     emit(out);
   }
@@ -394,16 +411,19 @@ export class Connection {
     if (this.current === "SYN-RECEIVED") {
       out.flags |= ACK;
       out.ack = this.receiver.nxt;
+      this.timestamps.acknowledged(out.ack);
     }
-    out.window = this.synWindow;
-    out.mss = this.owner.config.mss;
-    out.windowScale = this.scaled ? windowShift(this.owner.config.receiveBuffer) : -1;
-    this.sender.nxt = seqAdd(this.iss, 1);
-    this.synOwed = false;
-    this.synsSent += 1;
-    this.synSentAt = now;
+    this.handshake.fill(out, now);
     this.timer = now + this.sender.rtt.rto;
     emit(out);
+  }
+
+  private acknowledge(segment: Segment, now: number): void {
+    const { timestamps } = this;
+    segment.ack = this.receiver.nxt;
+    if (!timestamps.enabled) return;
+    timestamps.stamp(segment, now);
+    timestamps.acknowledged(segment.ack);
   }
 
   private clear(segment: Segment, flags: number, seq: number): void {
@@ -413,31 +433,17 @@ export class Connection {
     segment.window = 0;
     segment.mss = 0;
     segment.windowScale = -1;
+    segment.timestamps = false;
+    segment.sackPermitted = false;
+    segment.sacks = NO_SACKS;
     segment.payload = NO_PAYLOAD;
   }
 
   // ---- changes of state ------------------------------------------------------------------------------------------
 
-  private takeSyn(syn: Segment): void {
-    this.irs = syn.seq;
-    this.scaled = syn.windowScale >= 0;
-    this.sender.scale = this.scaled ? syn.windowScale : 0;
-    const wanted = syn.mss === 0 ? DEFAULT_MSS : syn.mss;
-    this.sender.setSegmentSize(Math.min(Math.max(wanted, MIN_MSS), this.owner.config.mss));
-    this.synWindow = this.receiver.open(syn.seq, this.scaled, windowShift(this.owner.config.receiveBuffer));
-  }
-
   private establish(segment: Segment, window: number, now: number): void {
     this.timer = Number.POSITIVE_INFINITY;
-    const { sender } = this;
-    sender.open(segment, window);
-    if (this.synsSent === 1) {
-      sender.rtt.sample(now - this.synSentAt);
-    } else {
-      sender.rtt.restart(RTO_AFTER_LOST_SYN);
-      // RFC 5681 section 3.1: after a lost SYN begin with one segment.
-      sender.congestion.onTimeout(0, false);
-    }
+    this.handshake.complete(segment, window, now);
     this.enter("ESTABLISHED");
   }
 

@@ -38,6 +38,8 @@ export function createCounters() {
     drop_out_of_window: 0,
     drop_bad_ack: 0,
     drop_no_ack: 0,
+    drop_no_timestamp: 0,
+    drop_paws: 0,
     drop_reassembly_full: 0,
     drop_memory_full: 0,
   };

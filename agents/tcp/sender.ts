@@ -3,6 +3,7 @@ import { type CongestionControl, NewReno } from "./congestion.js";
 import type { TcpCounters } from "./counters.js";
 import { RttEstimator } from "./rtt.js";
 import { SendQueue } from "./send-queue.js";
+import type { Timestamps } from "./timestamps.js";
 import { seqAdd, seqAfter, seqBefore, seqDiff } from "./wire/sequence.js";
 import { FIN, PSH, type Segment, segmentLength } from "./wire/tcp.js";
 
@@ -71,6 +72,7 @@ export class Sender {
     iss: number,
     private readonly config: TcpConfig,
     private readonly counters: TcpCounters,
+    private readonly timestamps: Timestamps,
   ) {
     this.una = iss;
     this.nxt = iss;
@@ -135,7 +137,7 @@ export class Sender {
   acknowledge(segment: Segment, now: number): void {
     const advanced = seqDiff(segment.ack, this.una);
     const window = segment.window << this.scale;
-    if (advanced > 0) this.advance(segment.ack, advanced, now);
+    if (advanced > 0) this.advance(segment, advanced, now);
     else if (advanced === 0 && this.isDuplicate(segment, window)) this.onDuplicate();
     if (
       seqBefore(this.windowSeq, segment.seq) ||
@@ -246,7 +248,8 @@ export class Sender {
       sent.length === 0 ? NO_PAYLOAD : this.queue.slice(seqDiff(sent.seq, this.una), sent.length);
   }
 
-  private advance(ack: number, advanced: number, now: number): void {
+  private advance(segment: Segment, advanced: number, now: number): void {
+    const { ack } = segment;
     const inFlight = this.inFlight;
     const { flight } = this;
     let covered = 0;
@@ -266,7 +269,7 @@ export class Sender {
     if (this.finState === "sent" && ack === this.nxt) this.finState = "acknowledged";
     this.queue.release(this.finState === "acknowledged" ? advanced - 1 : advanced);
     this.una = ack;
-    if (timed >= 0 && !ambiguous) this.rtt.sample(now - timed);
+    if (timed >= 0) this.sampleRoundTrip(segment, ambiguous ? -1 : now - timed, now);
     this.timeouts = 0;
     this.stalledSince = now;
     this.timer = flight.length > 0 ? now + this.rtt.rto : Number.POSITIVE_INFINITY;
@@ -282,6 +285,12 @@ export class Sender {
       this.endRecovery();
       this.congestion.onRecovered(this.inFlight);
     }
+  }
+
+  /** Of a segment that was sent twice only the echoed timestamp tells which one is answered (RFC 7323 section 4.1). */
+  private sampleRoundTrip(segment: Segment, measured: number, now: number): void {
+    const roundTrip = measured >= 0 ? measured : this.timestamps.roundTrip(segment, now);
+    if (roundTrip >= 0 && roundTrip <= this.config.maxRto) this.rtt.sample(roundTrip);
   }
 
   private trimFront(sent: SentSegment, bytes: number): void {

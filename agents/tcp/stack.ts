@@ -49,6 +49,7 @@ export class TcpStack implements ConnectionOwner {
   readonly config: TcpConfig;
   readonly counters: TcpCounters = createCounters();
   readonly memory: MemoryBudget;
+  readonly timestampOffset: number;
 
   private readonly connections = new Map<string, StackConnection>();
   private readonly timeWait = new Set<StackConnection>();
@@ -72,6 +73,7 @@ export class TcpStack implements ConnectionOwner {
   ) {
     this.config = { ...DEFAULT_CONFIG, ...config };
     this.memory = new MemoryBudget(this.config.receiveMemory);
+    this.timestampOffset = this.chooseIsn("timestamps", 0);
     this.out = Buffer.alloc(this.config.mss + FRAME_OVERHEAD);
     this.mac = station.mac;
     this.addresses = new Set(station.ipv4.map(parseIpv4));
@@ -228,9 +230,9 @@ export class TcpStack implements ConnectionOwner {
     if (this.connections.get(connection.key) === connection) this.connections.delete(connection.key);
   }
 
-  /** A SYN that can only be of a new incarnation (RFC 9293 section 3.10.7.4, TIME-WAIT; RFC 6191). */
+  /** A SYN that may end TIME-WAIT early (RFC 9293 section 3.10.7.4). */
   private isReopening(connection: StackConnection, segment: Segment): boolean {
-    return (segment.flags & (SYN | ACK | RST)) === SYN && seqAfter(segment.seq, connection.receiveNext);
+    return (segment.flags & (SYN | ACK | RST)) === SYN && connection.isReopenedBy(segment);
   }
 
   private receiveUnknown(key: string, before: StackConnection | undefined, now: number): void {
@@ -256,7 +258,7 @@ export class TcpStack implements ConnectionOwner {
     const connection = new StackConnection(this, iss, true, key, Path.replyTo(frame));
     this.connections.set(key, connection);
     this.halfOpen += 1;
-    connection.open(segment);
+    connection.open(segment, now);
   }
 
   private acceptor(address: number, port: number): Accept | undefined {

@@ -1,4 +1,4 @@
-/** The TCP header and its options (RFC 9293 section 3.1, RFC 7323 for the window scale). */
+/** The TCP header (RFC 9293 section 3.1) and its options: MSS, window scale and timestamps (RFC 7323), SACK (RFC 2018). */
 
 export const TCP_HEADER = 20;
 
@@ -17,6 +17,19 @@ const OPTION_END = 0;
 const OPTION_NOP = 1;
 const OPTION_MSS = 2;
 const OPTION_WINDOW_SCALE = 3;
+const OPTION_SACK_PERMITTED = 4;
+const OPTION_SACK = 5;
+const OPTION_TIMESTAMPS = 8;
+/** NOP, NOP, kind and length of the timestamps option, as RFC 7323 appendix A lays them out. */
+const TIMESTAMPS_WORD = 0x0101080a;
+
+/** What the timestamps option takes of every segment, padding included. */
+export const TIMESTAMPS_SIZE = 12;
+/** Blocks that fit into 40 bytes of options, without and with timestamps. */
+export const MAX_SACK_BLOCKS = 4;
+export const MAX_SACK_BLOCKS_WITH_TIMESTAMPS = 3;
+/** No SACK block; never changed. */
+export const NO_SACKS: readonly number[] = [];
 
 /** A segment as it stands on the wire, ports and checksum apart. */
 export interface Segment {
@@ -31,6 +44,13 @@ export interface Segment {
   mss: number;
   /** Window scale option as a shift of 0..14, -1 where absent. */
   windowScale: number;
+  /** Whether the timestamps option is there; without it the two values mean nothing. Both are signed 32-bit. */
+  timestamps: boolean;
+  tsVal: number;
+  tsEcr: number;
+  sackPermitted: boolean;
+  /** SACK blocks as left and right edge in turn, as they stand in the option. */
+  sacks: readonly number[];
   /** A view that is valid only during the call that hands the segment over. */
   payload: Buffer;
 }
@@ -38,7 +58,20 @@ export interface Segment {
 const NO_PAYLOAD = Buffer.alloc(0);
 
 export function emptySegment(): Segment {
-  return { seq: 0, ack: 0, flags: 0, window: 0, mss: 0, windowScale: -1, payload: NO_PAYLOAD };
+  return {
+    seq: 0,
+    ack: 0,
+    flags: 0,
+    window: 0,
+    mss: 0,
+    windowScale: -1,
+    timestamps: false,
+    tsVal: 0,
+    tsEcr: 0,
+    sackPermitted: false,
+    sacks: NO_SACKS,
+    payload: NO_PAYLOAD,
+  };
 }
 
 /** Sequence space the segment occupies: its bytes, and one each for SYN and FIN. */
@@ -62,8 +95,24 @@ export function parseTcp(bytes: Buffer, start: number, end: number, into: Segmen
   into.window = bytes.readUInt16BE(start + 14);
   into.mss = 0;
   into.windowScale = -1;
+  into.timestamps = false;
+  into.sackPermitted = false;
+  into.sacks = NO_SACKS;
   into.payload = dataAt === end ? NO_PAYLOAD : bytes.subarray(dataAt, end);
-  return dataAt === start + TCP_HEADER || parseOptions(bytes, start + TCP_HEADER, dataAt, into);
+  const optionsAt = start + TCP_HEADER;
+  if (dataAt === optionsAt) return true;
+  // What nearly every segment of a connection with timestamps carries, and nothing else.
+  if (dataAt === optionsAt + TIMESTAMPS_SIZE && bytes.readInt32BE(optionsAt) === TIMESTAMPS_WORD) {
+    readTimestamps(bytes, optionsAt + 4, into);
+    return true;
+  }
+  return parseOptions(bytes, optionsAt, dataAt, into);
+}
+
+function readTimestamps(bytes: Buffer, at: number, into: Segment): void {
+  into.timestamps = true;
+  into.tsVal = bytes.readInt32BE(at);
+  into.tsEcr = bytes.readInt32BE(at + 4);
 }
 
 function parseOptions(bytes: Buffer, start: number, end: number, into: Segment): boolean {
@@ -79,6 +128,13 @@ function parseOptions(bytes: Buffer, start: number, end: number, into: Segment):
     if (kind === OPTION_MSS && length === 4) into.mss = bytes.readUInt16BE(at + 2);
     else if (kind === OPTION_WINDOW_SCALE && length === 3)
       into.windowScale = Math.min(bytes[at + 2]!, MAX_WINDOW_SHIFT);
+    else if (kind === OPTION_SACK_PERMITTED && length === 2) into.sackPermitted = true;
+    else if (kind === OPTION_TIMESTAMPS && length === 10) readTimestamps(bytes, at + 2, into);
+    else if (kind === OPTION_SACK && length > 2 && length % 8 === 2) {
+      const sacks: number[] = [];
+      for (let edge = at + 2; edge < at + length; edge += 4) sacks.push(bytes.readInt32BE(edge));
+      into.sacks = sacks;
+    }
     at += length;
   }
   return true;
@@ -107,6 +163,27 @@ export function writeTcp(out: Buffer, start: number, segment: Segment): number {
     out[at + 2] = 3;
     out[at + 3] = segment.windowScale;
     at += 4;
+  }
+  if (segment.sackPermitted) {
+    out[at] = OPTION_NOP;
+    out[at + 1] = OPTION_NOP;
+    out[at + 2] = OPTION_SACK_PERMITTED;
+    out[at + 3] = 2;
+    at += 4;
+  }
+  if (segment.timestamps) {
+    out.writeInt32BE(TIMESTAMPS_WORD, at);
+    out.writeInt32BE(segment.tsVal, at + 4);
+    at = out.writeInt32BE(segment.tsEcr, at + 8);
+  }
+  const { sacks } = segment;
+  if (sacks.length > 0) {
+    out[at] = OPTION_NOP;
+    out[at + 1] = OPTION_NOP;
+    out[at + 2] = OPTION_SACK;
+    out[at + 3] = 2 + 4 * sacks.length;
+    at += 4;
+    for (const edge of sacks) at = out.writeInt32BE(edge, at);
   }
   out[start + 12] = ((at - start) / 4) << 4;
   if (segment.payload.length > 0) out.set(segment.payload, at);

@@ -7,8 +7,9 @@
  *     +0.2 < . 1:1(0) ack 1 win 512                 0.2 s later
  *     write 100; close                              one turn of the user
  *
- * Sequence numbers count from each side's initial one. A `>` line names what matters: the flags, range and, where
- * given, ack, win and options must match (`<...>` exactly, and none means none). A segment that leaves and is not
+ * Options are `mss N`, `wscale N`, `sackOK`, `TS val N ecr N` and `sack FROM:TO FROM:TO`.
+ * Sequence numbers and timestamps count from each side's initial number (an echo without ACK is 0 as it stands).
+ * A `>` line names what matters: the flags, range and, where given, ack, win and options must match (`<...>` exactly, and none means none). A segment that leaves and is not
  * expected fails the script. Other lines:
  *
  *     connect             open actively        read N        N bytes are readable, and right
@@ -227,6 +228,10 @@ class Drill {
     if (text.includes("<")) {
       assert.equal(got.mss, wanted.mss, `mss of ${actual}`);
       assert.equal(got.windowScale, wanted.windowScale, `wscale of ${actual}`);
+      assert.equal(got.sackPermitted, wanted.sackPermitted, `sackOK of ${actual}`);
+      assert.equal(got.timestamps, wanted.timestamps, `timestamps of ${actual}`);
+      if (wanted.timestamps) assert.deepEqual([got.tsVal, got.tsEcr], [wanted.tsVal, wanted.tsEcr], actual);
+      assert.deepEqual(got.sacks, wanted.sacks, `SACK blocks of ${actual}`);
     }
     assert(got.payload.equals(wanted.payload), `payload of ${actual}`);
   }
@@ -242,8 +247,14 @@ class Drill {
       0,
     );
     const options = new Map(
-      (optionText ?? "").split(",").map((option) => option.trim().split(" ") as [string, string]),
+      (optionText ?? "").split(",").map((option) => {
+        const [name, ...rest] = option.trim().split(" ");
+        return [name!, rest.join(" ")];
+      }),
     );
+    const ts = /^val (-?\d+) ecr (-?\d+)$/.exec(options.get("TS") ?? "");
+    const acknowledges = (flags & ACK) !== 0;
+    const sacks = options.get("sack")?.split(/[ :]/) ?? [];
     return {
       seq: seqAdd(base, Number(start)),
       ack: ack === undefined ? 0 : seqAdd(peerBase, Number(ack)),
@@ -251,6 +262,11 @@ class Drill {
       window: Number(win ?? 0),
       mss: Number(options.get("mss") ?? 0),
       windowScale: Number(options.get("wscale") ?? -1),
+      timestamps: ts !== null,
+      tsVal: ts === null ? 0 : seqAdd(base, Number(ts[1])),
+      tsEcr: ts === null ? 0 : seqAdd(acknowledges ? peerBase : 0, Number(ts[2])),
+      sackPermitted: options.has("sackOK"),
+      sacks: sacks.map((edge) => seqAdd(peerBase, Number(edge))),
       payload: pattern(Number(start) - 1, Number(length)),
     };
   }
@@ -263,6 +279,13 @@ class Drill {
       ` ack ${seqDiff(segment.ack, this.options.irs)} win ${segment.window}` +
       (segment.mss > 0 ? ` mss ${segment.mss}` : "") +
       (segment.windowScale >= 0 ? ` wscale ${segment.windowScale}` : "") +
+      (segment.sackPermitted ? " sackOK" : "") +
+      (segment.timestamps
+        ? ` TS val ${seqDiff(segment.tsVal, this.options.iss)} ecr ${seqDiff(segment.tsEcr, this.options.irs)}`
+        : "") +
+      (segment.sacks.length > 0
+        ? ` sack ${segment.sacks.map((edge) => seqDiff(edge, this.options.irs)).join(" ")}`
+        : "") +
       (segmentLength(segment) > 0 && length > 0 && segment.payload[0] !== patternAt(start - 1)
         ? " (bad bytes)"
         : "")

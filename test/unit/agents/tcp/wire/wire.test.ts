@@ -6,7 +6,7 @@ import { Frame } from "@topicast/agent/tcp/wire/frame.js";
 import { formatIpv4, parseIpv4 } from "@topicast/agent/tcp/wire/ipv4.js";
 import { Path } from "@topicast/agent/tcp/wire/path.js";
 import { seqAdd, seqAfter, seqBefore, seqDiff } from "@topicast/agent/tcp/wire/sequence.js";
-import { ACK, FIN, PSH, type Segment, SYN } from "@topicast/agent/tcp/wire/tcp.js";
+import { ACK, emptySegment, FIN, PSH, type Segment, SYN } from "@topicast/agent/tcp/wire/tcp.js";
 import fc from "fast-check";
 
 /** Linux 6: SYN with MSS 1460, SACK permitted, timestamps, window scale 10; its checksum left to the network card. */
@@ -38,8 +38,7 @@ const ENDS = {
 };
 
 function segmentOf(fields: Partial<Segment>): Segment {
-  const none = { seq: 1, ack: 0, flags: ACK, window: 0, mss: 0, windowScale: -1 };
-  return { ...none, payload: Buffer.alloc(0), ...fields };
+  return { ...emptySegment(), seq: 1, flags: ACK, ...fields };
 }
 
 function written(path: Path, segment: Segment): Buffer {
@@ -106,7 +105,20 @@ describe("a frame of Linux", () => {
     assert.equal(segment.seq >>> 0, 3549707263);
     assert.deepEqual(
       { ...segment, seq: 0, payload: segment.payload.length },
-      { seq: 0, ack: 0, flags: SYN, window: 64_240, mss: 1460, windowScale: 10, payload: 0 },
+      {
+        seq: 0,
+        ack: 0,
+        flags: SYN,
+        window: 64_240,
+        mss: 1460,
+        windowScale: 10,
+        timestamps: true,
+        tsVal: 0xd6ad1dff | 0,
+        tsEcr: 0,
+        sackPermitted: true,
+        sacks: [],
+        payload: 0,
+      },
     );
   });
 
@@ -279,14 +291,31 @@ describe("path and frame", () => {
           ack: fc.integer(),
           flags: fc.constantFrom(ACK, ACK | PSH, SYN, SYN | ACK, FIN | ACK),
           window: fc.nat(0xffff),
-          mss: fc.nat(0xffff),
-          windowScale: fc.integer({ min: -1, max: 14 }),
           payload: fc.uint8Array({ maxLength: 2_000 }).map((bytes) => Buffer.from(bytes)),
         }),
+        // What fits into 40 bytes: the options of a SYN, or those of a segment with blocks.
+        fc.oneof(
+          fc.record({
+            mss: fc.nat(0xffff),
+            windowScale: fc.integer({ min: -1, max: 14 }),
+            sackPermitted: fc.boolean(),
+          }),
+          fc.record({
+            sacks: fc.array(fc.integer(), { maxLength: 6 }).filter((edges) => edges.length % 2 === 0),
+          }),
+        ),
+        fc.option(fc.record({ tsVal: fc.integer(), tsEcr: fc.integer() }), { nil: undefined }),
         fc.ipV4().filter((ip) => !/^(0|127|22[4-9]|2[3-5]\d)\./.test(ip)),
         fc.nat(0xffff),
-        (segment, local, localPort) => {
+        (fields, options, echo, local, localPort) => {
           fc.pre(local !== ENDS.remote);
+          const segment = {
+            ...emptySegment(),
+            ...fields,
+            ...options,
+            timestamps: echo !== undefined,
+            ...echo,
+          };
           const path = Path.between({ ...ENDS, local, localPort });
           const frame = parsed(written(path, segment));
           assert.deepEqual({ ...frame.segment }, { ...segment });
