@@ -4,6 +4,8 @@ export interface TcpConfig {
   mss: number;
   /** Whether to offer and accept timestamps (RFC 7323). */
   timestamps: boolean;
+  /** Whether to offer and accept selective acknowledgement (RFC 2018). */
+  sack: boolean;
   /** Written and not yet acknowledged, per connection; a writer that goes beyond has to wait. */
   sendBuffer: number;
   /** Received and not yet read, per connection; bounds the advertised window. */
@@ -32,6 +34,7 @@ export interface TcpConfig {
 export const DEFAULT_CONFIG: Readonly<TcpConfig> = {
   mss: 1460,
   timestamps: true,
+  sack: true,
   sendBuffer: 256 * 1024,
   receiveBuffer: 256 * 1024,
   receiveMemory: 128 * 1024 * 1024,

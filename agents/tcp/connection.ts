@@ -6,7 +6,18 @@ import { Receiver } from "./receiver.js";
 import { Sender } from "./sender.js";
 import { Timestamps } from "./timestamps.js";
 import { seqAdd, seqAfter, seqBefore, seqDiff } from "./wire/sequence.js";
-import { ACK, emptySegment, FIN, NO_SACKS, RST, type Segment, SYN, segmentLength } from "./wire/tcp.js";
+import {
+  ACK,
+  emptySegment,
+  FIN,
+  MAX_SACK_BLOCKS,
+  MAX_SACK_BLOCKS_WITH_TIMESTAMPS,
+  NO_SACKS,
+  RST,
+  type Segment,
+  SYN,
+  segmentLength,
+} from "./wire/tcp.js";
 
 /** The states of RFC 9293 section 3.3.2; LISTEN belongs to the stack. */
 export type State =
@@ -283,8 +294,10 @@ export class Connection {
 
   /** Empty segments are answered seldom, or two ends that disagree would acknowledge each other for ever. */
   private answerUnacceptable(segment: Segment, now: number): void {
-    if (segmentLength(segment) > 0) this.oweAck();
-    else this.challenge(now);
+    if (segmentLength(segment) > 0) {
+      this.receiver.repeated(segment.seq, segment.payload.length);
+      this.oweAck();
+    } else this.challenge(now);
   }
 
   /** RFC 5961 section 5.2. */
@@ -402,6 +415,9 @@ export class Connection {
   private transmitAck(now: number, emit: (segment: Segment) => void): void {
     this.clear(out, ACK, this.sender.nxt);
     this.acknowledge(out, now);
+    out.sacks = this.receiver.takeSackBlocks(
+      this.timestamps.enabled ? MAX_SACK_BLOCKS_WITH_TIMESTAMPS : MAX_SACK_BLOCKS,
+    );
     out.window = this.receiver.announce(this.sender.mss);
     emit(out);
   }

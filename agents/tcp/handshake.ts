@@ -19,6 +19,7 @@ export class Handshake {
   private window: number;
   private scaled = true;
   private timestamps: boolean;
+  private sack: boolean;
 
   constructor(
     private readonly config: TcpConfig,
@@ -29,6 +30,7 @@ export class Handshake {
   ) {
     this.window = Math.min(config.receiveBuffer, 0xffff);
     this.timestamps = config.timestamps;
+    this.sack = config.sack;
   }
 
   /** Takes the peer's SYN. */
@@ -39,6 +41,9 @@ export class Handshake {
     sender.scale = this.scaled ? syn.windowScale : 0;
     this.timestamps = config.timestamps && syn.timestamps;
     if (this.timestamps) this.clock.begin(syn, now);
+    this.sack = config.sack && syn.sackPermitted;
+    sender.sack = this.sack;
+    this.receiver.sack = this.sack;
     const wanted = syn.mss === 0 ? DEFAULT_MSS : syn.mss;
     const mss = Math.min(Math.max(wanted, MIN_MSS), config.mss);
     // RFC 6691: the MSS option knows nothing of options, the sender makes room for its own.
@@ -51,6 +56,7 @@ export class Handshake {
     segment.window = this.window;
     segment.mss = this.config.mss;
     segment.windowScale = this.scaled ? windowShift(this.config.receiveBuffer) : -1;
+    segment.sackPermitted = this.sack;
     if (this.timestamps) this.clock.stamp(segment, now);
     this.sender.nxt = seqAdd(this.iss, 1);
     this.owed = false;

@@ -1,6 +1,8 @@
 import type { TcpCounters } from "./counters.js";
 import type { MemoryBudget } from "./memory.js";
+import { SackBlocks } from "./sack-blocks.js";
 import { seqAdd, seqAfter, seqBefore, seqDiff } from "./wire/sequence.js";
+import { NO_SACKS } from "./wire/tcp.js";
 
 /** Payload that arrived before the bytes in front of it. */
 interface Piece {
@@ -30,6 +32,9 @@ export class Receiver {
   /** The peer's FIN and everything before it has arrived. */
   finished = false;
 
+  /** Both sides have agreed on SACK. */
+  sack = false;
+
   /** Right edge of the announced window: RCV.NXT + RCV.WND. It never moves back. */
   private edge = 0;
   private queue: Buffer[] = [];
@@ -37,6 +42,8 @@ export class Receiver {
   private pieces: Piece[] = [];
   private heldBytes = 0;
   private finSeq: number | undefined;
+  /** Made when first needed: most connections never lose anything. */
+  private blocks: SackBlocks | undefined;
 
   constructor(
     private capacity: number,
@@ -74,7 +81,11 @@ export class Receiver {
     const part = skip < end ? payload.subarray(skip, end) : undefined;
     if (at !== this.nxt) {
       if (wholeFin) this.finSeq = seqAdd(seq, payload.length);
-      if (part !== undefined) this.hold(at, part);
+      if (part !== undefined) {
+        const before = this.heldBytes;
+        this.hold(at, part);
+        if (this.sack) this.report(at, seqAdd(at, part.length), this.heldBytes === before);
+      }
       this.counters.out_of_order += 1;
       return "out-of-order";
     }
@@ -90,6 +101,19 @@ export class Receiver {
       return "in-order";
     }
     return part !== undefined || filled ? "in-order" : "nothing";
+  }
+
+  /** These bytes have come again, from before RCV.NXT. */
+  repeated(seq: number, length: number): void {
+    const end = seqAdd(seq, length);
+    if (!this.sack || length === 0 || seqAfter(end, this.nxt)) return;
+    this.blocks ??= new SackBlocks();
+    this.blocks.addDuplicate(seq, end);
+  }
+
+  /** SACK blocks for the next acknowledgement, at most `max`. */
+  takeSackBlocks(max: number): readonly number[] {
+    return this.blocks === undefined ? NO_SACKS : this.blocks.take(this.nxt, max);
   }
 
   /** The next unread bytes, or undefined when there are none. */
@@ -141,6 +165,23 @@ export class Receiver {
     this.memory.release(this.heldBytes);
     this.heldBytes = 0;
     this.pieces = [];
+    this.blocks?.clear();
+  }
+
+  /** Notes the run of held bytes around `seq`, and whether all up to `end` had been there before. */
+  private report(seq: number, end: number, nothingNew: boolean): void {
+    const { pieces } = this;
+    let from = pieces.length - 1;
+    while (from >= 0 && seqAfter(pieces[from]!.seq, seq)) from -= 1;
+    const piece = pieces[from];
+    if (piece === undefined || !seqAfter(endOf(piece), seq)) return;
+    let to = from;
+    while (from > 0 && endOf(pieces[from - 1]!) === pieces[from]!.seq) from -= 1;
+    while (to + 1 < pieces.length && pieces[to + 1]!.seq === endOf(pieces[to]!)) to += 1;
+    const right = endOf(pieces[to]!);
+    this.blocks ??= new SackBlocks();
+    this.blocks.add(pieces[from]!.seq, right);
+    if (nothingNew && !seqAfter(end, right)) this.blocks.addDuplicate(seq, end);
   }
 
   private get wantedEdge(): number {
@@ -226,6 +267,10 @@ export class Receiver {
     this.heldBytes += cost;
     return true;
   }
+}
+
+function endOf(piece: Piece): number {
+  return seqAdd(piece.seq, piece.data.length);
 }
 
 function later(a: number, b: number): number {

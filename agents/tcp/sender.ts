@@ -1,26 +1,12 @@
 import type { TcpConfig } from "./config.js";
 import { type CongestionControl, NewReno } from "./congestion.js";
 import type { TcpCounters } from "./counters.js";
+import { DUPLICATE_THRESHOLD, Flight, type SentSegment, space } from "./flight.js";
 import { RttEstimator } from "./rtt.js";
 import { SendQueue } from "./send-queue.js";
 import type { Timestamps } from "./timestamps.js";
 import { seqAdd, seqAfter, seqBefore, seqDiff } from "./wire/sequence.js";
 import { FIN, PSH, type Segment, segmentLength } from "./wire/tcp.js";
-
-/** A segment that was sent and is not acknowledged yet. */
-interface SentSegment {
-  seq: number;
-  /** Bytes of payload. */
-  length: number;
-  fin: boolean;
-  sentAt: number;
-  retransmitted: boolean;
-  /** Held for lost and not sent again since. */
-  lost: boolean;
-}
-
-/** Duplicate acknowledgements that prove a loss (RFC 5681 section 3.2). */
-const DUPLICATE_THRESHOLD = 3;
 
 const NO_PAYLOAD = Buffer.alloc(0);
 
@@ -29,7 +15,7 @@ const NO_PAYLOAD = Buffer.alloc(0);
  * control. Time comes as an argument; segments are asked for one by one with `next`.
  *
  * What is in flight is a list of segments, each marked when it is held for lost. Whoever finds losses
- * (duplicate acknowledgements, time-out) only marks; `next` repairs marked segments first, as far as the congestion
+ * (SACK blocks, duplicate acknowledgements, time-out) only marks; `next` repairs marked segments first, as far as the congestion
  * window goes, then sends new data. So `nxt` never goes back.
  */
 export class Sender {
@@ -45,6 +31,8 @@ export class Sender {
   /** Shift of the peer's window field. */
   scale = 0;
   mss: number;
+  /** Both sides have agreed on SACK: losses are found by blocks, else by counting duplicates. */
+  sack = false;
   /** When `onTimer` wants to be called. */
   timer = Number.POSITIVE_INFINITY;
   /** Nobody reads or writes this connection any more: a peer that acknowledges nothing is not waited for. */
@@ -52,9 +40,8 @@ export class Sender {
 
   private windowSeq = 0;
   private windowAck = 0;
-  private flight: SentSegment[] = [];
-  private lostBytes = 0;
-  /** Segments that have left the network as told by duplicate acknowledgements, without knowing which. */
+  private readonly flight = new Flight();
+  /** Without SACK: segments that have left the network as told by duplicate acknowledgements, without knowing which. */
   private leftNetwork = 0;
   private duplicates = 0;
   private recovering = false;
@@ -110,8 +97,7 @@ export class Sender {
   /** Forgets what was written. */
   discard(): void {
     this.queue.clear();
-    this.flight = [];
-    this.lostBytes = 0;
+    this.flight.clear();
     this.timer = Number.POSITIVE_INFINITY;
   }
 
@@ -138,7 +124,9 @@ export class Sender {
     const advanced = seqDiff(segment.ack, this.una);
     const window = segment.window << this.scale;
     if (advanced > 0) this.advance(segment, advanced, now);
-    else if (advanced === 0 && this.isDuplicate(segment, window)) this.onDuplicate();
+    else if (advanced === 0 && !this.sack && this.isDuplicate(segment, window)) this.onDuplicate();
+    if (this.sack && segment.sacks.length > 0 && this.flight.sack(segment.sacks, this.una, this.nxt))
+      this.onSacked();
     if (
       seqBefore(this.windowSeq, segment.seq) ||
       (this.windowSeq === segment.seq && !seqAfter(this.windowAck, segment.ack))
@@ -155,19 +143,19 @@ export class Sender {
     if (now < this.timer) return true;
     if (this.stalledSince > now) this.stalledSince = now;
     if (now - this.stalledSince >= this.config.userTimeout) return false;
-    const head = this.flight[0];
+    const { head } = this.flight;
     if (head === undefined) {
       this.probeNow = true;
       this.counters.window_probes += 1;
     } else if (this.window === 0) {
-      this.markLost(head);
+      this.flight.markLost(head);
       this.repairNow = true;
       this.counters.window_probes += 1;
     } else {
       this.counters.timeouts += 1;
       this.congestion.onTimeout(this.inFlight, this.timeouts === 0);
       this.timeouts += 1;
-      for (const sent of this.flight) this.markLost(sent);
+      this.flight.markAllLost();
       this.endRecovery();
       this.recover = this.nxt;
       this.repairNow = true;
@@ -179,8 +167,9 @@ export class Sender {
 
   /** Bytes believed to be in the network. */
   private get inFlight(): number {
-    const outstanding = seqDiff(this.nxt, this.una) - this.lostBytes - this.leftNetwork * this.mss;
-    return Math.max(outstanding, 0);
+    const { flight } = this;
+    const outstanding = seqDiff(this.nxt, this.una) - flight.lostBytes - flight.sackedBytes;
+    return Math.max(outstanding - this.leftNetwork * this.mss, 0);
   }
 
   private get unsent(): number {
@@ -190,17 +179,13 @@ export class Sender {
   }
 
   private repair(now: number, segment: Segment): boolean {
-    if (this.lostBytes === 0) return false;
-    const sent = this.flight.find((s) => s.lost);
+    const sent = this.flight.firstLost;
     if (sent === undefined) return false;
     const { inFlight } = this;
     const room = inFlight === 0 || inFlight + sent.length <= this.congestion.window;
     if (!room && !this.repairNow) return false;
     this.repairNow = false;
-    this.lostBytes -= space(sent);
-    sent.lost = false;
-    sent.retransmitted = true;
-    sent.sentAt = now;
+    this.flight.repaired(sent, now);
     this.lastSentAt = now;
     this.counters.retransmitted += 1;
     this.fill(segment, sent, true);
@@ -227,8 +212,7 @@ export class Sender {
       return false;
     }
     const fin = this.finState === "queued" && length === unsent;
-    const sent = { seq: this.nxt, length, fin, sentAt: now, retransmitted: false, lost: false };
-    this.flight.push(sent);
+    const sent = this.flight.add(this.nxt, length, fin, now);
     this.fill(segment, sent, length === unsent);
     this.nxt = seqAdd(this.nxt, space(sent));
     if (fin) this.finState = "sent";
@@ -252,24 +236,12 @@ export class Sender {
     const { ack } = segment;
     const inFlight = this.inFlight;
     const { flight } = this;
-    let covered = 0;
-    let timed = -1;
-    let ambiguous = false;
-    for (let sent = flight[0]; sent !== undefined; sent = flight[covered]) {
-      if (seqAfter(seqAdd(sent.seq, space(sent)), ack)) {
-        this.trimFront(sent, seqDiff(ack, sent.seq));
-        break;
-      }
-      if (sent.lost) this.lostBytes -= space(sent);
-      if (sent.retransmitted) ambiguous = true;
-      timed = sent.sentAt;
-      covered += 1;
-    }
-    flight.splice(0, covered);
+    flight.acknowledge(ack);
     if (this.finState === "sent" && ack === this.nxt) this.finState = "acknowledged";
     this.queue.release(this.finState === "acknowledged" ? advanced - 1 : advanced);
     this.una = ack;
-    if (timed >= 0) this.sampleRoundTrip(segment, ambiguous ? -1 : now - timed, now);
+    if (flight.newestSentAt >= 0)
+      this.sampleRoundTrip(segment, flight.ambiguous ? -1 : now - flight.newestSentAt, now);
     this.timeouts = 0;
     this.stalledSince = now;
     this.timer = flight.length > 0 ? now + this.rtt.rto : Number.POSITIVE_INFINITY;
@@ -278,9 +250,7 @@ export class Sender {
       this.congestion.onAcknowledged(advanced, inFlight);
     } else if (seqBefore(ack, this.recover)) {
       // Partial acknowledgement (RFC 6582 section 3.2): the next segment was lost as well.
-      this.leftNetwork = Math.max(this.leftNetwork - Math.max(covered - 1, 0), 0);
-      if (flight[0] !== undefined) this.markLost(flight[0]);
-      this.repairNow = true;
+      this.onPartial(flight.covered);
     } else {
       this.endRecovery();
       this.congestion.onRecovered(this.inFlight);
@@ -293,11 +263,19 @@ export class Sender {
     if (roundTrip >= 0 && roundTrip <= this.config.maxRto) this.rtt.sample(roundTrip);
   }
 
-  private trimFront(sent: SentSegment, bytes: number): void {
-    if (bytes <= 0) return;
-    sent.seq = seqAdd(sent.seq, bytes);
-    sent.length -= bytes;
-    if (sent.lost) this.lostBytes -= bytes;
+  /** During recovery something was acknowledged, but not all that was out when it began. */
+  private onPartial(covered: number): void {
+    const { head } = this.flight;
+    if (head === undefined) return;
+    if (this.sack) {
+      // Beyond the hole the peer holds something: RFC 6675 section 4, NextSeg rule 3.
+      if (this.flight.sackedBytes > 0 && !head.retransmitted && !head.sacked) this.flight.markLost(head);
+      return;
+    }
+    // RFC 6582 section 3.2: the next segment was lost as well.
+    this.leftNetwork = Math.max(this.leftNetwork - Math.max(covered - 1, 0), 0);
+    this.flight.markLost(head);
+    this.repairNow = true;
   }
 
   /** RFC 5681 section 2. Answers to window probes look the same and prove no loss. */
@@ -312,11 +290,23 @@ export class Sender {
     if (this.recovering || this.duplicates !== DUPLICATE_THRESHOLD) return;
     // RFC 6582 section 3.2 step 2: duplicates of what went out before the last recovery prove nothing new.
     if (seqBefore(this.una, this.recover)) return;
+    this.beginRecovery();
+    this.flight.markLost(this.flight.head!);
+  }
+
+  /** RFC 6675 section 5. */
+  private onSacked(): void {
+    if (!this.flight.findLosses() || this.recovering) return;
+    // What was out at the last time-out or recovery has had its reduction of the window.
+    if (seqBefore(this.una, this.recover)) return;
+    this.beginRecovery();
+  }
+
+  private beginRecovery(): void {
     this.counters.fast_recoveries += 1;
     this.congestion.onLoss(seqDiff(this.nxt, this.una));
     this.recovering = true;
     this.recover = this.nxt;
-    this.markLost(this.flight[0]!);
     this.repairNow = true;
   }
 
@@ -326,21 +316,15 @@ export class Sender {
     this.leftNetwork = 0;
   }
 
-  private markLost(sent: SentSegment): void {
-    if (sent.lost) return;
-    sent.lost = true;
-    this.lostBytes += space(sent);
-  }
-
   /** What was sent into the shut window is sent again, and its time-outs said nothing about the round trip. */
   private onWindowOpened(now: number): void {
     this.rtt.relax();
-    const head = this.flight[0];
+    const { head } = this.flight;
     if (head === undefined) {
       this.timer = Number.POSITIVE_INFINITY;
       return;
     }
-    this.markLost(head);
+    this.flight.markLost(head);
     this.repairNow = true;
     this.timer = now + this.rtt.rto;
   }
@@ -351,9 +335,4 @@ export class Sender {
     this.windowSeq = segment.seq;
     this.windowAck = segment.ack;
   }
-}
-
-/** Sequence space a segment occupies. */
-function space(sent: SentSegment): number {
-  return sent.length + (sent.fin ? 1 : 0);
 }

@@ -189,7 +189,7 @@ runCases("TCP handshake", [
     name: "active open",
     script: `
       connect
-      > S 0:0(0) win 65535 <mss 1460,TS val 0 ecr 0,wscale 3>
+      > S 0:0(0) win 65535 <mss 1460,sackOK,TS val 0 ecr 0,wscale 3>
       +0.01 < S. 0:0(0) ack 1 win 65535 <mss 1460,wscale 7>
       > . 1:1(0) ack 1
       state ESTABLISHED
@@ -240,7 +240,7 @@ runCases("TCP handshake", [
     name: "simultaneous open (RFC 9293 figure 8)",
     script: `
       connect
-      > S 0:0(0) <mss 1460,TS val 0 ecr 0,wscale 3>
+      > S 0:0(0) <mss 1460,sackOK,TS val 0 ecr 0,wscale 3>
       +0.01 < S 0:0(0) win 65535 <mss 1460,wscale 7>
       > S. 0:0(0) ack 1 <mss 1460,wscale 3>
       +0.01 < S. 0:0(0) ack 1 win 65535 <mss 1460,wscale 7>

@@ -43,7 +43,7 @@ runCases("TCP timestamps (RFC 7323)", [
     name: "are offered by an active open and used when the SYN-ACK has them",
     script: `
       connect
-      > S 0:0(0) <mss 1460,TS val 0 ecr 0,wscale 3>
+      > S 0:0(0) <mss 1460,sackOK,TS val 0 ecr 0,wscale 3>
       +0.01 < S. 0:0(0) ack 1 win 65535 <mss 1460,TS val 500 ecr 0,wscale 7>
       > . 1:1(0) ack 1 <TS val 10 ecr 500>
       state ESTABLISHED`,
@@ -52,7 +52,7 @@ runCases("TCP timestamps (RFC 7323)", [
     name: "stay away when the SYN-ACK has none",
     script: `
       connect
-      > S 0:0(0) <mss 1460,TS val 0 ecr 0,wscale 3>
+      > S 0:0(0) <mss 1460,sackOK,TS val 0 ecr 0,wscale 3>
       +0.01 < S. 0:0(0) ack 1 win 65535 <mss 1460,wscale 7>
       > . 1:1(0) ack 1 <>
       write 1460
