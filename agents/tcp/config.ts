@@ -27,6 +27,12 @@ export interface TcpConfig {
   synRetries: number;
   /** Data sent without any being acknowledged for so long: the connection is given up (RFC 9293 section 3.8.3). */
   userTimeout: number;
+  /** Nothing received for so long: the peer is probed (RFC 9293 section 3.8.4, which asks for 0, off, by default). */
+  keepAliveIdle: number;
+  /** Between two probes. */
+  keepAliveInterval: number;
+  /** Probes without an answer until the connection is given up. */
+  keepAliveProbes: number;
   /** Twice the maximum segment lifetime. */
   timeWait: number;
 }
@@ -46,6 +52,9 @@ export const DEFAULT_CONFIG: Readonly<TcpConfig> = {
   maxRto: 60_000,
   synRetries: 5,
   userTimeout: 120_000,
+  keepAliveIdle: 0,
+  keepAliveInterval: 15_000,
+  keepAliveProbes: 5,
   timeWait: 60_000,
 };
 

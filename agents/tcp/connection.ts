@@ -1,6 +1,7 @@
 import { CHALLENGE_INTERVAL, type TcpConfig } from "./config.js";
 import type { TcpCounters } from "./counters.js";
 import { Handshake } from "./handshake.js";
+import { KeepAlive } from "./keep-alive.js";
 import type { MemoryBudget } from "./memory.js";
 import { Receiver } from "./receiver.js";
 import { Sender } from "./sender.js";
@@ -73,6 +74,8 @@ export class Connection {
   private readonly receiver: Receiver;
   private readonly timestamps: Timestamps;
   private readonly handshake: Handshake;
+  private readonly keepAlive: KeepAlive | undefined;
+  private keepAliveOwed = false;
   private current: State;
   /** Deadline of the SYN's retransmission or of TIME-WAIT. */
   private timer = Number.POSITIVE_INFINITY;
@@ -95,6 +98,7 @@ export class Connection {
     this.sender = new Sender(iss, owner.config, owner.counters, this.timestamps);
     this.receiver = new Receiver(owner.config.receiveBuffer, owner.memory, owner.counters);
     this.handshake = new Handshake(owner.config, iss, this.sender, this.receiver, this.timestamps);
+    if (owner.config.keepAliveIdle > 0) this.keepAlive = new KeepAlive(owner.config);
     this.current = passive ? "SYN-RECEIVED" : "SYN-SENT";
   }
 
@@ -104,7 +108,8 @@ export class Connection {
 
   /** When `onTimer` must be called at the latest; Infinity for an idle connection. */
   get deadline(): number {
-    return Math.min(this.timer, this.sender.timer);
+    const own = Math.min(this.timer, this.sender.timer);
+    return this.keepAlive === undefined ? own : Math.min(own, this.keepAlive.deadline);
   }
 
   /** SND.NXT and RCV.NXT, for choosing the next incarnation's numbers and for tests. */
@@ -230,6 +235,7 @@ export class Connection {
       return false;
     }
     this.timestamps.take(segment, now);
+    if (this.current !== "TIME-WAIT") this.keepAlive?.heard(now);
     this.receiveSynchronized(segment, now);
     return true;
   }
@@ -364,6 +370,7 @@ export class Connection {
       this.handshake.owed = true;
       this.owner.touch(this);
     }
+    if (this.keepAlive !== undefined && now >= this.keepAlive.deadline) this.onKeepAlive(this.keepAlive, now);
     if (now >= this.sender.timer) {
       if (!this.sender.onTimer(now)) {
         this.resetOwed = true;
@@ -371,6 +378,19 @@ export class Connection {
       }
       this.owner.touch(this);
     }
+  }
+
+  private onKeepAlive(keepAlive: KeepAlive, now: number): void {
+    const action = keepAlive.due(now, this.sender.timer < Number.POSITIVE_INFINITY);
+    if (action === "wait") return;
+    if (action === "give-up") {
+      this.resetOwed = true;
+      this.close("timeout");
+    } else {
+      this.owner.counters.keep_alive_probes += 1;
+      this.keepAliveOwed = true;
+    }
+    this.owner.touch(this);
   }
 
   /**
@@ -399,6 +419,11 @@ export class Connection {
         if (this.handshake.owed) this.transmitSyn(now, emit);
         return;
     }
+    if (this.keepAliveOwed) {
+      this.keepAliveOwed = false;
+      // One before what the peer expects: nothing to take in, so that it has to answer.
+      this.transmitAck(now, emit, seqAdd(this.sender.nxt, -1));
+    }
     for (; this.duplicatesOwed > 0; this.duplicatesOwed--) this.transmitAck(now, emit);
     this.clear(segment, 0, 0);
     while (this.sender.next(now, segment)) {
@@ -412,8 +437,8 @@ export class Connection {
     this.ackOwed = false;
   }
 
-  private transmitAck(now: number, emit: (segment: Segment) => void): void {
-    this.clear(out, ACK, this.sender.nxt);
+  private transmitAck(now: number, emit: (segment: Segment) => void, seq = this.sender.nxt): void {
+    this.clear(out, ACK, seq);
     this.acknowledge(out, now);
     out.sacks = this.receiver.takeSackBlocks(
       this.timestamps.enabled ? MAX_SACK_BLOCKS_WITH_TIMESTAMPS : MAX_SACK_BLOCKS,
@@ -460,6 +485,7 @@ export class Connection {
   private establish(segment: Segment, window: number, now: number): void {
     this.timer = Number.POSITIVE_INFINITY;
     this.handshake.complete(segment, window, now);
+    this.keepAlive?.heard(now);
     this.enter("ESTABLISHED");
   }
 
@@ -492,6 +518,7 @@ export class Connection {
   private enterTimeWait(now: number): void {
     this.timer = now + this.owner.config.timeWait;
     this.sender.discard();
+    this.keepAlive?.stop();
     this.enter("TIME-WAIT");
   }
 
@@ -499,6 +526,7 @@ export class Connection {
     if (reason === "timeout") this.owner.counters.timed_out += 1;
     this.timer = Number.POSITIVE_INFINITY;
     this.sender.discard();
+    this.keepAlive?.stop();
     if (reason !== "finished") this.receiver.discard();
     this.enter("CLOSED");
     this.notifyClosed(reason);

@@ -19,6 +19,7 @@ export function createCounters() {
     timeouts: 0,
     fast_recoveries: 0,
     window_probes: 0,
+    keep_alive_probes: 0,
     out_of_order: 0,
     path_changes: 0,
     drop_other_host: 0,
