@@ -1,4 +1,11 @@
-import { DEFAULT_MTU, FabricSocket, type Message, payloadBytes, systemClock } from "@topicast/protocol";
+import {
+  DEFAULT_MTU,
+  FabricSocket,
+  formatEndpoint,
+  type Message,
+  payloadBytes,
+  systemClock,
+} from "@topicast/protocol";
 import { type Logger, pino } from "pino";
 import type { AgentConfig } from "./config.js";
 import { AgentFabric } from "./fabric/fabric.js";
@@ -90,7 +97,7 @@ async function openFabric(
     transmit: (header, payload, to) => socket.sendEach(header, payload, to),
     deliver,
     onState: (state, detail) => {
-      const at = `${forwarder.address}:${forwarder.port}`;
+      const at = formatEndpoint(forwarder);
       if (state === "registered") log.info({ forwarder: at }, "registered with the forwarder");
       else log.warn({ forwarder: at, state }, `${detail}; local clients and known routes go on, retrying`);
     },

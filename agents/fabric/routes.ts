@@ -1,4 +1,10 @@
-import { type Endpoint, type Message, parseIPv4, type RouteUpdate } from "@topicast/protocol";
+import {
+  type Endpoint,
+  type Message,
+  parseIPv4,
+  parseIPv4Endpoint,
+  type RouteUpdate,
+} from "@topicast/protocol";
 
 /** A message on its way out; `done` tells a QoS 1 or 2 publisher that it may be acknowledged. */
 export interface Outgoing {
@@ -38,11 +44,9 @@ export function parseTarget({ group, to }: RouteUpdate): Target | undefined {
   if (number === undefined || to === null) return undefined;
   const endpoints: Endpoint[] = [];
   for (const text of to) {
-    const at = text.lastIndexOf(":");
-    const address = text.slice(0, at);
-    const port = Number(text.slice(at + 1));
-    if (parseIPv4(address) === undefined || !(port > 0 && port < 65_536)) return undefined;
-    endpoints.push({ address, port });
+    const endpoint = parseIPv4Endpoint(text);
+    if (endpoint === undefined) return undefined;
+    endpoints.push(endpoint);
   }
   return { group: number, to: endpoints };
 }

@@ -1,4 +1,4 @@
-import { type Endpoint, INTERCEPTS_MAX, parseIPv4 } from "@topicast/protocol";
+import { type Endpoint, INTERCEPTS_MAX, parseIPv4, parseIPv4Endpoint } from "@topicast/protocol";
 import type { IConnectPacket, Packet } from "mqtt-packet";
 import type { AgentClaim } from "./agents.js";
 
@@ -20,11 +20,9 @@ function readIntercepts(texts: readonly string[]): Endpoint[] | undefined {
   if (texts.length > INTERCEPTS_MAX) return undefined;
   const intercepts: Endpoint[] = [];
   for (const text of texts) {
-    const [, address, port] = /^([0-9.]+):([0-9]{1,5})$/.exec(text) ?? [];
-    const number = Number(port);
-    if (address === undefined || parseIPv4(address) === undefined || number < 1 || number > 65_535)
-      return undefined;
-    intercepts.push({ address, port: number });
+    const endpoint = parseIPv4Endpoint(text);
+    if (endpoint === undefined) return undefined;
+    intercepts.push(endpoint);
   }
   return intercepts;
 }

@@ -14,6 +14,7 @@ import {
   FabricTopic,
   FORWARDER_NUMBER,
   filterError,
+  formatEndpoint,
   type Header,
   Kind,
   PacketReader,
@@ -195,7 +196,7 @@ export class Forwarder implements ForwarderView {
           from,
           claim.id,
           ID_IN_USE,
-          `in use by ${known.id} at ${at(known.endpoint)}`,
+          `in use by ${known.id} at ${formatEndpoint(known.endpoint)}`,
         );
       }
     } else if (this.agentsByNumber.size >= AGENTS_MAX) {
@@ -203,7 +204,7 @@ export class Forwarder implements ForwarderView {
     }
     this.stats.registrations += 1;
     const agent = this.register(datagram, from, claim, known);
-    this.options.onEvent({ type: "agent_up", id: agent.id, at: at(from) });
+    this.options.onEvent({ type: "agent_up", id: agent.id, at: formatEndpoint(from) });
     agent.channel.onDatagram(datagram);
   }
 
@@ -242,7 +243,7 @@ export class Forwarder implements ForwarderView {
   /** Says no without keeping state: the agent's repetitions are answered the same way. */
   private refuse(datagram: Datagram, to: Endpoint, id: string, reasonCode: number, why: string): void {
     this.stats.refusals += 1;
-    this.options.onEvent({ type: "agent_refused", id, at: at(to), why });
+    this.options.onEvent({ type: "agent_refused", id, at: formatEndpoint(to), why });
     const connack = encodePacket({ cmd: "connack", reasonCode, sessionPresent: false });
     this.transmit(Kind.CONTROL, datagram.epoch, 0, connack, to);
   }
@@ -529,10 +530,6 @@ export class Forwarder implements ForwarderView {
 
 function ids(agents: readonly { readonly id: string }[]): string[] {
   return agents.map((a) => a.id).sort();
-}
-
-function at(endpoint: Endpoint): string {
-  return `${endpoint.address}:${endpoint.port}`;
 }
 
 function sameEndpoint(a: Endpoint, b: Endpoint): boolean {

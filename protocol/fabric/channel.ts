@@ -68,9 +68,6 @@ export class ControlChannel {
   private paused = false;
   private closed = false;
 
-  /** Counters since the channel began. */
-  readonly stats = { sent: 0, repeated: 0, received: 0, duplicates: 0 };
-
   constructor(private readonly options: ChannelOptions) {
     this.peerEpoch = options.peerEpoch;
   }
@@ -150,7 +147,6 @@ export class ControlChannel {
       const datagram = this.nextDatagram();
       this.inFlight.push(datagram);
       this.transmit(datagram);
-      this.stats.sent += 1;
     }
     this.armTimer();
   }
@@ -232,7 +228,6 @@ export class ControlChannel {
   }
 
   private repeat(datagram: InFlight): void {
-    this.stats.repeated += 1;
     this.transmit(datagram);
   }
 
@@ -251,9 +246,8 @@ export class ControlChannel {
 
   private onControl(datagram: Datagram): void {
     const ahead = serialDistance(this.expected, datagram.number);
-    if (ahead < 0 || this.early.has(datagram.number)) {
-      this.stats.duplicates += 1;
-    } else if (ahead <= WINDOW) {
+    const duplicate = ahead < 0 || this.early.has(datagram.number);
+    if (!duplicate && ahead <= WINDOW) {
       this.early.set(datagram.number, datagram);
       this.takeInOrder();
     }
@@ -267,7 +261,6 @@ export class ControlChannel {
       if (next === undefined) return;
       this.early.delete(this.expected);
       this.expected = serialNext(this.expected);
-      this.stats.received += 1;
       this.accept(next);
     }
   }

@@ -101,6 +101,15 @@ export function parseIPv4(text: string): number | undefined {
   return value;
 }
 
+/** `ADDRESS:PORT`, the address a dotted quad; undefined where it is not one. */
+export function parseIPv4Endpoint(text: string): { address: string; port: number } | undefined {
+  const [, address, digits] = /^([0-9.]+):([0-9]{1,5})$/.exec(text) ?? [];
+  const port = Number(digits);
+  if (address === undefined || parseIPv4(address) === undefined || port < 1 || port > 65_535)
+    return undefined;
+  return { address, port };
+}
+
 export function formatIPv4(value: number): string {
   return `${value >>> 24}.${(value >>> 16) & 255}.${(value >>> 8) & 255}.${value & 255}`;
 }
