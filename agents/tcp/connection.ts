@@ -1,37 +1,10 @@
-import { CHALLENGE_INTERVAL, type TcpConfig } from "./config.js";
-import type { TcpCounters } from "./counters.js";
-import { Handshake } from "./handshake.js";
+import { judge } from "./acceptance.js";
+import { CHALLENGE_INTERVAL } from "./config.js";
 import { KeepAlive } from "./keep-alive.js";
-import type { MemoryBudget } from "./memory.js";
-import { Receiver } from "./receiver.js";
-import { Sender } from "./sender.js";
-import { Timestamps } from "./timestamps.js";
-import { seqAdd, seqAfter, seqBefore, seqDiff } from "./wire/sequence.js";
-import {
-  ACK,
-  emptySegment,
-  FIN,
-  MAX_SACK_BLOCKS,
-  MAX_SACK_BLOCKS_WITH_TIMESTAMPS,
-  NO_SACKS,
-  RST,
-  type Segment,
-  SYN,
-  segmentLength,
-} from "./wire/tcp.js";
-
-/** The states of RFC 9293 section 3.3.2; LISTEN belongs to the stack. */
-export type State =
-  | "SYN-SENT"
-  | "SYN-RECEIVED"
-  | "ESTABLISHED"
-  | "FIN-WAIT-1"
-  | "FIN-WAIT-2"
-  | "CLOSE-WAIT"
-  | "CLOSING"
-  | "LAST-ACK"
-  | "TIME-WAIT"
-  | "CLOSED";
+import { type Emit, Output } from "./output.js";
+import { Parts, type Shared, type State } from "./parts.js";
+import { seqAfter, seqDiff } from "./wire/sequence.js";
+import { FIN, type Segment } from "./wire/tcp.js";
 
 /** How a connection ended: both FINs, the peer's RST, no answer for too long, or our own `abort`. */
 export type CloseReason = "finished" | "reset" | "timeout" | "aborted";
@@ -47,12 +20,7 @@ export interface ConnectionHandler {
 }
 
 /** What a connection needs of the stack that holds it. */
-export interface ConnectionOwner {
-  readonly config: TcpConfig;
-  readonly counters: TcpCounters;
-  readonly memory: MemoryBudget;
-  /** Added to the clock in timestamps, so that they do not tell how long we have been running. */
-  readonly timestampOffset: number;
+export interface ConnectionOwner extends Shared {
   /** The connection has something to send, or a nearer deadline. */
   touch(connection: Connection): void;
   /** The state has changed from `from`. */
@@ -70,34 +38,23 @@ export class Connection {
   heapIndex = -1;
   touched = false;
 
-  private readonly sender: Sender;
-  private readonly receiver: Receiver;
-  private readonly timestamps: Timestamps;
-  private readonly handshake: Handshake;
+  private readonly parts: Parts;
+  private readonly output: Output;
   private readonly keepAlive: KeepAlive | undefined;
-  private keepAliveOwed = false;
   private current: State;
-  /** Deadline of the SYN's retransmission or of TIME-WAIT. */
-  private timer = Number.POSITIVE_INFINITY;
-  private ackOwed = false;
-  /** Acknowledgements that must go out empty, so that the peer counts them as duplicates. */
-  private duplicatesOwed = 0;
-  private resetOwed = false;
-  /** An acknowledgement number that never was ours, to be answered with RST (RFC 9293 section 3.10.7.4). */
-  private strayAck: number | undefined;
+  /** When TIME-WAIT ends. */
+  private timeWaitEnd = Number.POSITIVE_INFINITY;
   private challengedAt = Number.NEGATIVE_INFINITY;
   private writeBlocked = false;
 
   /** @param passive begins in SYN-RECEIVED by a peer's SYN (see `open`), else in SYN-SENT */
   constructor(
     private readonly owner: ConnectionOwner,
-    readonly iss: number,
+    iss: number,
     readonly passive: boolean,
   ) {
-    this.timestamps = new Timestamps(owner.timestampOffset);
-    this.sender = new Sender(iss, owner.config, owner.counters, this.timestamps);
-    this.receiver = new Receiver(owner.config.receiveBuffer, owner.memory, owner.counters);
-    this.handshake = new Handshake(owner.config, iss, this.sender, this.receiver, this.timestamps);
+    this.parts = new Parts(owner, iss);
+    this.output = new Output(this.parts);
     if (owner.config.keepAliveIdle > 0) this.keepAlive = new KeepAlive(owner.config);
     this.current = passive ? "SYN-RECEIVED" : "SYN-SENT";
   }
@@ -108,53 +65,54 @@ export class Connection {
 
   /** When `onTimer` must be called at the latest; Infinity for an idle connection. */
   get deadline(): number {
-    const own = Math.min(this.timer, this.sender.timer);
+    const { sender, handshake } = this.parts;
+    const own = Math.min(this.timeWaitEnd, handshake.deadline, sender.timer);
     return this.keepAlive === undefined ? own : Math.min(own, this.keepAlive.deadline);
   }
 
   /** SND.NXT and RCV.NXT, for choosing the next incarnation's numbers and for tests. */
   get sendNext(): number {
-    return this.sender.nxt;
+    return this.parts.sender.nxt;
   }
 
   get receiveNext(): number {
-    return this.receiver.nxt;
+    return this.parts.receiver.nxt;
   }
 
   /** Whether `syn` can only be of a new incarnation of this connection in TIME-WAIT (RFC 6191 section 2). */
   isReopenedBy(syn: Segment): boolean {
     if (syn.timestamps && this.owner.config.timestamps) {
-      if (!this.timestamps.enabled) return true;
-      const later = seqDiff(syn.tsVal, this.timestamps.recent);
+      if (!this.parts.timestamps.enabled) return true;
+      const later = seqDiff(syn.tsVal, this.parts.timestamps.recent);
       if (later !== 0) return later > 0;
     }
-    return seqAfter(syn.seq, this.receiver.nxt);
+    return seqAfter(syn.seq, this.parts.receiver.nxt);
   }
 
   // ---- the user's side -------------------------------------------------------------------------------------------
 
   get isWritable(): boolean {
-    return this.sender.queue.length < this.owner.config.sendBuffer;
+    return this.parts.sender.queue.length < this.owner.config.sendBuffer;
   }
 
   /** Queues bytes; they leave with the next `transmit`. The buffer must not change afterwards. */
   write(chunk: Buffer): void {
     if (!this.canSend) return;
-    this.sender.write(chunk);
+    this.parts.sender.write(chunk);
     if (!this.isWritable) this.writeBlocked = true;
     this.owner.touch(this);
   }
 
   /** The next received bytes, or undefined when there are none now (see `isEnded`). */
   read(): Buffer | undefined {
-    const chunk = this.receiver.read();
-    if (chunk !== undefined && this.receiver.isWindowUpdateDue(this.sender.mss)) this.oweAck();
+    const chunk = this.parts.receiver.read();
+    if (chunk !== undefined && this.parts.receiver.isWindowUpdateDue(this.parts.sender.mss)) this.oweAck();
     return chunk;
   }
 
   /** The peer has closed its direction, and everything before has been read. */
   get isEnded(): boolean {
-    return this.receiver.finished && !this.receiver.hasUnread;
+    return this.parts.receiver.finished && !this.parts.receiver.hasUnread;
   }
 
   /** Whether `shutdown` was called: the connection ends by itself when the peer plays along. */
@@ -165,18 +123,18 @@ export class Connection {
   /** FIN after everything written; receiving goes on. */
   shutdown(): void {
     if (!this.canSend) return;
-    this.sender.finish();
+    this.parts.sender.finish();
     this.enter(this.current === "CLOSE-WAIT" ? "LAST-ACK" : "FIN-WAIT-1");
     this.owner.touch(this);
   }
 
   /** Ends the connection at once: RST to the peer, everything queued is forgotten, the handler hears no more. */
   abort(): void {
-    this.receiver.discard();
+    this.parts.receiver.discard();
     this.handler = undefined;
     // In TIME-WAIT both sides are done: there is nothing to end, and the state must last.
     if (this.current === "CLOSED" || this.current === "TIME-WAIT") return;
-    this.resetOwed = this.current !== "SYN-SENT";
+    this.output.resetOwed = this.current !== "SYN-SENT";
     this.owner.touch(this);
     this.close("aborted");
   }
@@ -184,136 +142,102 @@ export class Connection {
   /** Nobody uses the connection any more; it finishes by itself, within the user time-out. */
   release(): void {
     this.handler = undefined;
-    this.sender.orphaned = true;
-    this.receiver.discard();
+    this.parts.sender.orphaned = true;
+    this.parts.receiver.discard();
   }
 
   // ---- segments in -----------------------------------------------------------------------------------------------
 
   /** Begins a passive connection with the peer's SYN. */
   open(syn: Segment, now: number): void {
-    this.handshake.take(syn, now);
+    this.parts.handshake.take(syn, now);
     this.owner.touch(this);
   }
 
   /** Takes in one segment. Returns whether it belonged to this connection by its sequence number. */
   receive(segment: Segment, now: number): boolean {
     if (this.current === "CLOSED") return false;
-    if (this.current === "SYN-SENT") return this.receiveInSynSent(segment, now);
-    const { flags } = segment;
-    if ((flags & RST) === 0 && !this.passesTimestampCheck(segment, now)) return false;
-    if (!this.passesSequenceCheck(segment, now)) return false;
-    if ((flags & RST) !== 0) {
-      // TIME-WAIT outlasts a RST, or an old duplicate's answer would end it early (RFC 1337 section 3, fix F1).
-      if (this.current === "TIME-WAIT") return false;
-      // RFC 5961 section 3: only the exact number resets, others in the window may be forged.
-      if (segment.seq === this.receiver.nxt) this.resetByPeer();
-      else this.challenge(now);
-      return false;
-    }
-    if ((flags & SYN) !== 0) {
-      // In SYN-RECEIVED a new SYN with another number: back to LISTEN; the peer's next SYN begins anew.
-      if (this.current === "SYN-RECEIVED" && this.passive) this.close("aborted");
-      else this.challenge(now);
-      return false;
-    }
-    if ((flags & ACK) === 0) {
-      this.owner.counters.drop_no_ack += 1;
-      return false;
-    }
-    if (this.current === "SYN-RECEIVED") {
-      if (segment.ack !== this.sender.nxt) {
-        this.strayAck = segment.ack;
+    const { parts, output } = this;
+    switch (judge(parts, this.current, this.passive, segment, now)) {
+      case "accept":
+        this.accept(segment, now);
+        return true;
+      case "syn":
+        // Simultaneous open: answer with SYN and ACK.
+        parts.handshake.take(segment, now);
+        this.enter("SYN-RECEIVED");
+        parts.handshake.owed = true;
         this.owner.touch(this);
-        return false;
-      }
-      this.establish(segment, segment.window << this.sender.scale, now);
-      if (this.state !== "ESTABLISHED") return true;
-    } else if (!this.isAckAcceptable(segment.ack)) {
-      this.owner.counters.drop_bad_ack += 1;
-      this.challenge(now);
-      return false;
-    }
-    this.timestamps.take(segment, now);
-    if (this.current !== "TIME-WAIT") this.keepAlive?.heard(now);
-    this.receiveSynchronized(segment, now);
-    return true;
-  }
-
-  private receiveInSynSent(segment: Segment, now: number): boolean {
-    const { flags } = segment;
-    const acknowledged = (flags & ACK) !== 0;
-    if (acknowledged && segment.ack !== this.sender.nxt) {
-      if ((flags & RST) !== 0) return false;
-      this.strayAck = segment.ack;
-      this.owner.touch(this);
-      return false;
-    }
-    if ((flags & RST) !== 0) {
-      if (acknowledged) this.resetByPeer();
-      return acknowledged;
-    }
-    if ((flags & SYN) === 0) return false;
-    this.handshake.take(segment, now);
-    if (acknowledged) {
-      this.establish(segment, segment.window, now);
-      this.ackOwed = true;
-    } else {
-      // Simultaneous open: answer with SYN and ACK.
-      this.enter("SYN-RECEIVED");
-      this.handshake.owed = true;
-    }
-    this.owner.touch(this);
-    return true;
-  }
-
-  private passesTimestampCheck(segment: Segment, now: number): boolean {
-    const fault = this.timestamps.check(segment, now);
-    if (fault === undefined) return true;
-    this.owner.counters[fault] += 1;
-    if (fault === "drop_paws") this.answerUnacceptable(segment, now);
-    return false;
-  }
-
-  private passesSequenceCheck(segment: Segment, now: number): boolean {
-    const length = segmentLength(segment);
-    if (this.receiver.isAcceptable(segment.seq, length)) return true;
-    this.owner.counters.drop_out_of_window += 1;
-    const { flags } = segment;
-    if ((flags & RST) !== 0) return false;
-    if (this.current === "SYN-RECEIVED" && (flags & SYN) !== 0 && segment.seq === this.handshake.irs) {
-      if ((flags & ACK) !== 0 && segment.ack === this.sender.nxt) {
-        // The other half of a simultaneous open.
+        return true;
+      case "syn-ack":
+        parts.handshake.take(segment, now);
+        this.establish(segment, segment.window, now);
+        this.oweAck();
+        return true;
+      case "crossed":
         this.establish(segment, segment.window, now);
         this.oweAck();
         return false;
+      case "repeat-syn":
+        parts.handshake.owed = true;
+        this.owner.touch(this);
+        return false;
+      case "answer-fin":
+        this.timeWaitEnd = now + this.owner.config.timeWait;
+        this.answer(segment);
+        return false;
+      case "answer":
+        this.answer(segment);
+        return false;
+      case "challenge":
+        this.challenge(now);
+        return false;
+      case "refuse":
+        output.strayAck = segment.ack;
+        this.owner.touch(this);
+        return false;
+      case "reset": {
+        const { current } = this;
+        this.owner.counters.reset_by_peer += 1;
+        this.close("reset");
+        return current === "SYN-SENT";
       }
-      // The peer has not seen our SYN.
-      this.handshake.owed = true;
-      this.owner.touch(this);
-      return false;
+      case "restart":
+        this.close("aborted");
+        return false;
+      case "drop":
+        return false;
     }
-    if (this.current === "TIME-WAIT" && (flags & FIN) !== 0) this.timer = now + this.owner.config.timeWait;
-    this.answerUnacceptable(segment, now);
-    return false;
   }
 
-  /** Empty segments are answered seldom, or two ends that disagree would acknowledge each other for ever. */
-  private answerUnacceptable(segment: Segment, now: number): void {
-    if (segmentLength(segment) > 0) {
-      this.receiver.repeated(segment.seq, segment.payload.length);
-      this.oweAck();
-    } else this.challenge(now);
+  /**
+   * A router told that our segment with number `quotedSeq` was too big (RFC 1191, RFC 8201): from now on segments take
+   * `mss` bytes at most, options of TCP included; `mss` never rises by this, and never falls below MIN_MSS. What is out
+   * and too big is sent again in smaller pieces, without slowing down: it says nothing of congestion.
+   *
+   * @returns false when nothing with that number is in flight (RFC 5927 section 4.1: nobody on our path saw it)
+   */
+  onPathMtu(mss: number, quotedSeq: number, now: number): boolean {
+    const { sender } = this.parts;
+    if (!sender.isInFlight(quotedSeq)) return false;
+    if (sender.limitSegmentSize(mss, now)) this.owner.touch(this);
+    return true;
   }
 
-  /** RFC 5961 section 5.2. */
-  private isAckAcceptable(ack: number): boolean {
-    const { sender } = this;
-    return !seqAfter(ack, sender.nxt) && !seqBefore(ack, seqAdd(sender.una, -sender.maxWindow));
+  private accept(segment: Segment, now: number): void {
+    const { sender, timestamps } = this.parts;
+    if (this.current === "SYN-RECEIVED") {
+      this.establish(segment, segment.window << sender.scale, now);
+      // The user may have ended it already.
+      if (this.state !== "ESTABLISHED") return;
+    }
+    timestamps.take(segment, now);
+    if (this.current !== "TIME-WAIT") this.keepAlive?.heard(now);
+    this.receiveSynchronized(segment, now);
   }
 
   private receiveSynchronized(segment: Segment, now: number): void {
-    const { sender, receiver } = this;
+    const { sender, receiver } = this.parts;
     sender.acknowledge(segment, now);
     if (sender.finAcknowledged) {
       if (this.current === "FIN-WAIT-1") this.enter("FIN-WAIT-2");
@@ -330,12 +254,12 @@ export class Connection {
     if (segment.payload.length > 0 || fin) {
       if (this.canReceive) {
         const received = receiver.receive(segment.seq, segment.payload, fin);
-        if (received === "out-of-order") this.duplicatesOwed += 1;
-        else this.ackOwed = true;
+        if (received === "out-of-order") this.output.duplicatesOwed += 1;
+        else this.output.ackOwed = true;
         readable = received === "in-order";
         if (receiver.finished) this.onPeerFinished(now);
       } else {
-        this.ackOwed = true;
+        this.output.ackOwed = true;
       }
     }
     if (readable) this.handler?.onReadable();
@@ -356,24 +280,22 @@ export class Connection {
 
   /** Does what is due at `now`; call `transmit` afterwards. */
   onTimer(now: number): void {
-    if (now >= this.timer) {
-      this.timer = Number.POSITIVE_INFINITY;
-      if (this.current === "TIME-WAIT") {
-        this.close("finished");
-        return;
-      }
-      if (this.handshake.isExhausted) {
+    const { handshake, sender } = this.parts;
+    if (now >= this.timeWaitEnd) {
+      this.close("finished");
+      return;
+    }
+    if (now >= handshake.deadline) {
+      if (!handshake.onTimer()) {
         this.close("timeout");
         return;
       }
-      this.sender.rtt.backOff();
-      this.handshake.owed = true;
       this.owner.touch(this);
     }
     if (this.keepAlive !== undefined && now >= this.keepAlive.deadline) this.onKeepAlive(this.keepAlive, now);
-    if (now >= this.sender.timer) {
-      if (!this.sender.onTimer(now)) {
-        this.resetOwed = true;
+    if (now >= sender.timer) {
+      if (!sender.onTimer(now)) {
+        this.output.resetOwed = true;
         this.close("timeout");
       }
       this.owner.touch(this);
@@ -381,110 +303,27 @@ export class Connection {
   }
 
   private onKeepAlive(keepAlive: KeepAlive, now: number): void {
-    const action = keepAlive.due(now, this.sender.timer < Number.POSITIVE_INFINITY);
+    const action = keepAlive.due(now, this.parts.sender.timer < Number.POSITIVE_INFINITY);
     if (action === "wait") return;
     if (action === "give-up") {
-      this.resetOwed = true;
+      this.output.resetOwed = true;
       this.close("timeout");
     } else {
       this.owner.counters.keep_alive_probes += 1;
-      this.keepAliveOwed = true;
+      this.output.keepAliveOwed = true;
     }
     this.owner.touch(this);
   }
 
-  /**
-   * Hands every segment that may leave at `now` to `emit`. The segment is used again for the next one: `emit` must
-   * write it out before it returns.
-   */
-  transmit(now: number, emit: (segment: Segment) => void): void {
-    const segment = out;
-    if (this.strayAck !== undefined) {
-      this.clear(segment, RST, this.strayAck);
-      this.strayAck = undefined;
-      emit(segment);
-    }
-    if (this.resetOwed) {
-      this.resetOwed = false;
-      this.clear(segment, RST | ACK, this.sender.nxt);
-      this.acknowledge(segment, now);
-      emit(segment);
-      this.owner.counters.resets_out += 1;
-    }
-    switch (this.current) {
-      case "CLOSED":
-        return;
-      case "SYN-SENT":
-      case "SYN-RECEIVED":
-        if (this.handshake.owed) this.transmitSyn(now, emit);
-        return;
-    }
-    if (this.keepAliveOwed) {
-      this.keepAliveOwed = false;
-      // One before what the peer expects: nothing to take in, so that it has to answer.
-      this.transmitAck(now, emit, seqAdd(this.sender.nxt, -1));
-    }
-    for (; this.duplicatesOwed > 0; this.duplicatesOwed--) this.transmitAck(now, emit);
-    this.clear(segment, 0, 0);
-    while (this.sender.next(now, segment)) {
-      segment.flags |= ACK;
-      this.acknowledge(segment, now);
-      segment.window = this.receiver.announce(this.sender.mss);
-      emit(segment);
-      this.ackOwed = false;
-    }
-    if (this.ackOwed) this.transmitAck(now, emit);
-    this.ackOwed = false;
-  }
-
-  private transmitAck(now: number, emit: (segment: Segment) => void, seq = this.sender.nxt): void {
-    this.clear(out, ACK, seq);
-    this.acknowledge(out, now);
-    out.sacks = this.receiver.takeSackBlocks(
-      this.timestamps.enabled ? MAX_SACK_BLOCKS_WITH_TIMESTAMPS : MAX_SACK_BLOCKS,
-    );
-    out.window = this.receiver.announce(this.sender.mss);
-    emit(out);
-  }
-
-  private transmitSyn(now: number, emit: (segment: Segment) => void): void {
-    this.clear(out, SYN, this.iss);
-    if (this.current === "SYN-RECEIVED") {
-      out.flags |= ACK;
-      out.ack = this.receiver.nxt;
-      this.timestamps.acknowledged(out.ack);
-    }
-    this.handshake.fill(out, now);
-    this.timer = now + this.sender.rtt.rto;
-    emit(out);
-  }
-
-  private acknowledge(segment: Segment, now: number): void {
-    const { timestamps } = this;
-    segment.ack = this.receiver.nxt;
-    if (!timestamps.enabled) return;
-    timestamps.stamp(segment, now);
-    timestamps.acknowledged(segment.ack);
-  }
-
-  private clear(segment: Segment, flags: number, seq: number): void {
-    segment.flags = flags;
-    segment.seq = seq;
-    segment.ack = 0;
-    segment.window = 0;
-    segment.mss = 0;
-    segment.windowScale = -1;
-    segment.timestamps = false;
-    segment.sackPermitted = false;
-    segment.sacks = NO_SACKS;
-    segment.payload = NO_PAYLOAD;
+  /** Hands every segment that may leave at `now` to `emit`. */
+  transmit(now: number, emit: Emit): void {
+    this.output.transmit(this.current, now, emit);
   }
 
   // ---- changes of state ------------------------------------------------------------------------------------------
 
   private establish(segment: Segment, window: number, now: number): void {
-    this.timer = Number.POSITIVE_INFINITY;
-    this.handshake.complete(segment, window, now);
+    this.parts.handshake.complete(segment, window, now);
     this.keepAlive?.heard(now);
     this.enter("ESTABLISHED");
   }
@@ -498,8 +337,14 @@ export class Connection {
   }
 
   private oweAck(): void {
-    this.ackOwed = true;
+    this.output.ackOwed = true;
     this.owner.touch(this);
+  }
+
+  /** Says where we stand, and that these bytes have come before. */
+  private answer(segment: Segment): void {
+    this.parts.receiver.repeated(segment.seq, segment.payload.length);
+    this.oweAck();
   }
 
   /** RFC 5961 section 7: says where we stand, so that an honest peer can prove itself. */
@@ -510,24 +355,20 @@ export class Connection {
     this.oweAck();
   }
 
-  private resetByPeer(): void {
-    this.owner.counters.reset_by_peer += 1;
-    this.close("reset");
-  }
-
   private enterTimeWait(now: number): void {
-    this.timer = now + this.owner.config.timeWait;
-    this.sender.discard();
+    this.timeWaitEnd = now + this.owner.config.timeWait;
+    this.parts.sender.discard();
     this.keepAlive?.stop();
     this.enter("TIME-WAIT");
   }
 
   private close(reason: CloseReason): void {
     if (reason === "timeout") this.owner.counters.timed_out += 1;
-    this.timer = Number.POSITIVE_INFINITY;
-    this.sender.discard();
+    this.timeWaitEnd = Number.POSITIVE_INFINITY;
+    this.parts.handshake.stop();
+    this.parts.sender.discard();
     this.keepAlive?.stop();
-    if (reason !== "finished") this.receiver.discard();
+    if (reason !== "finished") this.parts.receiver.discard();
     this.enter("CLOSED");
     this.notifyClosed(reason);
   }
@@ -544,7 +385,3 @@ export class Connection {
     this.owner.moved(this, from);
   }
 }
-
-const NO_PAYLOAD = Buffer.alloc(0);
-/** The one segment that `transmit` fills again and again. */
-const out = emptySegment();

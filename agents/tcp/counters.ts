@@ -18,6 +18,7 @@ export function createCounters() {
     retransmitted: 0,
     timeouts: 0,
     fast_recoveries: 0,
+    path_mtu_lowered: 0,
     window_probes: 0,
     keep_alive_probes: 0,
     out_of_order: 0,

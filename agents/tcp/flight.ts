@@ -75,6 +75,21 @@ export class Flight {
     this.lostBytes += space(sent);
   }
 
+  /** Marks what is larger than `length` and not held by the peer. Returns whether there was any. */
+  markLarger(length: number): boolean {
+    const larger = this.segments.filter((sent) => sent.length > length && !sent.sacked);
+    for (const sent of larger) this.markLost(sent);
+    return larger.length > 0;
+  }
+
+  /** Cuts a lost segment in two: `length` bytes and the rest, which stays lost. */
+  cut(sent: SentSegment, length: number): void {
+    const rest = { ...sent, seq: seqAdd(sent.seq, length), length: sent.length - length };
+    sent.length = length;
+    sent.fin = false;
+    this.segments.splice(this.segments.indexOf(sent) + 1, 0, rest);
+  }
+
   /**
    * After a time-out: everything is lost but what the peer holds. Where it says to hold what it does not acknowledge, it
    * has dropped that again (RFC 2018 section 8), and nothing it said counts.

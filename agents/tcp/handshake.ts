@@ -14,6 +14,8 @@ export class Handshake {
   irs = 0;
   /** Our SYN has to be sent (again). */
   owed = true;
+  /** When `onTimer` wants to be called: our SYN is unanswered. */
+  deadline = Number.POSITIVE_INFINITY;
   private sent = 0;
   private sentAt = 0;
   private window: number;
@@ -62,16 +64,26 @@ export class Handshake {
     this.owed = false;
     this.sent += 1;
     this.sentAt = now;
+    this.deadline = now + this.sender.rtt.rto;
   }
 
-  /** Whether our SYN has been repeated as often as it may. */
-  get isExhausted(): boolean {
-    return this.sent > this.config.synRetries;
+  /** The time of `deadline` has come: our SYN is owed again. Returns false when it was repeated as often as it may. */
+  onTimer(): boolean {
+    this.stop();
+    if (this.sent > this.config.synRetries) return false;
+    this.sender.rtt.backOff();
+    this.owed = true;
+    return true;
+  }
+
+  stop(): void {
+    this.deadline = Number.POSITIVE_INFINITY;
   }
 
   /** Our SYN is acknowledged by `segment`, whose window is `window` bytes. */
   complete(segment: Segment, window: number, now: number): void {
     const { sender } = this;
+    this.stop();
     sender.open(segment, window);
     if (this.sent === 1) {
       sender.rtt.sample(now - this.sentAt);

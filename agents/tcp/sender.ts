@@ -1,4 +1,4 @@
-import type { TcpConfig } from "./config.js";
+import { MIN_MSS, type TcpConfig } from "./config.js";
 import { type CongestionControl, NewReno } from "./congestion.js";
 import type { TcpCounters } from "./counters.js";
 import { DUPLICATE_THRESHOLD, Flight, type SentSegment, space } from "./flight.js";
@@ -6,7 +6,7 @@ import { RttEstimator } from "./rtt.js";
 import { SendQueue } from "./send-queue.js";
 import type { Timestamps } from "./timestamps.js";
 import { seqAdd, seqAfter, seqBefore, seqDiff } from "./wire/sequence.js";
-import { FIN, PSH, type Segment, segmentLength } from "./wire/tcp.js";
+import { FIN, PSH, type Segment, segmentLength, TIMESTAMPS_SIZE } from "./wire/tcp.js";
 
 const NO_PAYLOAD = Buffer.alloc(0);
 
@@ -79,6 +79,29 @@ export class Sender {
   setSegmentSize(mss: number): void {
     this.mss = mss;
     this.congestion.setSegmentSize(mss);
+  }
+
+  /** Whether a segment that begins with `seq` may be on its way. */
+  isInFlight(seq: number): boolean {
+    return this.flight.length > 0 && !seqBefore(seq, this.una) && seqBefore(seq, this.nxt);
+  }
+
+  /**
+   * The path takes no segments beyond `mss` bytes (options included). What is out and larger is lost, and goes again cut
+   * to size. Returns whether that changes anything.
+   */
+  limitSegmentSize(mss: number, now: number): boolean {
+    const payload = Math.max(mss, MIN_MSS) - (this.timestamps.enabled ? TIMESTAMPS_SIZE : 0);
+    if (payload >= this.mss) return false;
+    this.counters.path_mtu_lowered += 1;
+    this.setSegmentSize(payload);
+    if (this.flight.markLarger(payload)) {
+      // Neither is a loss to answer for, nor do the duplicates tell one that come for what got through.
+      this.recover = this.nxt;
+      this.repairNow = true;
+      this.timer = now + this.rtt.rto;
+    }
+    return true;
   }
 
   write(chunk: Buffer): void {
@@ -182,9 +205,11 @@ export class Sender {
     const sent = this.flight.firstLost;
     if (sent === undefined) return false;
     const { inFlight } = this;
-    const room = inFlight === 0 || inFlight + sent.length <= this.congestion.window;
+    const length = Math.min(sent.length, this.mss);
+    const room = inFlight === 0 || inFlight + length <= this.congestion.window;
     if (!room && !this.repairNow) return false;
     this.repairNow = false;
+    if (sent.length > this.mss) this.flight.cut(sent, this.mss);
     this.flight.repaired(sent, now);
     this.lastSentAt = now;
     this.counters.retransmitted += 1;

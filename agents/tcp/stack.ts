@@ -1,9 +1,10 @@
 import { DEFAULT_CONFIG, type TcpConfig } from "./config.js";
-import { Connection, type ConnectionOwner, type State } from "./connection.js";
+import { Connection, type ConnectionOwner } from "./connection.js";
 import { createCounters, type TcpCounters } from "./counters.js";
 import { Deadlines } from "./deadlines.js";
 import { createIsnGenerator, type IsnGenerator } from "./isn.js";
 import { MemoryBudget } from "./memory.js";
+import type { State } from "./parts.js";
 import { isFor } from "./wire/ethernet.js";
 import { Frame } from "./wire/frame.js";
 import { parseIpv4 } from "./wire/ipv4.js";

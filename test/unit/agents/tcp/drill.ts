@@ -17,6 +17,7 @@
  *     close | abort       FIN | RST            state X       the connection is in state X, or gone: NONE
  *     hold | resume       stop / go on reading closed REASON the user was told so
  *     counter NAME N      the stack's counter  writable | blocked
+ *     mtu MSS SEQ         a router says that SEQ was larger than a segment of MSS takes; `stray-mtu`: and is not believed
  */
 import assert from "node:assert/strict";
 import type { TcpConfig } from "@topicast/agent/tcp/config.js";
@@ -138,7 +139,14 @@ class Drill {
       if (word === "write") this.write(connection, Number(args[0]));
       else if (word === "close") connection.shutdown();
       else if (word === "abort") connection.abort();
-      else if (word === "hold") this.holding = true;
+      else if (word === "mtu" || word === "stray-mtu") {
+        const seq = seqAdd(this.options.iss, Number(args[1]));
+        assert.equal(
+          connection.onPathMtu(Number(args[0]), seq, this.clock.now()),
+          word === "mtu",
+          "believed",
+        );
+      } else if (word === "hold") this.holding = true;
       else if (word === "resume") {
         this.holding = false;
         this.drain(connection);

@@ -2,6 +2,7 @@
 import type { TcpConfig } from "@topicast/agent/tcp/config.js";
 import { StackRunner } from "@topicast/agent/tcp/runner.js";
 import { parseMac } from "@topicast/agent/tcp/wire/ethernet.js";
+import { Frame } from "@topicast/agent/tcp/wire/frame.js";
 import { Path } from "@topicast/agent/tcp/wire/path.js";
 import { SimClock } from "@topicast/protocol";
 
@@ -30,6 +31,7 @@ export interface Faults {
 export const PERFECT: Faults = { loss: 0, duplicate: 0, reorder: 0, corrupt: 0, delay: 5, jitter: 0 };
 
 export const SERVER_PORT = 1883;
+const ETHERNET_HEADER = 14;
 const SERVER = { mac: parseMac("02:00:00:00:00:01"), address: "10.0.0.1" };
 const CLIENT = { mac: parseMac("02:00:00:00:00:02"), address: "10.0.0.2" };
 
@@ -42,6 +44,10 @@ export class SimLink {
   harmed = 0;
   /** While true nothing gets through. */
   cut = false;
+  /** Larger IP packets do not get through; whoever sent one hears of it by `onTooBig` (if anything is there). */
+  mtu = Number.POSITIVE_INFINITY;
+  /** The quoted segment: whether the server sent it, its sequence number. */
+  onTooBig: ((fromServer: boolean, seq: number) => void) | undefined;
   private readonly next: () => number;
 
   constructor(
@@ -89,6 +95,10 @@ export class SimLink {
       this.harmed += 1;
       return;
     }
+    if (frame.length - ETHERNET_HEADER > this.mtu) {
+      this.refuse(frame);
+      return;
+    }
     if (next() < faults.corrupt) {
       frame[14 + Math.floor(next() * (frame.length - 14))]! ^= 1 << Math.floor(next() * 8);
       this.harmed += 1;
@@ -98,5 +108,14 @@ export class SimLink {
       const extra = next() < faults.reorder ? next() * faults.jitter : 0;
       this.clock.setTimer(faults.delay + extra, () => to().receive(frame, frame.length));
     }
+  }
+
+  private refuse(bytes: Buffer): void {
+    this.harmed += 1;
+    const frame = new Frame();
+    if (frame.parse(bytes, bytes.length) !== undefined) return;
+    const { seq } = frame.segment;
+    const fromServer = frame.sourcePort === SERVER_PORT;
+    this.clock.setTimer(this.faults.delay, () => this.onTooBig?.(fromServer, seq));
   }
 }

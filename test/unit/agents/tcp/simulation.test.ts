@@ -11,10 +11,12 @@ interface Run {
   down: number;
   config?: Partial<TcpConfig>;
   slowReaders?: boolean;
+  /** The path's MTU changes: each at its time since the first byte. Without ICMP nobody tells. */
+  mtu?: { changes: ReadonlyArray<{ at: number; mtu: number }>; icmp: boolean };
 }
 
 /** Runs one connection to its end and checks everything that must hold whatever the link does. */
-function transfer({ seed, faults, up, down, config = {}, slowReaders = false }: Run): {
+function transfer({ seed, faults, up, down, config = {}, slowReaders = false, mtu }: Run): {
   link: SimLink;
   took: number;
 } {
@@ -31,12 +33,21 @@ function transfer({ seed, faults, up, down, config = {}, slowReaders = false }: 
     up,
     pause,
   );
-  const waitFor = (limit: number, done: () => boolean) => {
-    for (const end = link.clock.now() + limit; link.clock.now() < end && !done(); ) link.clock.advance(100);
+  const waitFor = (limit: number, step: number, done: () => boolean) => {
+    for (const end = link.clock.now() + limit; link.clock.now() < end && !done(); ) link.clock.advance(step);
   };
-  waitFor(600_000, () => client.connection.state === "ESTABLISHED");
+  waitFor(600_000, 1, () => client.connection.state === "ESTABLISHED");
   client.send();
-  waitFor(3_600_000, () => client.ended && server?.ended === true);
+  for (const change of mtu?.changes ?? [])
+    link.clock.setTimer(change.at, () => {
+      link.mtu = change.mtu;
+    });
+  if (mtu?.icmp)
+    link.onTooBig = (fromServer, seq) => {
+      const connection = fromServer ? server?.connection : client.connection;
+      connection?.onPathMtu(link.mtu - 40, seq, link.clock.now());
+    };
+  waitFor(3_600_000, 100, () => client.ended && server?.ended === true);
   const context =
     `seed ${seed}, ${JSON.stringify(faults)}: ` +
     `client ${client.connection.state} ${client.closed}, server ${server?.connection.state} ${server?.closed}`;
@@ -92,6 +103,22 @@ describe("TCP over a simulated link", () => {
       };
       const faults = { ...PERFECT, loss: choose() * 0.1, reorder: choose() * 0.2, jitter: 50 };
       transfer({ seed, faults, up: 20_000, down: 20_000, config, slowReaders: true });
+    }
+  });
+
+  it("goes on when the path's MTU falls in the middle of a transfer, without a time-out", () => {
+    const mtu = {
+      changes: [
+        { at: 40, mtu: 1_400 },
+        { at: 60, mtu: 576 },
+      ],
+      icmp: true,
+    };
+    const { link } = transfer({ seed: 12, faults: PERFECT, up: 300_000, down: 300_000, mtu });
+    for (const { stack } of [link.server, link.client]) {
+      assert.equal(stack.counters.path_mtu_lowered, 2);
+      assert.equal(stack.counters.timeouts, 0);
+      assert.equal(stack.counters.fast_recoveries, 0);
     }
   });
 

@@ -1,0 +1,93 @@
+import type { Parts, State } from "./parts.js";
+import { seqAdd, seqAfter, seqBefore } from "./wire/sequence.js";
+import { ACK, FIN, RST, type Segment, SYN, segmentLength } from "./wire/tcp.js";
+
+/**
+ * What becomes of a segment that came for a connection (RFC 9293 section 3.10.7):
+ *
+ * - `accept`: its acknowledgement, payload and FIN count;
+ * - `syn`, `syn-ack`: the peer's SYN in SYN-SENT, without or with the acknowledgement of ours;
+ * - `crossed`: the peer's SYN again, now with the acknowledgement of ours (simultaneous open);
+ * - `repeat-syn`: the peer has not seen our SYN;
+ * - `answer`: not acceptable, but the peer is to hear where we stand; `answer-fin`: so is its FIN in TIME-WAIT;
+ * - `challenge`: as `answer`, but seldom (RFC 5961);
+ * - `refuse`: it acknowledges what was never ours: RST with that number;
+ * - `reset`: the peer has ended the connection; `restart`: it begins anew while we were in SYN-RECEIVED;
+ * - `drop`: nothing.
+ */
+export type Verdict =
+  | "accept"
+  | "syn"
+  | "syn-ack"
+  | "crossed"
+  | "repeat-syn"
+  | "answer"
+  | "answer-fin"
+  | "challenge"
+  | "refuse"
+  | "reset"
+  | "restart"
+  | "drop";
+
+/** Checks a segment that came in `state`, any but CLOSED. Changes nothing but counters. */
+export function judge(parts: Parts, state: State, passive: boolean, segment: Segment, now: number): Verdict {
+  if (state === "SYN-SENT") return judgeInSynSent(parts, segment);
+  const { flags } = segment;
+  if ((flags & RST) === 0) {
+    const fault = parts.timestamps.check(segment, now);
+    if (fault !== undefined) {
+      parts.shared.counters[fault] += 1;
+      return fault === "drop_paws" ? judgeUnacceptable(segment) : "drop";
+    }
+  }
+  const length = segmentLength(segment);
+  if (!parts.receiver.isAcceptable(segment.seq, length)) {
+    parts.shared.counters.drop_out_of_window += 1;
+    return judgeOutOfWindow(parts, state, segment);
+  }
+  if ((flags & RST) !== 0) {
+    // TIME-WAIT outlasts a RST, or an old duplicate's answer would end it early (RFC 1337 section 3, fix F1).
+    if (state === "TIME-WAIT") return "drop";
+    // RFC 5961 section 3: only the exact number resets, others in the window may be forged.
+    return segment.seq === parts.receiver.nxt ? "reset" : "challenge";
+  }
+  // In SYN-RECEIVED a new SYN with another number: back to LISTEN; the peer's next SYN begins anew.
+  if ((flags & SYN) !== 0) return state === "SYN-RECEIVED" && passive ? "restart" : "challenge";
+  if ((flags & ACK) === 0) {
+    parts.shared.counters.drop_no_ack += 1;
+    return "drop";
+  }
+  if (state === "SYN-RECEIVED") return segment.ack === parts.sender.nxt ? "accept" : "refuse";
+  if (isAckAcceptable(parts, segment.ack)) return "accept";
+  parts.shared.counters.drop_bad_ack += 1;
+  return "challenge";
+}
+
+/** RFC 9293 section 3.10.7.3. */
+function judgeInSynSent(parts: Parts, segment: Segment): Verdict {
+  const { flags } = segment;
+  const acknowledged = (flags & ACK) !== 0;
+  if (acknowledged && segment.ack !== parts.sender.nxt) return (flags & RST) !== 0 ? "drop" : "refuse";
+  if ((flags & RST) !== 0) return acknowledged ? "reset" : "drop";
+  if ((flags & SYN) === 0) return "drop";
+  return acknowledged ? "syn-ack" : "syn";
+}
+
+function judgeOutOfWindow(parts: Parts, state: State, segment: Segment): Verdict {
+  const { flags } = segment;
+  if ((flags & RST) !== 0) return "drop";
+  if (state === "SYN-RECEIVED" && (flags & SYN) !== 0 && segment.seq === parts.handshake.irs)
+    return (flags & ACK) !== 0 && segment.ack === parts.sender.nxt ? "crossed" : "repeat-syn";
+  if (state === "TIME-WAIT" && (flags & FIN) !== 0) return "answer-fin";
+  return judgeUnacceptable(segment);
+}
+
+/** Empty segments are answered seldom, or two ends that disagree would acknowledge each other for ever. */
+function judgeUnacceptable(segment: Segment): Verdict {
+  return segmentLength(segment) > 0 ? "answer" : "challenge";
+}
+
+/** RFC 5961 section 5.2. */
+function isAckAcceptable({ sender }: Parts, ack: number): boolean {
+  return !seqAfter(ack, sender.nxt) && !seqBefore(ack, seqAdd(sender.una, -sender.maxWindow));
+}
