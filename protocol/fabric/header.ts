@@ -88,28 +88,3 @@ export function epochAt(unixMs: number, previous?: number): number {
   if (previous === undefined || serialDistance(previous, ticks) > 0) return ticks;
   return serialNext(previous) || 1;
 }
-
-/** Dotted quad to u32; undefined where it is not one. */
-export function parseIPv4(text: string): number | undefined {
-  const parts = text.split(".");
-  if (parts.length !== 4) return undefined;
-  let value = 0;
-  for (const part of parts) {
-    if (!/^(0|[1-9]\d{0,2})$/.test(part) || Number(part) > 255) return undefined;
-    value = value * 256 + Number(part);
-  }
-  return value;
-}
-
-/** `ADDRESS:PORT`, the address a dotted quad; undefined where it is not one. */
-export function parseIPv4Endpoint(text: string): { address: string; port: number } | undefined {
-  const [, address, digits] = /^([0-9.]+):([0-9]{1,5})$/.exec(text) ?? [];
-  const port = Number(digits);
-  if (address === undefined || parseIPv4(address) === undefined || port < 1 || port > 65_535)
-    return undefined;
-  return { address, port };
-}
-
-export function formatIPv4(value: number): string {
-  return `${value >>> 24}.${(value >>> 16) & 255}.${(value >>> 8) & 255}.${value & 255}`;
-}

@@ -1,0 +1,67 @@
+import assert from "node:assert/strict";
+import { isIPv6 } from "node:net";
+import { describe, it } from "node:test";
+import { formatIPv4, formatIPv6, parseIPv4, parseIPv6 } from "@topicast/protocol";
+import fc from "fast-check";
+
+function hex(text: string): string | undefined {
+  return parseIPv6(text)?.toString("hex");
+}
+
+describe("IPv4 addresses", () => {
+  it("survive text and back", () => {
+    fc.assert(fc.property(fc.ipV4(), (text) => assert.equal(formatIPv4(parseIPv4(text)!), text)));
+  });
+
+  it("are nothing else", () => {
+    for (const text of ["1.2.3", "1.2.3.256", "1.2.3.4.5", "a.b.c.d", "", "01.2.3.4", "1.2.3.4 "])
+      assert.equal(parseIPv4(text), undefined, text);
+  });
+});
+
+describe("IPv6 addresses", () => {
+  it("are read in every form that RFC 4291 allows", () => {
+    assert.equal(hex("::"), "0".repeat(32));
+    assert.equal(hex("::1"), `${"0".repeat(31)}1`);
+    assert.equal(hex("2001:DB8::8:800:200C:417A"), "20010db80000000000080800200c417a");
+    assert.equal(hex("fe80::"), `fe80${"0".repeat(28)}`);
+    assert.equal(hex("1:2:3:4:5:6:7::"), "00010002000300040005000600070000");
+    assert.equal(hex("::ffff:129.144.52.38"), "00000000000000000000ffff81903426");
+    assert.equal(hex("64:ff9b::192.0.2.33"), "0064ff9b0000000000000000c0000221");
+  });
+
+  it("are nothing else, and have no zone", () => {
+    for (const text of ["", "1.2.3.4", "::1::", "1:2:3:4:5:6:7", "12345::", "::g", "[::1]", "fe80::1%eth0"])
+      assert.equal(parseIPv6(text), undefined, text);
+  });
+
+  it("are written in the one form of RFC 5952", () => {
+    for (const [text, canonical] of [
+      ["2001:db8:0:0:1:0:0:1", "2001:db8::1:0:0:1"],
+      ["2001:db8:0:1:1:1:1:1", "2001:db8:0:1:1:1:1:1"],
+      ["2001:0DB8:AAAA::0001", "2001:db8:aaaa::1"],
+      ["2001:0:0:1:0:0:0:1", "2001:0:0:1::1"],
+      ["::0:0:1", "::1"],
+      ["0:0:0:0:0:0:0:0", "::"],
+      ["ff02:0:0:0:0:0:0:0", "ff02::"],
+      ["::ffff:c000:201", "::ffff:c000:201"],
+    ])
+      assert.equal(formatIPv6(parseIPv6(text!)!), canonical);
+    assert.equal(formatIPv6(Buffer.concat([Buffer.alloc(3, 9), parseIPv6("fd00::7")!]), 3), "fd00::7");
+  });
+
+  it("survive text and back", () => {
+    fc.assert(
+      fc.property(
+        fc.array(fc.oneof(fc.constant(0), fc.nat(0xffff)), { minLength: 8, maxLength: 8 }),
+        (groups) => {
+          const bytes = Buffer.from(groups.flatMap((group) => [group >> 8, group & 255]));
+          const text = formatIPv6(bytes);
+          assert(isIPv6(text), text);
+          assert.deepEqual(parseIPv6(text), bytes);
+          assert.deepEqual(parseIPv6(groups.map((g) => g.toString(16)).join(":")), bytes);
+        },
+      ),
+    );
+  });
+});
