@@ -1,5 +1,5 @@
 import { createServer, type Server, type ServerResponse } from "node:http";
-import { type Endpoint, UserError } from "@topicast/protocol";
+import { bindError, type Endpoint, formatEndpoint } from "@topicast/protocol";
 import { Gauge, Registry } from "prom-client";
 import type { AgentFabric } from "./fabric/fabric.js";
 import type { Broker } from "./mqtt/index.js";
@@ -34,7 +34,9 @@ export class AgentHttp {
       });
     });
     await new Promise<void>((resolve, reject) => {
-      server.once("error", (error: NodeJS.ErrnoException) => reject(bindError(error, at)));
+      server.once("error", (error) =>
+        reject(bindError(error, `--rest ${formatEndpoint(at)}`, "choose another address or port")),
+      );
       server.listen(at.port, at.address, resolve);
     });
     return new AgentHttp(server);
@@ -77,14 +79,4 @@ function agentMetrics({ broker, transport, fabric }: AgentParts): Registry {
     });
   }
   return registry;
-}
-
-function bindError(error: NodeJS.ErrnoException, at: Endpoint): Error {
-  const where = `--rest ${at.address}:${at.port}`;
-  if (error.code === "EADDRINUSE")
-    return new UserError(`${where} is in use by another program; choose another port`);
-  if (error.code === "EADDRNOTAVAIL")
-    return new UserError(`${where}: no interface of this host has that address`);
-  if (error.code === "EACCES") return new UserError(`${where}: ports below 1024 need root`);
-  return error;
 }

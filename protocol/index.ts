@@ -1,4 +1,5 @@
 export * from "./addresses.js";
+export * from "./bind-error.js";
 export * from "./clock.js";
 export * from "./config/index.js";
 export * from "./errors.js";

@@ -1,5 +1,5 @@
 import { createServer, type Server, type Socket } from "node:net";
-import { UserError } from "@topicast/protocol";
+import { bindError, formatEndpoint } from "@topicast/protocol";
 import type { ByteStream, Transport } from "./transport.js";
 
 export interface SocketTransportOptions {
@@ -23,7 +23,7 @@ export class SocketTransport implements Transport {
   constructor(private readonly options: SocketTransportOptions) {}
 
   listen(onStream: (stream: ByteStream) => void): Promise<void> {
-    const { port, address, maxConnections = MAX_CONNECTIONS } = this.options;
+    const { port, address, flag = "-t", maxConnections = MAX_CONNECTIONS } = this.options;
     const server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) =>
       this.accept(socket, onStream),
     );
@@ -32,7 +32,8 @@ export class SocketTransport implements Transport {
       this.count.drop_connections_full += 1;
     });
     return new Promise((resolve, reject) => {
-      server.once("error", (error) => reject(explain(error, this.options)));
+      const what = address === undefined ? `TCP port ${port}` : `TCP ${formatEndpoint({ address, port })}`;
+      server.once("error", (error) => reject(bindError(error, what, `choose another with ${flag}`)));
       const where = address === undefined ? { port } : { port, host: address };
       server.listen({ ...where, exclusive: true }, () => {
         server.removeAllListeners("error");
@@ -87,27 +88,5 @@ export class SocketTransport implements Transport {
 
 /** `192.168.1.102:50123` or `[fe80::1]:50123`; IPv4 in IPv6 clothes (RFC 4291 section 2.5.5.2) as IPv4. */
 export function peerName(address: string, port: number): string {
-  const plain = address.replace(/^::ffff:(?=\d+\.)/i, "");
-  return plain.includes(":") ? `[${plain}]:${port}` : `${plain}:${port}`;
-}
-
-function explain(
-  error: NodeJS.ErrnoException,
-  { port, address, flag = "-t" }: SocketTransportOptions,
-): Error {
-  const where = address === undefined ? "" : ` at ${address}`;
-  switch (error.code) {
-    case "EADDRINUSE":
-      return new UserError(
-        `port ${port} is in use${where} (ss -ltnp "sport = :${port}" names the program): stop it or choose another with ${flag}`,
-      );
-    case "EACCES":
-      return new UserError(
-        `port ${port} is reserved to root: choose one above 1023 with ${flag}, or use sudo`,
-      );
-    case "EADDRNOTAVAIL":
-      return new UserError(`this host has no address ${address}: choose one of its own`);
-    default:
-      return new UserError(`port ${port} cannot be served${where}: ${error.message}`);
-  }
+  return formatEndpoint({ address: address.replace(/^::ffff:(?=\d+\.)/i, ""), port });
 }

@@ -1,4 +1,4 @@
-import type { Clock, Timer } from "@topicast/protocol";
+import { type Clock, compareAddresses, type Timer } from "@topicast/protocol";
 import { formatDpid } from "node-ryu-rest-client";
 import type { AccessError, SwitchAccess } from "./access.js";
 import type {
@@ -16,7 +16,7 @@ import type {
 import { type Group, GroupTable } from "./groups.js";
 import { Locator } from "./locator.js";
 import { Publishers } from "./publishers.js";
-import { type GroupRange, groupId, inRange, ipv4ToNumber, sameRule } from "./rules.js";
+import { type GroupRange, groupId, inRange, sameRule } from "./rules.js";
 import { Steering } from "./steering.js";
 import { defaultTiming, TopologyModel, type TopologyTiming } from "./topology.js";
 import { type Dpid, type Forest, Planner, portKey, type SwitchPort, spanningForest } from "./tree.js";
@@ -409,8 +409,7 @@ export class OpenFlowDataplane implements Dataplane {
         found.set(address, all);
       }
     }
-    const byNumber = (a: string, b: string) => ipv4ToNumber(a) - ipv4ToNumber(b);
-    return new Map([...found].map(([address, all]) => [address, [...all].sort(byNumber)]));
+    return new Map([...found].map(([address, all]) => [address, [...all].sort(compareAddresses)]));
   }
 
   private adopted(found: ReadonlyMap<string, readonly string[]> | null): void {

@@ -3,6 +3,7 @@
  * points to), one guard, and the flows that steer clients to agents. No OpenFlow library, no JSON: `ryu-access.ts`
  * translates.
  */
+import { parseIPv4 } from "@topicast/protocol";
 
 /** "topicast" in ASCII: marks our flows; nothing without it is ever touched. */
 export const cookie = 0x746f706963617374n;
@@ -26,15 +27,14 @@ export function isOurGroup(id: number): boolean {
   return id >>> idBits === idBase >>> idBits;
 }
 
-/** Group id of a multicast address: 0x54400000 + its low 18 bits, one to one within a /14 or smaller. */
+/**
+ * Group id of a multicast address: 0x54400000 + its low 18 bits, one to one within a /14 or smaller. Throws RangeError
+ * for anything but an IPv4 address.
+ */
 export function groupId(address: string): number {
-  return idBase + (ipv4ToNumber(address) & ((1 << idBits) - 1));
-}
-
-export function ipv4ToNumber(address: string): number {
-  let value = 0;
-  for (const octet of address.split(".")) value = value * 256 + Number(octet);
-  return value;
+  const value = parseIPv4(address);
+  if (value === undefined) throw new RangeError(`${address} is no IPv4 address`);
+  return idBase + (value & ((1 << idBits) - 1));
 }
 
 /** The multicast addresses that groups may have: `size` of them from `base` on, a network of /14 or smaller. */
@@ -44,8 +44,8 @@ export interface GroupRange {
 }
 
 export function inRange({ base, size }: GroupRange, address: string): boolean {
-  const value = ipv4ToNumber(address);
-  return value >= base && value < base + size;
+  const value = parseIPv4(address);
+  return value !== undefined && value >= base && value < base + size;
 }
 
 /** The range as `ipv4_dst` takes it, e.g. "239.192.0.0/14". Throws RangeError where group ids cannot tell it apart. */

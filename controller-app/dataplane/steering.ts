@@ -2,8 +2,9 @@
  * Transparent mode: from "these agents answer for that broker's address" to the flows that lead its clients to the
  * nearest of them. Pure: forest, places and ports in, rules out.
  */
+import { compareAddresses } from "@topicast/protocol";
 import type { EdgeAgent, Intercept } from "./dataplane.js";
-import { CONTROLLER, ipv4ToNumber, type SteerRule, steerRule } from "./rules.js";
+import { CONTROLLER, type SteerRule, steerRule } from "./rules.js";
 import { type Dpid, type Forest, type Place, portKey } from "./tree.js";
 
 /** What the rules of each switch are named by: `SteerRule.id`. */
@@ -37,7 +38,7 @@ export function servicesOf(agents: readonly EdgeAgent[]): { services: Service[];
     }
   }
   const sorted = [...found.values()].sort(
-    (a, b) => ipv4ToNumber(a.address) - ipv4ToNumber(b.address) || a.port - b.port,
+    (a, b) => compareAddresses(a.address, b.address) || a.port - b.port,
   );
   const services = sorted
     .slice(0, SERVICES_MAX)

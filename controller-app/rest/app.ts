@@ -1,6 +1,6 @@
+import { parseIPv4 } from "@topicast/protocol";
 import express, { type NextFunction, type Request, type Response } from "express";
 import { z } from "zod";
-import { ipv4ToNumber } from "../dataplane/rules.js";
 import { Metrics } from "./metrics.js";
 import { page } from "./pages.js";
 import type { ForwarderView } from "./view.js";
@@ -159,8 +159,8 @@ function agents(view: ForwarderView, { limit, after }: z.infer<typeof agentsQuer
 }
 
 function groups(view: ForwarderView, { limit, after }: z.infer<typeof groupsQuery>) {
-  const from = after === undefined ? undefined : ipv4ToNumber(after);
-  const { items, more } = page(view.dataplane.groups(), (g) => ipv4ToNumber(g.address), from, limit);
+  const from = after === undefined ? undefined : parseIPv4(after);
+  const { items, more } = page(view.dataplane.groups(), (g) => parseIPv4(g.address)!, from, limit);
   return {
     dataplane: view.dataplane.kind,
     groups: items,

@@ -1,6 +1,6 @@
 import { createServer, type RequestListener, type Server, STATUS_CODES } from "node:http";
 import type { AddressInfo, Socket } from "node:net";
-import { UserError } from "@topicast/protocol";
+import { bindError, formatEndpoint } from "@topicast/protocol";
 import { errorBody, type RestLog, restApp } from "./app.js";
 import type { ForwarderView } from "./view.js";
 
@@ -39,7 +39,9 @@ export class RestServer {
     server.maxConnections = maxConnections;
     server.on("clientError", refuse);
     return new Promise((resolve, reject) => {
-      const refused = (error: NodeJS.ErrnoException) => reject(bindError(error, listen));
+      const what = `REST address ${formatEndpoint(listen)}`;
+      const refused = (error: Error) =>
+        reject(bindError(error, what, "choose another with --rest ADDRESS:PORT"));
       server.once("error", refused);
       server.listen(listen.port, listen.address, () => {
         server.off("error", refused);
@@ -104,24 +106,4 @@ function refuse(error: NodeJS.ErrnoException, socket: Socket): void {
 function statusOf(code: string | undefined): number {
   if (code === "HPE_HEADER_OVERFLOW") return 431;
   return code === "ERR_HTTP_REQUEST_TIMEOUT" ? 408 : 400;
-}
-
-function bindError(error: NodeJS.ErrnoException, { address, port }: RestOptions["listen"]): Error {
-  const where = `${address}:${port}`;
-  switch (error.code) {
-    case "EADDRINUSE":
-      return new UserError(
-        `REST address ${where} is in use by another process; choose another with --rest ADDRESS:PORT`,
-      );
-    case "EADDRNOTAVAIL":
-      return new UserError(
-        `REST address ${where} is not an address of this machine; see --rest ADDRESS:PORT`,
-      );
-    case "EACCES":
-      return new UserError(
-        `REST address ${where} may not be used without root; choose a port from 1024 on with --rest`,
-      );
-    default:
-      return new UserError(`REST address ${where} cannot be used: ${error.message}`);
-  }
 }

@@ -1,6 +1,5 @@
-import { isIPv4, isIPv6 } from "node:net";
 import { z } from "zod";
-import type { Endpoint } from "../fabric/socket.js";
+import { type Endpoint, formatIPv6, parseIPv4, parseIPv6 } from "../addresses.js";
 
 /** What a setting takes: the schema of its value, from a flag's text or a file's YAML, and the same in words. */
 export interface Value<T> {
@@ -75,6 +74,40 @@ export function ipv4Endpoint(defaultPort: number): Value<Endpoint> {
   };
 }
 
+/**
+ * ADDRESS[:PORT] with an address that one host can have and be reached at from others: IPv4, or IPv6 by itself or in
+ * brackets, which it needs before a port.
+ */
+export function hostEndpoint(defaultPort: number): Value<Endpoint> {
+  return {
+    schema: z.string().transform((value, context) => {
+      const parsed = splitEndpoint(parseIPv6(value) === undefined ? value : `[${value}]`, defaultPort);
+      if (parsed !== undefined && (isUnicast(parsed.address) || isUnicast6(parsed.address))) return parsed;
+      context.addIssue("not an endpoint");
+      return z.NEVER;
+    }),
+    allowed: `the address of a host, such as 192.168.1.250 or fd00::250, with :PORT where it is not ${defaultPort} ([fd00::250]:PORT)`,
+  };
+}
+
+/** A whole number of seconds, or "none". */
+export function secondsOrNone(max: number): Value<number | undefined> {
+  const seconds = z.union([
+    z.number(),
+    z
+      .string()
+      .regex(/^[0-9]{1,9}$/)
+      .transform(Number),
+  ]);
+  return {
+    schema: z.union([
+      seconds.pipe(z.number().int().min(1).max(max)),
+      z.literal("none").transform(() => undefined),
+    ]),
+    allowed: `whole seconds, 1 to ${max}, or none`,
+  };
+}
+
 /** ADDRESS:PORT with an IPv4 address, an IPv6 address in brackets, or localhost. */
 export const endpoint: Value<Endpoint> = {
   schema: z.string().transform((value, context) => {
@@ -121,24 +154,28 @@ export const httpUrl: Value<string> = {
 /** Levels of pino, from the one that tells most. */
 export const logLevel = oneOf("trace", "debug", "info", "warn", "error", "fatal", "silent");
 
-/** `192.0.2.1:1883`, or `[2001:db8::1]:1883`. */
-export function formatEndpoint({ address, port }: Endpoint): string {
-  return isIPv6(address) ? `[${address}]:${port}` : `${address}:${port}`;
-}
-
 function splitEndpoint(value: string, defaultPort: number | undefined): Endpoint | undefined {
   const parts = /^(?:\[([^\]]*)\]|([^:[\]]+))(?::([0-9]+))?$/.exec(value);
   if (parts === null) return undefined;
   const [, v6, other, portText] = parts;
-  const parsed = portText === undefined ? defaultPort : portNumber.safeParse(portText).data;
-  if (parsed === undefined) return undefined;
-  if (v6 !== undefined) return isIPv6(v6) ? { address: v6, port: parsed } : undefined;
-  const known = other === "localhost" || isIPv4(other ?? "");
-  return known ? { address: other ?? "", port: parsed } : undefined;
+  const port = portText === undefined ? defaultPort : portNumber.safeParse(portText).data;
+  if (port === undefined) return undefined;
+  const bytes = v6 === undefined ? undefined : parseIPv6(v6);
+  if (bytes !== undefined) return { address: formatIPv6(bytes), port };
+  const known = other === "localhost" || parseIPv4(other ?? "") !== undefined;
+  return known ? { address: other ?? "", port } : undefined;
 }
 
 function isUnicast(address: string): boolean {
-  if (!isIPv4(address)) return false;
-  const first = Number(address.split(".")[0]);
+  const first = (parseIPv4(address) ?? 0) >>> 24;
   return first >= 1 && first < 224;
+}
+
+/** Not `::`, loopback or an IPv4 address in disguise (RFC 4291 2.5), not of one link only, no group. */
+function isUnicast6(address: string): boolean {
+  const bytes = parseIPv6(address);
+  if (bytes === undefined || bytes[0] === 0xff) return false;
+  const embedded =
+    bytes.subarray(0, 10).every((byte) => byte === 0) && [0, 0xffff].includes(bytes.readUInt16BE(10));
+  return !embedded && (bytes.readUInt16BE(0) & 0xffc0) !== 0xfe80;
 }

@@ -1,11 +1,7 @@
 import { DgramAsPromised, type SocketAsPromised } from "dgram-as-promised";
-import { UserError } from "../errors.js";
+import { type Endpoint, formatEndpoint } from "../addresses.js";
+import { bindError } from "../bind-error.js";
 import { encodeHeader, type Header } from "./header.js";
-
-export interface Endpoint {
-  readonly address: string;
-  readonly port: number;
-}
 
 export interface SocketOptions {
   /** The local address to bind: also the source of group and broadcast datagrams, so it must not be 0.0.0.0. */
@@ -44,7 +40,8 @@ export class FabricSocket {
       local = await socket.bind(options.port, options.address);
     } catch (error) {
       socket.destroy();
-      throw bindError(error, options);
+      const what = `UDP ${formatEndpoint(options)}`;
+      throw bindError(error, what, "choose another address or port");
     }
     socket.setMulticastInterface(options.address);
     socket.setMulticastLoopback(false);
@@ -85,16 +82,4 @@ export class FabricSocket {
     this.closed = true;
     await this.socket.close();
   }
-}
-
-function bindError(error: unknown, { address, port }: SocketOptions): Error {
-  const code = (error as NodeJS.ErrnoException).code;
-  const where = `UDP ${address}:${port}`;
-  if (code === "EADDRINUSE")
-    return new UserError(`${where} is in use by another program; choose another port`);
-  if (code === "EADDRNOTAVAIL")
-    return new UserError(`${where}: no interface of this host has that address; see \`ip address\``);
-  if (code === "EACCES")
-    return new UserError(`${where}: ports below 1024 need root; choose another port or run as root`);
-  return error as Error;
 }

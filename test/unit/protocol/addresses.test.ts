@@ -1,8 +1,20 @@
 import assert from "node:assert/strict";
-import { isIPv6 } from "node:net";
+import { isIPv6, SocketAddress } from "node:net";
 import { describe, it } from "node:test";
-import { formatIPv4, formatIPv6, parseIPv4, parseIPv6 } from "@topicast/protocol";
+import {
+  addressBytes,
+  canonicalAddress,
+  compareAddresses,
+  formatEndpoint,
+  formatIPv4,
+  formatIPv6,
+  parseEndpoint,
+  parseIPv4,
+  parseIPv4Endpoint,
+  parseIPv6,
+} from "@topicast/protocol";
 import fc from "fast-check";
+import { normalizeMatch } from "node-ryu-rest-client";
 
 function hex(text: string): string | undefined {
   return parseIPv6(text)?.toString("hex");
@@ -60,8 +72,49 @@ describe("IPv6 addresses", () => {
           assert(isIPv6(text), text);
           assert.deepEqual(parseIPv6(text), bytes);
           assert.deepEqual(parseIPv6(groups.map((g) => g.toString(16)).join(":")), bytes);
+          // Equal texts for equal addresses, also with those whose texts come from elsewhere.
+          assert.equal(normalizeMatch({ ipv6_dst: text }).ipv6_dst, text);
+          const { address } = new SocketAddress({ address: text, family: "ipv6" });
+          if (!address.includes(".")) assert.equal(address, text);
+          assert.equal(canonicalAddress(text.toUpperCase()), text);
         },
       ),
     );
+  });
+});
+
+describe("addresses of both kinds", () => {
+  it("have as many bytes as they have", () => {
+    assert.equal(addressBytes("192.168.1.250")?.toString("hex"), "c0a801fa");
+    assert.equal(addressBytes("fd00::1")?.toString("hex"), "fd000000000000000000000000000001");
+    assert.equal(addressBytes("host"), undefined);
+    assert.equal(canonicalAddress("1.2.3"), undefined);
+  });
+
+  it("stand in order of their numbers, IPv4 first", () => {
+    const sorted = ["2.0.0.1", "10.0.0.1", "192.168.1.2", "::2", "fd00::a", "fd00::10"];
+    assert.deepEqual(sorted.toReversed().sort(compareAddresses), sorted);
+    assert.equal(compareAddresses("fd00::1", "fd00:0::1"), 0);
+  });
+
+  it("make endpoints", () => {
+    for (const [text, address, port] of [
+      ["192.0.2.1:1883", "192.0.2.1", 1883],
+      ["[FD00:0::1]:65535", "fd00::1", 65_535],
+    ] as const) {
+      assert.deepEqual(parseEndpoint(text), { address, port });
+      assert.deepEqual(parseEndpoint(formatEndpoint({ address, port })), { address, port });
+    }
+    for (const bad of [
+      "fd00::1:1883",
+      "[1.2.3.4]:1",
+      "[fd00::1]",
+      "[fd00::1%e]:1",
+      "1.2.3.4:0",
+      "1.2.3.4:65536",
+      "1.2.3:1",
+    ])
+      assert.equal(parseEndpoint(bad), undefined, bad);
+    assert.equal(parseIPv4Endpoint("[fd00::1]:1883"), undefined);
   });
 });

@@ -6,11 +6,9 @@ import {
   encodeHeader,
   encodePublish,
   epochAt,
-  formatIPv4,
   type Header,
   Kind,
   PacketReader,
-  parseIPv4,
   START,
   serialDistance,
   serialNext,
@@ -103,25 +101,6 @@ describe("serial numbers", () => {
 });
 
 const E1_HASH = "8b5cc4df";
-
-describe("IPv4 text", () => {
-  it("round-trips", () => {
-    fc.assert(fc.property(u32, (n) => assert.equal(parseIPv4(formatIPv4(n)), n)));
-  });
-  for (const bad of [
-    "",
-    "1.2.3",
-    "1.2.3.4.5",
-    "1.2.3.256",
-    "01.2.3.4",
-    "1.2.3.4 ",
-    "a.b.c.d",
-    "1..2.3",
-    "-1.2.3.4",
-  ]) {
-    it(`refuses ${JSON.stringify(bad)}`, () => assert.equal(parseIPv4(bad), undefined));
-  }
-});
 
 describe("PacketReader", () => {
   const publish = encodePublish({ topic: "a", payload: Buffer.from("b"), qos: 1, retain: true });

@@ -45,7 +45,10 @@ describe("several ports as one transport", () => {
       listeners.listen(() => {}),
       (error) => {
         assert.ok(error instanceof UserError);
-        assert.match(error.message, new RegExp(`^port ${port} is in use .* choose another with --tlsport$`));
+        assert.match(
+          error.message,
+          new RegExp(`^TCP .*:${port} is in use .* choose another with --tlsport$`),
+        );
         return true;
       },
     );

@@ -40,12 +40,12 @@ describe("socket transport's edges", () => {
     const { port } = server.address() as { port: number };
     assert.match(
       await rejection(new SocketTransport({ port, address: HOST })),
-      new RegExp(`port ${port} is in use`),
+      new RegExp(`^TCP ${HOST}:${port} is in use .* choose another with -t$`),
     );
     server.close();
     assert.match(
       await rejection(new SocketTransport({ port: 0, address: "192.0.2.77" })),
-      /no address 192\.0\.2\.77/,
+      /^TCP 192\.0\.2\.77:0: no interface of this host has that address/,
     );
   });
 

@@ -2,7 +2,6 @@ import type { Command, SeenFlow, SwitchState } from "@topicast/controller/datapl
 import {
   type Bucket,
   inOrder,
-  ipv4ToNumber,
   isOurGroup,
   isSteer,
   type SteerActions,
@@ -11,6 +10,7 @@ import {
   steerMatchOf,
 } from "@topicast/controller/dataplane/rules.js";
 import type { Dpid, Link, Place, SwitchPort } from "@topicast/controller/dataplane/tree.js";
+import { parseIPv4 } from "@topicast/protocol";
 
 export interface ModelFlow extends SeenFlow {
   packets: number;
@@ -168,7 +168,7 @@ export class ModelSwitch {
 function covers(destination: string, address: string): boolean {
   const [network = "", length = "32"] = destination.split("/");
   const size = 2 ** (32 - Number(length));
-  return Math.floor(ipv4ToNumber(network) / size) === Math.floor(ipv4ToNumber(address) / size);
+  return Math.floor(parseIPv4(network)! / size) === Math.floor(parseIPv4(address)! / size);
 }
 
 /** Where copies of one datagram went. */
