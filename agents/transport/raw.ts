@@ -1,14 +1,13 @@
 import { readFileSync } from "node:fs";
 import { networkInterfaces } from "node:os";
 import { type Endpoint, systemClock } from "@topicast/protocol";
-import { isArp } from "../arp/packet.js";
-import { ArpResponder } from "../arp/responder.js";
 import { Capture } from "../capture/capture.js";
 import { captureFilter } from "../capture/filter.js";
 import { guardPort } from "../capture/firewall.js";
 import { type InterfaceFacts, readInterface } from "../capture/interface.js";
 import { claimIntercept, claimPort } from "../capture/port.js";
 import { requireRawPrivileges } from "../capture/privileges.js";
+import { NeighbourResponder } from "../neighbours/responder.js";
 import type { TcpConfig } from "../tcp/config.js";
 import { StackRunner } from "../tcp/runner.js";
 import type { StackConnection } from "../tcp/stack.js";
@@ -20,7 +19,7 @@ export interface RawTransportOptions {
   readonly port: number;
   /** The flag that chooses the port, for error messages. */
   readonly flag?: string;
-  /** Endpoints of other stations, or of none, whose clients are answered here (transparent mode: ../arp). */
+  /** Endpoints of other stations, or of none, whose clients are answered here (transparent mode: ../neighbours). */
   readonly intercepts?: readonly Endpoint[];
   /** Which of their addresses no machine has; at each change. */
   readonly onVacant?: (addresses: readonly string[]) => void;
@@ -42,7 +41,7 @@ interface Running {
   readonly runner: StackRunner;
   readonly capture: Capture;
   /** Undefined where nothing is intercepted. */
-  readonly arp: ArpResponder | undefined;
+  readonly neighbours: NeighbourResponder | undefined;
 }
 
 /**
@@ -79,8 +78,7 @@ export class RawTransport implements Transport {
         interface: name,
         filter: captureFilter(facts, port, intercepts),
         onFrame: (frame, length) => {
-          if (arp !== undefined && isArp(frame, length)) arp.receive(frame, length);
-          else runner.receive(frame, length);
+          if (neighbours?.receive(frame, length) !== true) runner.receive(frame, length);
         },
         onWarning,
       });
@@ -91,17 +89,17 @@ export class RawTransport implements Transport {
         { clock: systemClock, defer: setImmediate, send },
         { ...tcp, mss: Math.min(tcp?.mss ?? Number.POSITIVE_INFINITY, facts.mtu - HEADERS) },
       );
-      const arp = this.answerArp(facts, send);
+      const neighbours = this.answerNeighbours(facts, send);
       const accept = (connection: StackConnection) => onStream(new TcpStream(connection));
       runner.stack.listen(port, accept);
       for (const { address, port } of intercepts) runner.stack.intercept(address, port, accept);
-      arp?.start();
-      this.running = { runner, capture, arp };
+      neighbours?.start();
+      this.running = { runner, capture, neighbours };
       this.watch(facts, async (now) => {
         await guard.update(now.ipv4);
         runner.stack.setStation(now);
         if (!capture.reopen(captureFilter(now, port, intercepts))) return false;
-        arp?.restart(now.mac);
+        neighbours?.restart(now.mac);
         return true;
       });
     } catch (error) {
@@ -128,12 +126,12 @@ export class RawTransport implements Transport {
 
   counters(): Readonly<Record<string, number>> {
     if (this.running === undefined) return this.lastCounters;
-    const { runner, capture, arp } = this.running;
+    const { runner, capture, neighbours } = this.running;
     const { open, halfOpen, timeWait } = runner.stack.size;
     return {
       ...runner.stack.counters,
       ...capture.counters,
-      ...(arp === undefined ? {} : { ...arp.counters, arp_vacant: arp.vacant }),
+      ...(neighbours === undefined ? {} : { ...neighbours.counters, neighbour_vacant: neighbours.vacant }),
       connections_open: open,
       connections_half_open: halfOpen,
       connections_time_wait: timeWait,
@@ -141,16 +139,16 @@ export class RawTransport implements Transport {
     };
   }
 
-  private answerArp(
+  private answerNeighbours(
     { mac }: InterfaceFacts,
     send: (frame: Buffer, length: number) => void,
-  ): ArpResponder | undefined {
+  ): NeighbourResponder | undefined {
     const { intercepts = [], onVacant = () => {} } = this.options;
     if (intercepts.length === 0) return undefined;
     const addresses = [...new Set(intercepts.map((i) => i.address))];
-    const arp = new ArpResponder({ clock: systemClock, mac, addresses, send, onVacant });
-    this.cleanups.push(() => arp.close());
-    return arp;
+    const neighbours = new NeighbourResponder({ clock: systemClock, mac, addresses, send, onVacant });
+    this.cleanups.push(() => neighbours.close());
+    return neighbours;
   }
 
   private async undo(): Promise<void> {

@@ -162,7 +162,7 @@ export interface TopologyStatus {
 export interface InterceptStatus extends Intercept {
   /** Ids of the agents that answer there, sorted. */
   readonly agents: readonly string[];
-  /** No machine has the address: agents answer ARP for it, too. */
+  /** No machine has the address: agents answer requests for its MAC address, too. */
   readonly vacant: boolean;
   /** Steering flows that the switches should hold, and that they were read back to hold. */
   readonly wanted: number;

@@ -3,6 +3,7 @@
  * points to), one guard, and the flows that steer clients to agents. No OpenFlow library, no JSON: `ryu-access.ts`
  * translates.
  */
+import { isIPv6 } from "node:net";
 import { parseIPv4 } from "@topicast/protocol";
 
 /** "topicast" in ASCII: marks our flows; nothing without it is ever touched. */
@@ -90,9 +91,10 @@ export interface SteerMatch {
   readonly inPort?: number;
   /** The MAC address that the client's switch has written: the agent's. */
   readonly to?: string;
+  /** IPv4 or IPv6, in its canonical form. */
   readonly address: string;
-  /** TCP port, or "arp": requests for the address. */
-  readonly service: number | "arp";
+  /** TCP port, or "neighbour": requests for the address' MAC address, by ARP or ND. */
+  readonly service: number | "neighbour";
 }
 
 export interface SteerActions {
@@ -131,10 +133,21 @@ export function steerMatchOf({ inPort, to, address, service }: SteerMatch) {
   return {
     ...(inPort === undefined ? {} : { in_port: inPort }),
     ...(to === undefined ? {} : { eth_dst: to }),
-    ...(service === "arp"
-      ? { eth_type: 0x0806, arp_op: 1, arp_tpa: address }
-      : { eth_type: 0x0800, ip_proto: 6, ipv4_dst: address, tcp_dst: service }),
+    ...(isIPv6(address) ? ipv6Match(address, service) : ipv4Match(address, service)),
   };
+}
+
+function ipv4Match(address: string, service: SteerMatch["service"]) {
+  return service === "neighbour"
+    ? { eth_type: 0x0806, arp_op: 1, arp_tpa: address }
+    : { eth_type: 0x0800, ip_proto: 6, ipv4_dst: address, tcp_dst: service };
+}
+
+/** A request is a Neighbor Solicitation (RFC 4861 section 4.3), mostly sent to many: its target tells what is asked for. */
+function ipv6Match(address: string, service: SteerMatch["service"]) {
+  return service === "neighbour"
+    ? { eth_type: 0x86dd, ip_proto: 58, icmpv6_type: 135, ipv6_nd_target: address }
+    : { eth_type: 0x86dd, ip_proto: 6, ipv6_dst: address, tcp_dst: service };
 }
 
 export function sameSteering(a: SteerActions, b: SteerActions): boolean {

@@ -189,8 +189,9 @@ export function seenFlow(flow: FlowStats): SeenFlow {
 }
 
 function steerMatchIn(match: Match): SteerMatch | undefined {
-  const { in_port: inPort, eth_dst: to, tcp_dst: service = "arp" as const } = match;
-  const address = service === "arp" ? match.arp_tpa : match.ipv4_dst;
+  const { in_port: inPort, eth_dst: to, tcp_dst: service = "neighbour" as const } = match;
+  const address =
+    service === "neighbour" ? (match.arp_tpa ?? match.ipv6_nd_target) : (match.ipv4_dst ?? match.ipv6_dst);
   if (address === undefined || (inPort === undefined) === (to === undefined)) return undefined;
   const read: SteerMatch = {
     ...(inPort === undefined ? {} : { inPort }),

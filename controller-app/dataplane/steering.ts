@@ -2,7 +2,7 @@
  * Transparent mode: from "these agents answer for that broker's address" to the flows that lead its clients to the
  * nearest of them. Pure: forest, places and ports in, rules out.
  */
-import { compareAddresses } from "@topicast/protocol";
+import { compareAddresses, formatEndpoint } from "@topicast/protocol";
 import type { EdgeAgent, Intercept } from "./dataplane.js";
 import { CONTROLLER, type SteerRule, steerRule } from "./rules.js";
 import { type Dpid, type Forest, type Place, portKey } from "./tree.js";
@@ -30,7 +30,7 @@ export function servicesOf(agents: readonly EdgeAgent[]): { services: Service[];
   const occupied = new Set<string>();
   for (const { id, intercepts = [], vacant = [] } of agents) {
     for (const { address, port } of intercepts) {
-      const key = `${address}:${port}`;
+      const key = formatEndpoint({ address, port });
       const service = found.get(key) ?? { address, port, agents: [] };
       found.set(key, service);
       if (!service.agents.includes(id)) service.agents.push(id);
@@ -103,7 +103,7 @@ export function planSteering(
         // The controller's learning switch must see the client, or it floods every answer; it sends on what it gets. The
         // agent beside the client is told directly, too, so that it is reached while the controller is away.
         const ports = next === undefined ? [out, CONTROLLER] : [CONTROLLER];
-        add(dpid, steerRule({ inPort, address, service: "arp" }, { mac: agent.mac, ports }));
+        add(dpid, steerRule({ inPort, address, service: "neighbour" }, { mac: agent.mac, ports }));
       }
     }
   }
@@ -178,7 +178,7 @@ export class Steering {
       [...forest.values()].map((n) => `${n.dpid} ${n.parent?.dpid} ${n.up} ${n.down}`),
       places.map((p) => `${p.agent} ${portKey(p)} ${p.mac}`).sort(),
       [...clientPorts].map(([dpid, ports]) => `${dpid}:${ports}`).sort(),
-      services.map((s) => `${s.address}:${s.port} ${s.agents} ${s.vacant}`),
+      services.map((s) => `${formatEndpoint(s)} ${s.agents} ${s.vacant}`),
     ]
       .map((lines) => lines.join("\n"))
       .join("\n\n");
@@ -203,7 +203,7 @@ export class Steering {
     let seen = 0;
     for (const [dpid, rules] of this.plan) {
       for (const { id, match } of rules.values()) {
-        if (match.address !== address || (match.service !== port && match.service !== "arp")) continue;
+        if (match.address !== address || (match.service !== port && match.service !== "neighbour")) continue;
         wanted += 1;
         if (holds(dpid, id)) seen += 1;
       }

@@ -1,4 +1,4 @@
-import { type Endpoint, INTERCEPTS_MAX, parseIPv4, parseIPv4Endpoint } from "@topicast/protocol";
+import { type Endpoint, INTERCEPTS_MAX, parseEndpoint, parseIPv4 } from "@topicast/protocol";
 import type { IConnectPacket, Packet } from "mqtt-packet";
 import type { AgentClaim } from "./agents.js";
 
@@ -15,12 +15,12 @@ export function readClaim(packet: Packet | undefined): AgentClaim | undefined {
   return { id, address, port: portNumber, intercepts, mac: typeof mac === "string" ? mac.toLowerCase() : "" };
 }
 
-/** `ADDRESS:PORT` each; undefined where one is not, or there are too many. */
+/** `ADDRESS:PORT` each, IPv6 in brackets; undefined where one is not, or there are too many. */
 function readIntercepts(texts: readonly string[]): Endpoint[] | undefined {
   if (texts.length > INTERCEPTS_MAX) return undefined;
   const intercepts: Endpoint[] = [];
   for (const text of texts) {
-    const endpoint = parseIPv4Endpoint(text);
+    const endpoint = parseEndpoint(text);
     if (endpoint === undefined) return undefined;
     intercepts.push(endpoint);
   }

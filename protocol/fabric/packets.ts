@@ -1,5 +1,6 @@
 import mqtt, { type IPublishPacket, type Packet } from "mqtt-packet";
 import { z } from "zod";
+import { canonicalAddress } from "../addresses.js";
 import type { Message } from "../message.js";
 
 /** Reserved topics of the control channel: protocol/README.md, section "Messages". */
@@ -137,7 +138,13 @@ const routeUpdate = z.object({
 });
 const heldRoutes = z.array(z.object({ topic: z.string(), group: z.string().nullable() }));
 const released = z.array(z.string());
-const vacant = z.array(z.ipv4()).max(INTERCEPTS_MAX);
+const address = z.string().transform((text, context) => {
+  const one = canonicalAddress(text);
+  if (one !== undefined) return one;
+  context.addIssue("not an address");
+  return z.NEVER;
+});
+const vacant = z.array(address).max(INTERCEPTS_MAX);
 
 /** Body of `$fabric/route`; undefined where it is malformed. */
 export function readRouteUpdate(packet: IPublishPacket): RouteUpdate | undefined {
@@ -154,7 +161,7 @@ export function readReleased(packet: IPublishPacket): string[] | undefined {
   return released.safeParse(fabricJson(packet)).data;
 }
 
-/** Body of `$fabric/vacant`; undefined where it is malformed. */
+/** Body of `$fabric/vacant`, each address in its canonical form; undefined where it is malformed. */
 export function readVacant(packet: IPublishPacket): string[] | undefined {
   return vacant.safeParse(fabricJson(packet)).data;
 }

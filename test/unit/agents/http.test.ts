@@ -56,7 +56,8 @@ describe("an agent's own window", () => {
     await assert.rejects(
       AgentHttp.open(at, parts),
       (error) =>
-        error instanceof UserError && /^--rest 127\.0\.0\.1:\d+ is in use.*another address or port/.test(error.message),
+        error instanceof UserError &&
+        /^--rest 127\.0\.0\.1:\d+ is in use.*another address or port/.test(error.message),
     );
   });
 });

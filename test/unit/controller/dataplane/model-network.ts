@@ -22,8 +22,8 @@ export interface Frame {
   /** Where it is sent to by its Ethernet header. */
   readonly mac: string;
   readonly address: string;
-  /** TCP port, or "arp": a request for the address. */
-  readonly service: number | "arp";
+  /** TCP port, or "neighbour": a request for the address. */
+  readonly service: number | "neighbour";
 }
 
 /** What a switch did with one datagram. */

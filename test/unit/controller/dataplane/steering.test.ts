@@ -11,11 +11,12 @@ import { Bench } from "./model-ryu.js";
 import { build, type Network, networks } from "./networks.js";
 
 const broker = "10.9.9.9";
+const brokers = [broker, "fd00::9"];
 const brokerMac = "02:99:00:00:00:99";
 /** The model's switches have these ports; those beyond the links and agents are clients'. */
 const clientPort = 60;
 
-const syn = (mac = brokerMac, service = 1883): Frame => ({ mac, address: broker, service });
+const syn = (mac = brokerMac, service = 1883, address = broker): Frame => ({ mac, address, service });
 
 /** Where a frame ends: the agent that gets it, or "elsewhere" with what a learning switch gets to see. */
 interface End {
@@ -69,17 +70,28 @@ function distances({ switches, links }: Network): Map<Dpid, Map<Dpid, number>> {
   );
 }
 
-function withIntercepts(agents: EdgeAgent[], who: readonly string[], vacant: boolean): EdgeAgent[] {
+function withIntercepts(
+  agents: EdgeAgent[],
+  who: readonly string[],
+  vacant: boolean,
+  addresses = [broker],
+): EdgeAgent[] {
   return agents.map((agent) => {
     if (!who.includes(agent.id)) return agent;
-    return { ...agent, intercepts: [{ address: broker, port: 1883 }], vacant: vacant ? [broker] : [] };
+    const intercepts = addresses.map((address) => ({ address, port: 1883 }));
+    return { ...agent, intercepts, vacant: vacant ? addresses : [] };
   });
 }
 
-async function steered(network: Network, who: readonly string[], vacant: boolean): Promise<Bench> {
+async function steered(
+  network: Network,
+  who: readonly string[],
+  vacant: boolean,
+  addresses = [broker],
+): Promise<Bench> {
   const bench = new Bench(network);
   bench.plane.start();
-  bench.plane.setAgents(withIntercepts(bench.agents(), who, vacant));
+  bench.plane.setAgents(withIntercepts(bench.agents(), who, vacant, addresses));
   bench.plane.settled();
   await whole(bench);
   return bench;
@@ -109,26 +121,33 @@ describe("steering", () => {
         networks(false),
         fc.array(fc.nat({ max: 9 }), { minLength: 1, maxLength: 6 }),
         fc.boolean(),
-        async (network, choice, vacant) => {
+        fc.subarray(brokers, { minLength: 1 }),
+        async (network, choice, vacant, addresses) => {
           const { places } = network;
           const who = [...new Set(choice.map((n) => places[n % places.length]!.agent))];
-          const bench = await steered(network, who, vacant);
+          const bench = await steered(network, who, vacant, addresses);
           const far = distances(network);
-          for (const dpid of network.switches) {
+          const everywhere = network.switches.flatMap((dpid) =>
+            addresses.map((address) => ({ dpid, address })),
+          );
+          for (const { dpid, address } of everywhere) {
             const client = { dpid, port: clientPort };
             const nearest = expected(network, who, far, dpid)!;
-            const end = follow(bench, client, syn());
+            const end = follow(bench, client, syn(brokerMac, 1883, address));
             assert.deepEqual([end.agent, end.hops], [nearest.agent, nearest.hops]);
-            const arp = follow(bench, client, { mac: "ff:ff:ff:ff:ff:ff", address: broker, service: "arp" });
+            // To all stations, or the group of the address.
+            const mac = "ff:ff:ff:ff:ff:ff";
+            const request = follow(bench, client, { mac, address, service: "neighbour" });
             const place = places.find((p) => p.agent === nearest.agent)!;
-            if (!vacant) assert.deepEqual([arp.hops, arp.mac], [0, "ff:ff:ff:ff:ff:ff"], "the owner answers");
+            if (!vacant) assert.deepEqual([request.hops, request.mac], [0, mac], "the owner answers");
             else {
-              assert.equal(arp.toController, true, "the learning switch sees the client");
-              assert.equal(arp.mac, place.mac);
-              if (nearest.hops === 0) assert.equal(arp.agent, nearest.agent, "without the controller, too");
+              assert.equal(request.toController, true, "the learning switch sees the client");
+              assert.equal(request.mac, place.mac);
+              if (nearest.hops === 0)
+                assert.equal(request.agent, nearest.agent, "without the controller, too");
             }
             // Other ports of the broker, other addresses.
-            for (const frame of [syn(brokerMac, 80), { ...syn(), address: "10.9.9.8" }]) {
+            for (const frame of [syn(brokerMac, 80, address), syn(brokerMac, 1883, `${address}9`)]) {
               assert.deepEqual(follow(bench, client, frame), {
                 agent: undefined,
                 mac: frame.mac,
@@ -209,7 +228,7 @@ describe("steering", () => {
 
   it("stops answering ARP as soon as one agent sees the address's owner", async () => {
     const bench = await steered(line(), ["e1", "e2"], true);
-    const arp = { mac: "ff:ff:ff:ff:ff:ff", address: broker, service: "arp" } as const;
+    const arp = { mac: "ff:ff:ff:ff:ff:ff", address: broker, service: "neighbour" } as const;
     const at = { dpid: 1n, port: clientPort };
     assert.equal(follow(bench, at, arp).agent, "e1");
     const agents = withIntercepts(bench.agents(), ["e1", "e2"], true);
@@ -269,6 +288,14 @@ describe("steering", () => {
       refused: 0,
     });
     assert.equal(servicesOf([agent("e1", 1)]).services[0]?.vacant, true);
+    const both = servicesOf([
+      { ...agent("e1"), intercepts: [...brokers.toReversed().map((address) => ({ address, port: 1883 }))] },
+    ]);
+    assert.deepEqual(
+      both.services.map((s) => s.address),
+      brokers,
+      "IPv4 first",
+    );
     const many = Array.from({ length: SERVICES_MAX + 5 }, (_, i) => i + 1);
     const forth = servicesOf([agent("e1", ...many)]);
     const back = servicesOf([agent("e1", ...many.toReversed())]);

@@ -24,6 +24,9 @@ describe("an agent's claim", () => {
     assert.deepEqual(intercepts, []);
     const first = { address: "192.168.1.250", port: 1883 };
     assert.deepEqual(claimOf({ intercept: "192.168.1.250:1883" })?.intercepts, [first]);
+    assert.deepEqual(claimOf({ intercept: "[FD00:0:0::250]:8883" })?.intercepts, [
+      { address: "fd00::250", port: 8883 },
+    ]);
     assert.deepEqual(claimOf({ intercept: ["192.168.1.250:1883", "10.9.9.9:8883"] })?.intercepts, [
       first,
       { address: "10.9.9.9", port: 8883 },

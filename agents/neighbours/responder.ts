@@ -1,22 +1,13 @@
-import type { Clock, Timer } from "@topicast/protocol";
-import { parseIpv4 } from "../tcp/wire/ipv4.js";
-import {
-  ARP_FRAME_MAX,
-  type ArpPacket,
-  isBroadcast,
-  isSentBy,
-  REPLY,
-  REQUEST,
-  readArp,
-  writeProbe,
-  writeReply,
-} from "./packet.js";
+import { addressBytes, type Clock, type Timer } from "@topicast/protocol";
+import { arp } from "./arp.js";
+import { isToMany, type NeighbourCodec } from "./codec.js";
+import { nd } from "./nd.js";
 
-export interface ArpOptions {
+export interface NeighbourOptions {
   readonly clock: Clock;
   /** Six bytes: the interface's own. */
   readonly mac: Buffer;
-  /** IPv4 addresses that the agent answers for. */
+  /** IPv4 and IPv6 addresses that the agent answers for. Anything else throws a RangeError. */
   readonly addresses: readonly string[];
   /** Sends `frame[0, length)`; the buffer is used again after the call. */
   readonly send: (frame: Buffer, length: number) => void;
@@ -30,14 +21,17 @@ const PROBE_MS = 200;
 /** Ms between rounds, first and longest; doubled in between. */
 const FIRST_GAP_MS = 2_000;
 const GAP_MS = 10_000;
-/** Broadcast requests that wait for their address's owner to speak first; further ones are not answered. */
+/** Two VLAN tags and the longest message that is written here. */
+const FRAME_MAX = 128;
+/** Requests to all stations that wait for their address's owner to speak first; further ones are not answered. */
 const WAITING_MAX = 64;
 /** Silent rounds after which an address whose owner was seen is vacant. */
 const OWNER_ROUNDS = 6;
 
 interface Watched {
   readonly name: string;
-  readonly address: number;
+  readonly bytes: Buffer;
+  readonly codec: NeighbourCodec;
   vacant: boolean;
   /** An owner has been seen in this round. */
   heard: boolean;
@@ -45,32 +39,48 @@ interface Watched {
   patience: number;
 }
 
-/** Answers ARP requests for addresses that no machine has, and finds out which these are: see README.md. */
-export class ArpResponder {
+/** A request to all stations, as it came, and when it may be answered. */
+interface Waiting {
+  readonly frame: Buffer;
+  readonly asked: Watched;
+  readonly due: number;
+}
+
+/** The protocol of a frame, undefined for anything but ARP and ND. */
+function codecOf(frame: Buffer, length: number): NeighbourCodec | undefined {
+  if (arp.takes(frame, length)) return arp;
+  return nd.takes(frame, length) ? nd : undefined;
+}
+
+/** Answers ARP and ND requests for addresses that no machine has, and finds out which these are: see README.md. */
+export class NeighbourResponder {
   readonly counters = {
-    arp_in: 0,
-    arp_answered: 0,
-    arp_owner_seen: 0,
-    arp_probes: 0,
-    drop_arp: 0,
-    drop_arp_waiting_full: 0,
+    neighbour_in: 0,
+    neighbour_answered: 0,
+    neighbour_owner_seen: 0,
+    neighbour_probes: 0,
+    drop_neighbour: 0,
+    drop_neighbour_waiting_full: 0,
   };
-  private readonly watched: ReadonlyMap<number, Watched>;
-  private readonly out = Buffer.alloc(ARP_FRAME_MAX);
+  /** By the hexadecimal text of the address. */
+  private readonly watched: ReadonlyMap<string, Watched>;
+  private readonly out = Buffer.alloc(FRAME_MAX);
   private mac: Buffer;
   private probes = 0;
   private gap = FIRST_GAP_MS;
   private timer: Timer | undefined;
-  /** Requests to all stations, as they came, and when they may be answered; in order of that. */
-  private waiting: { readonly frame: Buffer; readonly asked: Watched; readonly due: number }[] = [];
+  /** In order of when they are due. */
+  private waiting: Waiting[] = [];
   private waitTimer: Timer | undefined;
 
-  constructor(private readonly options: ArpOptions) {
+  constructor(private readonly options: NeighbourOptions) {
     this.mac = options.mac;
     this.watched = new Map(
       options.addresses.map((name) => {
-        const address = parseIpv4(name);
-        return [address, { name, address, vacant: false, heard: false, patience: 1 }];
+        const bytes = addressBytes(name);
+        if (bytes === undefined) throw new RangeError(`${name} is no address`);
+        const codec = bytes.length === 4 ? arp : nd;
+        return [bytes.toString("hex"), { name, bytes, codec, vacant: false, heard: false, patience: 1 }];
       }),
     );
   }
@@ -99,43 +109,39 @@ export class ArpResponder {
     return this.vacantNames().length;
   }
 
-  /** Takes in the ARP frame `bytes[0, length)`. */
-  receive(bytes: Buffer, length: number): void {
+  /** Takes in `bytes[0, length)` and returns true where it is ARP or ND, whatever it says. */
+  receive(bytes: Buffer, length: number): boolean {
+    const codec = codecOf(bytes, length);
+    if (codec === undefined) return false;
     const { counters } = this;
-    counters.arp_in += 1;
-    const packet = readArp(bytes, length);
-    if (packet === undefined) {
-      counters.drop_arp += 1;
-      return;
+    counters.neighbour_in += 1;
+    const reading = codec.read(bytes, length, this.mac);
+    if (reading === undefined) {
+      counters.drop_neighbour += 1;
+      return true;
     }
-    // The capture sees what we send ourselves.
-    if (isSentBy(bytes, packet, this.mac)) return;
-    const { operation, senderAddress, targetAddress } = packet;
-    const sender = this.watched.get(senderAddress);
-    // Agents answer with the address as sender, too, but never a probe: only owners speak to 0.0.0.0, to all, or ask.
-    if (
-      sender !== undefined &&
-      (operation !== REPLY || targetAddress === 0 || targetAddress === senderAddress)
-    ) {
-      this.ownerSeen(sender);
-      return;
-    }
-    if (operation !== REQUEST || senderAddress === 0) return;
-    const asked = this.watched.get(targetAddress);
-    if (asked?.vacant !== true) return;
-    if (isBroadcast(bytes)) this.hold(Buffer.from(bytes.subarray(0, length)), asked);
-    else this.answer(bytes, packet);
+    const owned = this.find(reading.owned);
+    const asked = this.find(reading.asked);
+    if (owned !== undefined) this.ownerSeen(owned);
+    else if (asked?.vacant !== true) return true;
+    else if (isToMany(bytes)) this.hold(Buffer.from(bytes.subarray(0, length)), asked);
+    else this.answer(bytes, length, asked);
+    return true;
   }
 
-  private answer(bytes: Buffer, packet: ArpPacket): void {
-    this.counters.arp_answered += 1;
-    this.options.send(this.out, writeReply(bytes, packet, this.mac, this.out));
+  private find(address: string | undefined): Watched | undefined {
+    return address === undefined ? undefined : this.watched.get(address);
+  }
+
+  private answer(request: Buffer, length: number, { codec }: Watched): void {
+    this.counters.neighbour_answered += 1;
+    this.options.send(this.out, codec.writeAnswer(request, length, this.mac, this.out));
   }
 
   /** An owner that has come since the last round hears this request, too, and answers our probe before we speak. */
   private hold(frame: Buffer, asked: Watched): void {
     if (this.waiting.length >= WAITING_MAX) {
-      this.counters.drop_arp_waiting_full += 1;
+      this.counters.drop_neighbour_waiting_full += 1;
       return;
     }
     if (this.waiting.every((w) => w.asked !== asked)) this.sendProbe(asked);
@@ -149,20 +155,19 @@ export class ArpResponder {
     let next = this.waiting[0];
     for (; next !== undefined && next.due <= now; next = this.waiting[0]) {
       this.waiting.shift();
-      const packet = readArp(next.frame, next.frame.length);
-      if (next.asked.vacant && packet !== undefined) this.answer(next.frame, packet);
+      if (next.asked.vacant) this.answer(next.frame, next.frame.length, next.asked);
     }
     if (next === undefined) return;
     this.waitTimer = this.options.clock.setTimer(next.due - now, () => this.release());
   }
 
-  private sendProbe({ address }: Watched): void {
-    this.counters.arp_probes += 1;
-    this.options.send(this.out, writeProbe(address, this.mac, this.out));
+  private sendProbe({ bytes, codec }: Watched): void {
+    this.counters.neighbour_probes += 1;
+    this.options.send(this.out, codec.writeProbe(bytes, this.mac, this.out));
   }
 
   private ownerSeen(watched: Watched): void {
-    this.counters.arp_owner_seen += 1;
+    this.counters.neighbour_owner_seen += 1;
     watched.heard = true;
     watched.patience = OWNER_ROUNDS;
     if (!watched.vacant) return;
