@@ -1,3 +1,4 @@
+export * from "./access/index.js";
 export * from "./addresses.js";
 export * from "./bind-error.js";
 export * from "./clock.js";

@@ -46,6 +46,35 @@ export function filterContains(a: string, b: string): boolean {
   return isLevel(a, inA, a.length, "#");
 }
 
+/**
+ * The filter that matches exactly the topics that both of these valid filters match; undefined where there are none. The
+ * `#` of one takes what the other has from there on, so that one filter always says it.
+ */
+export function filterIntersection(a: string, b: string): string | undefined {
+  const levelsA = a.split("/");
+  const levelsB = b.split("/");
+  if ((isReserved(a) && isWildcard(levelsB[0])) || (isReserved(b) && isWildcard(levelsA[0])))
+    return undefined;
+  const common: string[] = [];
+  for (let i = 0; i < levelsA.length || i < levelsB.length; i++) {
+    const levelA = levelsA[i];
+    const levelB = levelsB[i];
+    if (levelA === "#" || levelB === "#") {
+      common.push(...(levelA === "#" ? levelsB : levelsA).slice(i));
+      break;
+    }
+    if (levelA === undefined || levelB === undefined) return undefined;
+    if (levelA !== levelB && levelA !== "+" && levelB !== "+") return undefined;
+    common.push(levelA === "+" ? levelB : levelA);
+  }
+  // No topic is empty.
+  return common.join("/") || undefined;
+}
+
+function isWildcard(level: string | undefined): boolean {
+  return level === "+" || level === "#";
+}
+
 function isLevel(name: string, start: number, end: number, wildcard: "#" | "+"): boolean {
   return end - start === 1 && name.charCodeAt(start) === wildcard.charCodeAt(0);
 }

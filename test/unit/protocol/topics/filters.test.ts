@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { filterContains, filterMatches } from "@topicast/protocol";
+import { filterContains, filterError, filterIntersection, filterMatches } from "@topicast/protocol";
 import fc from "fast-check";
 import { allTopics, filters, modelMatches, topics } from "./model.js";
 
@@ -72,5 +72,39 @@ describe("filterContains", () => {
     assert.equal(filterContains("#", "$SYS/#"), false);
     assert.equal(filterContains("+/a", "$SYS/a"), false);
     assert.equal(filterContains("$SYS/#", "$SYS/+/a"), true);
+  });
+});
+
+describe("filterIntersection", () => {
+  const table: [a: string, b: string, both: string | undefined][] = [
+    ["a/#", "+/b", "a/b"],
+    ["a/#", "a/+/#", "a/+/#"],
+    ["a/#", "+", "a"],
+    ["#", "x/+", "x/+"],
+    ["#", "$SYS/#", undefined],
+    ["$SYS/#", "$SYS/+/a", "$SYS/+/a"],
+    ["a/+", "+/b/c", undefined],
+    ["/#", "+", undefined],
+  ];
+  for (const [a, b, both] of table) {
+    it(`${a} and ${b}: ${both ?? "nothing"}`, () => {
+      assert.equal(filterIntersection(a, b), both);
+      assert.equal(filterIntersection(b, a), both);
+    });
+  }
+
+  it("matches exactly what both match", () => {
+    const universe = allTopics(4);
+    fc.assert(
+      fc.property(filters, filters, (a, b) => {
+        const both = filterIntersection(a, b);
+        if (both !== undefined) assert.equal(filterError(both), undefined);
+        for (const t of universe) {
+          const expected = modelMatches(a, t) && modelMatches(b, t);
+          assert.equal(both !== undefined && modelMatches(both, t), expected, `${a} and ${b}: ${both}, ${t}`);
+        }
+      }),
+      { numRuns: 500 },
+    );
   });
 });
