@@ -62,6 +62,12 @@ export const DEFAULT_CONFIG: Readonly<TcpConfig> = {
 export const DEFAULT_MSS = 536;
 /** A peer that asks for less gets this: tiny segments would cost us many packets per byte (as Linux' TCP_MIN_SND_MSS). */
 export const MIN_MSS = 48;
+/**
+ * So many time-outs in a row of a segment above so many bytes: perhaps the path drops what is large and nobody says so
+ * (RFC 2923 section 2.1, RFC 4821); the largest segment is halved, down to what every path must take.
+ */
+export const BLACK_HOLE_TIMEOUTS = 3;
+export const BLACK_HOLE_MSS = 536;
 /** At most one answer in this time to segments outside the window and other challenges, per connection (RFC 5961 10). */
 export const CHALLENGE_INTERVAL = 500;
 /** RFC 6298 5.7: the time-out to go on with when the SYN's had gone off. */

@@ -13,6 +13,8 @@ export interface CongestionControl {
   onRecovered(inFlight: number): void;
   /** The retransmission timer went off; `first` unless it already had for the same data. */
   onTimeout(inFlight: number, first: boolean): void;
+  /** The last `onLoss` or first `onTimeout` was wrong (RFC 4015 section 3.2). */
+  undo(): void;
   /** Nothing was sent for longer than the retransmission time-out. */
   onIdle(): void;
   /** The segment size changed (the peer's MSS option, a smaller path MTU). */
@@ -29,6 +31,9 @@ export class NewReno implements CongestionControl {
   window: number;
   private threshold = Number.POSITIVE_INFINITY;
   private counted = 0;
+  /** Before the last reduction, see `undo`. */
+  private windowBefore = 0;
+  private thresholdBefore = 0;
 
   constructor(private mss: number) {
     this.window = this.initialWindow();
@@ -48,20 +53,29 @@ export class NewReno implements CongestionControl {
   }
 
   onLoss(inFlight: number): void {
-    this.threshold = Math.max(inFlight / 2, 2 * this.mss);
+    this.save();
+    this.reduce(inFlight);
     this.window = this.threshold;
     this.counted = 0;
   }
 
   onRecovered(inFlight: number): void {
-    // RFC 6582 section 3.2 step 3: no burst when little is left in flight.
-    this.window = Math.min(this.threshold, Math.max(inFlight, this.mss) + this.mss);
+    // RFC 6582 section 3.2 step 3: no burst when little is left in flight, or not beyond what may begin a connection.
+    this.window = Math.min(this.threshold, Math.max(inFlight + this.mss, this.initialWindow()));
   }
 
   onTimeout(inFlight: number, first: boolean): void {
-    if (first) this.threshold = Math.max(inFlight / 2, 2 * this.mss);
+    if (first) {
+      this.save();
+      this.reduce(inFlight);
+    }
     this.window = this.mss;
     this.counted = 0;
+  }
+
+  undo(): void {
+    this.window = Math.max(this.window, this.windowBefore);
+    this.threshold = Math.max(this.threshold, this.thresholdBefore);
   }
 
   onIdle(): void {
@@ -72,6 +86,20 @@ export class NewReno implements CongestionControl {
     const fresh = this.window === this.initialWindow();
     this.mss = mss;
     if (fresh) this.window = this.initialWindow();
+  }
+
+  private save(): void {
+    this.windowBefore = this.window;
+    this.thresholdBefore = this.threshold;
+  }
+
+  /**
+   * RFC 5681 section 3.1: half of what was out. Where the application left the window unused, what was out says little
+   * of the path: then half of the initial window, as far as the window reached.
+   */
+  private reduce(inFlight: number): void {
+    const used = Math.max(inFlight, Math.min(this.window, this.initialWindow()));
+    this.threshold = Math.max(used / 2, 2 * this.mss);
   }
 
   private grow(bytes: number): void {

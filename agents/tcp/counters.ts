@@ -18,6 +18,8 @@ export function createCounters() {
     retransmitted: 0,
     timeouts: 0,
     fast_recoveries: 0,
+    tail_probes: 0,
+    spurious_recoveries: 0,
     path_mtu_lowered: 0,
     window_probes: 0,
     keep_alive_probes: 0,

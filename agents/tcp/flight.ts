@@ -1,3 +1,4 @@
+import type { Rack } from "./rack.js";
 import { seqAdd, seqAfter, seqBefore, seqDiff } from "./wire/sequence.js";
 
 /** A segment that was sent and is not acknowledged yet. */
@@ -16,20 +17,33 @@ export interface SentSegment {
   sacked: boolean;
 }
 
-/** Segments known to have arrived that were sent later: then a segment is lost (RFC 5681 section 3.2, RFC 6675). */
-export const DUPLICATE_THRESHOLD = 3;
-
 /** What was sent and is not acknowledged, in sequence; each segment is in flight, held for lost, or held by the peer. */
 export class Flight {
   segments: SentSegment[] = [];
-  /** Sequence space held for lost, and held by the peer. */
-  lostBytes = 0;
-  sackedBytes = 0;
-  /** Of the last `acknowledge`: segments acknowledged whole, when the newest was sent (-1: none), any sent twice. */
+  /** SND.UNA and SND.NXT. */
+  una: number;
+  nxt: number;
+  /** Sequence space held for lost, and held by the peer; and in how many segments the latter. */
+  private lostBytes = 0;
+  private sackedBytes = 0;
+  sackedSegments = 0;
+  /**
+   * Of the last `acknowledge`: segments acknowledged whole; when the newest was sent that the peer had not told of
+   * before (-1: none), and whether any of these was sent twice.
+   */
   covered = 0;
   newestSentAt = -1;
   ambiguous = false;
   private transmissions = 0;
+
+  /** @param rack is told of each segment when it is known to have arrived */
+  constructor(
+    iss: number,
+    readonly rack: Rack,
+  ) {
+    this.una = iss;
+    this.nxt = iss;
+  }
 
   get head(): SentSegment | undefined {
     return this.segments[0];
@@ -39,18 +53,38 @@ export class Flight {
     return this.segments.length;
   }
 
+  /** Sequence space sent and not acknowledged; and that part of it which is believed to be in the network. */
+  get outstanding(): number {
+    return seqDiff(this.nxt, this.una);
+  }
+
+  get inFlight(): number {
+    return this.outstanding - this.lostBytes - this.sackedBytes;
+  }
+
   clear(): void {
     this.segments = [];
     this.lostBytes = 0;
     this.sackedBytes = 0;
+    this.sackedSegments = 0;
   }
 
   /** A segment is sent for the first time. */
-  add(seq: number, length: number, fin: boolean, now: number): SentSegment {
+  add(length: number, fin: boolean, now: number): SentSegment {
     this.transmissions += 1;
     const order = this.transmissions;
-    const sent = { seq, length, fin, sentAt: now, order, retransmitted: false, lost: false, sacked: false };
+    const sent = {
+      seq: this.nxt,
+      length,
+      fin,
+      sentAt: now,
+      order,
+      retransmitted: false,
+      lost: false,
+      sacked: false,
+    };
     this.segments.push(sent);
+    this.nxt = seqAdd(this.nxt, space(sent));
     return sent;
   }
 
@@ -75,11 +109,11 @@ export class Flight {
     this.lostBytes += space(sent);
   }
 
-  /** Marks what is larger than `length` and not held by the peer. Returns whether there was any. */
-  markLarger(length: number): boolean {
-    const larger = this.segments.filter((sent) => sent.length > length && !sent.sacked);
-    for (const sent of larger) this.markLost(sent);
-    return larger.length > 0;
+  /** Marks what is longer than `length` and not held by the peer. Returns whether there was any. */
+  markLonger(length: number): boolean {
+    const longer = this.segments.filter((sent) => sent.length > length && !sent.sacked);
+    for (const sent of longer) this.markLost(sent);
+    return longer.length > 0;
   }
 
   /** Cuts a lost segment in two: `length` bytes and the rest, which stays lost. */
@@ -91,20 +125,25 @@ export class Flight {
   }
 
   /**
-   * After a time-out: everything is lost but what the peer holds. Where it says to hold what it does not acknowledge, it
-   * has dropped that again (RFC 2018 section 8), and nothing it said counts.
+   * After a time-out: the first is lost, and everything sent by `time` but what the peer holds. Where it says to hold
+   * what it does not acknowledge, it has dropped that again (RFC 2018 section 8), and nothing it said counts.
    */
-  markAllLost(): void {
+  markLostBefore(time: number): void {
     const reneged = this.head?.sacked === true;
-    for (const sent of this.segments) if (reneged || !sent.sacked) this.markLost(sent);
+    for (const sent of this.segments)
+      if (reneged || (!sent.sacked && (sent.sentAt <= time || sent === this.head))) this.markLost(sent);
+  }
+
+  /** Nothing was lost after all. */
+  unmarkLost(): void {
+    for (const sent of this.segments) if (sent.lost) this.unmark(sent);
   }
 
   /** Takes SACK blocks in; those outside of `una` to `nxt` (D-SACK, nonsense) are ignored. Returns whether they told news. */
-  sack(edges: readonly number[], una: number, nxt: number): boolean {
+  sack(edges: readonly number[], now: number, echoedAt: number): boolean {
     let news = false;
-    for (let i = 0; i + 1 < edges.length; i += 2) {
-      const [left, right] = [edges[i]!, edges[i + 1]!];
-      if (seqBefore(left, una) || seqAfter(right, nxt) || !seqBefore(left, right)) continue;
+    for (const [left, right] of ascending(edges)) {
+      if (seqBefore(left, this.una) || seqAfter(right, this.nxt) || !seqBefore(left, right)) continue;
       for (let at = this.find(left); at < this.segments.length; at++) {
         const sent = this.segments[at]!;
         if (seqAfter(seqAdd(sent.seq, space(sent)), right)) break;
@@ -112,37 +151,16 @@ export class Flight {
         this.unmark(sent);
         sent.sacked = true;
         this.sackedBytes += space(sent);
+        this.sackedSegments += 1;
+        this.rack.delivered(sent, now, echoedAt);
         news = true;
       }
     }
     return news;
   }
 
-  /**
-   * Marks every segment lost beyond which the peer holds three that were sent later. RFC 6675 counts bytes, as it knows
-   * no boundaries; we know them, and three small messages prove as much. By the order of sending a lost
-   * retransmission is found as well, without waiting for the time-out. Returns whether a loss was found.
-   */
-  findLosses(): boolean {
-    let [first, second, third] = [0, 0, 0];
-    let found = false;
-    for (let i = this.segments.length - 1; i >= 0; i--) {
-      const sent = this.segments[i]!;
-      if (sent.sacked) {
-        const { order } = sent;
-        if (order > first) [first, second, third] = [order, first, second];
-        else if (order > second) [second, third] = [order, second];
-        else if (order > third) third = order;
-      } else if (!sent.lost && third > sent.order) {
-        this.markLost(sent);
-        found = true;
-      }
-    }
-    return found;
-  }
-
   /** Drops what lies before `ack`, see `covered`. */
-  acknowledge(ack: number): void {
+  acknowledge(ack: number, now: number, echoedAt: number): void {
     const { segments } = this;
     let covered = 0;
     this.newestSentAt = -1;
@@ -152,11 +170,15 @@ export class Flight {
         this.trimFront(sent, seqDiff(ack, sent.seq));
         break;
       }
-      this.unmark(sent);
-      if (sent.retransmitted) this.ambiguous = true;
-      this.newestSentAt = sent.sentAt;
       covered += 1;
+      if (!sent.sacked) {
+        if (sent.retransmitted) this.ambiguous = true;
+        this.newestSentAt = sent.sentAt;
+        this.rack.delivered(sent, now, echoedAt);
+      }
+      this.unmark(sent);
     }
+    this.una = ack;
     this.covered = covered;
     if (covered === 1) segments.shift();
     else if (covered > 1) segments.splice(0, covered);
@@ -172,7 +194,10 @@ export class Flight {
 
   private unmark(sent: SentSegment): void {
     if (sent.lost) this.lostBytes -= space(sent);
-    if (sent.sacked) this.sackedBytes -= space(sent);
+    if (sent.sacked) {
+      this.sackedBytes -= space(sent);
+      this.sackedSegments -= 1;
+    }
     sent.lost = false;
     sent.sacked = false;
   }
@@ -193,4 +218,11 @@ export class Flight {
 /** Sequence space a segment occupies. */
 export function space(sent: SentSegment): number {
   return sent.length + (sent.fin ? 1 : 0);
+}
+
+/** The blocks in sequence, so that what arrived at once does not look reordered. */
+function ascending(edges: readonly number[]): Array<[left: number, right: number]> {
+  const blocks: Array<[number, number]> = [];
+  for (let i = 0; i + 1 < edges.length; i += 2) blocks.push([edges[i]!, edges[i + 1]!]);
+  return blocks.sort((a, b) => seqDiff(a[0], b[0]));
 }

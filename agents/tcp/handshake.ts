@@ -60,7 +60,7 @@ export class Handshake {
     segment.windowScale = this.scaled ? windowShift(this.config.receiveBuffer) : -1;
     segment.sackPermitted = this.sack;
     if (this.timestamps) this.clock.stamp(segment, now);
-    this.sender.nxt = seqAdd(this.iss, 1);
+    this.sender.started(seqAdd(this.iss, 1));
     this.owed = false;
     this.sent += 1;
     this.sentAt = now;

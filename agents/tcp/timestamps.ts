@@ -62,10 +62,10 @@ export class Timestamps {
     this.recentAt = now;
   }
 
-  /** Milliseconds since we sent what `segment` echoes, or -1 where it does not tell. */
-  roundTrip(segment: Segment, now: number): number {
+  /** When we sent what `segment` echoes, in whole milliseconds, or -1 where it does not tell. */
+  echoedAt(segment: Segment, now: number): number {
     if (!this.enabled || !segment.timestamps) return -1;
-    return seqDiff(this.clock(now), segment.tsEcr);
+    return Math.floor(now) - seqDiff(this.clock(now), segment.tsEcr);
   }
 
   private clock(now: number): number {

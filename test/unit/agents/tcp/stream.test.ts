@@ -91,7 +91,9 @@ describe("TCP streams, stack to stack", () => {
     assert.equal(pair.server.stack.size.open, 0);
     assert.equal(pair.client.stack.size.open, 0);
     assert.equal(pair.server.stack.memory.inUse, 0);
-    assert.equal(pair.server.stack.counters.retransmitted, 0);
+    // A probe may leave when the process stood still for a while, nothing else leaves twice.
+    const { retransmitted, tail_probes } = pair.server.stack.counters;
+    assert(retransmitted <= tail_probes);
   });
 });
 
