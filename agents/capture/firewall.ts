@@ -1,4 +1,5 @@
 import { spawn, spawnSync } from "node:child_process";
+import { isIPv6 } from "node:net";
 import { type Endpoint, UserError } from "@topicast/protocol";
 
 /** What the kernel must not see. */
@@ -6,6 +7,7 @@ export interface Guarded {
   readonly interface: string;
   readonly port: number;
   readonly ipv4: readonly string[];
+  readonly ipv6: readonly string[];
   /** Endpoints of other stations that are answered here; a kernel that forwards must not see these either. */
   readonly intercepts?: readonly Endpoint[];
 }
@@ -13,7 +15,7 @@ export interface Guarded {
 /** A firewall rule that is in force until it is removed. */
 export interface Guard {
   /** The addresses have changed. */
-  update(ipv4: readonly string[]): Promise<void>;
+  update(addresses: Pick<Guarded, "ipv4" | "ipv6">): Promise<void>;
   remove(): Promise<void>;
   /** For a process that is ending and cannot wait. */
   removeSync(): void;
@@ -23,7 +25,7 @@ interface Command {
   readonly name: string;
   readonly args: readonly string[];
   readonly input?: string;
-  /** Fails when there is nothing to do. */
+  /** Fails when there is nothing to do, also for want of the program. */
   readonly mayFail?: boolean;
 }
 
@@ -49,8 +51,8 @@ export async function guardPort(guarded: Guarded): Promise<Guard> {
   const firewall = await install(guarded);
   let current = guarded;
   return {
-    async update(ipv4) {
-      current = { ...guarded, ipv4 };
+    async update({ ipv4, ipv6 }) {
+      current = { ...guarded, ipv4, ipv6 };
       for (const command of firewall.install(current)) await execute(command);
     },
     async remove() {
@@ -67,10 +69,21 @@ export async function guardPort(guarded: Guarded): Promise<Guard> {
 export const nftables: Firewall = {
   install(guarded) {
     const table = `inet ${tableName(guarded)}`;
-    const addresses = guarded.ipv4.join(", ");
-    const others = (guarded.intercepts ?? []).map(
-      ({ address, port }) =>
-        `    iifname "${guarded.interface}" ip daddr ${address} tcp dport ${port} counter drop\n`,
+    const rule = (match: string, port: number, comment = "") =>
+      `    ${match} tcp dport ${port} counter drop${comment}\n`;
+    const ours = families(guarded)
+      .filter(({ addresses }) => addresses.length > 0)
+      .map(({ nft, addresses }) =>
+        rule(
+          `iifname != "lo" ${nft} daddr { ${addresses.join(", ")} }`,
+          guarded.port,
+          ` comment "answered by topicast on ${guarded.interface}"`,
+        ),
+      );
+    const others = families(guarded).flatMap(({ nft, intercepts }) =>
+      intercepts.map(({ address, port }) =>
+        rule(`iifname "${guarded.interface}" ${nft} daddr ${address}`, port),
+      ),
     );
     // One transaction. "add" before "delete": deleting what is not there is an error.
     const input = `add table ${table}
@@ -78,8 +91,7 @@ delete table ${table}
 table ${table} {
   chain prerouting {
     type filter hook prerouting priority raw; policy accept;
-    iifname != "lo" ip daddr { ${addresses} } tcp dport ${guarded.port} counter drop comment "answered by topicast on ${guarded.interface}"
-${others.join("")}  }
+${ours.join("")}${others.join("")}  }
 }
 `;
     return [{ name: "nft", args: ["-f", "-"], input }];
@@ -92,36 +104,53 @@ ${others.join("")}  }
 export const iptables: Firewall = {
   install(guarded) {
     const chain = chainName(guarded);
-    const rules = guarded.ipv4.map(
-      (address) => `-A ${chain} -d ${address} -p tcp --dport ${guarded.port} -j DROP`,
-    );
-    for (const { address, port } of guarded.intercepts ?? []) {
-      rules.push(`-A ${chain} -i ${guarded.interface} -d ${address} -p tcp --dport ${port} -j DROP`);
-    }
-    const input = `*raw
+    return families(guarded).flatMap(({ iptables, addresses, intercepts }) => {
+      const rules = addresses.map(
+        (address) => `-A ${chain} -d ${address} -p tcp --dport ${guarded.port} -j DROP\n`,
+      );
+      for (const { address, port } of intercepts) {
+        rules.push(`-A ${chain} -i ${guarded.interface} -d ${address} -p tcp --dport ${port} -j DROP\n`);
+      }
+      const input = `*raw
 :${chain} - [0:0]
-${rules.join("\n")}
--I PREROUTING ! -i lo -j ${chain}
+${rules.join("")}-I PREROUTING ! -i lo -j ${chain}
 COMMIT
 `;
-    return [
-      { ...unhook(guarded), mayFail: true },
-      { name: "iptables-restore", args: ["--wait", "--noflush"], input },
-    ];
+      const restore = { name: `${iptables}-restore`, args: ["--wait", "--noflush"], input };
+      return rules.length === 0 ? [unhook(iptables, chain)] : [unhook(iptables, chain), restore];
+    });
   },
   remove(guarded) {
     const chain = chainName(guarded);
-    return [
-      unhook(guarded),
-      { name: "iptables", args: ["-w", "-t", "raw", "-F", chain], mayFail: true },
-      { name: "iptables", args: ["-w", "-t", "raw", "-X", chain], mayFail: true },
-    ];
+    return families(guarded).flatMap(({ iptables: name }) => [
+      unhook(name, chain),
+      { name, args: ["-w", "-t", "raw", "-F", chain], mayFail: true },
+      { name, args: ["-w", "-t", "raw", "-X", chain], mayFail: true },
+    ]);
   },
 };
 
-function unhook(guarded: Guarded): Command {
-  const args = ["-w", "-t", "raw", "-D", "PREROUTING", "!", "-i", "lo", "-j", chainName(guarded)];
-  return { name: "iptables", args, mayFail: true };
+/** What the programs call the two versions of IP, and what is to be guarded in each. */
+function families({ ipv4, ipv6, intercepts = [] }: Guarded) {
+  return [
+    {
+      nft: "ip",
+      iptables: "iptables",
+      addresses: ipv4,
+      intercepts: intercepts.filter((i) => !isIPv6(i.address)),
+    },
+    {
+      nft: "ip6",
+      iptables: "ip6tables",
+      addresses: ipv6,
+      intercepts: intercepts.filter((i) => isIPv6(i.address)),
+    },
+  ];
+}
+
+function unhook(name: string, chain: string): Command {
+  const args = ["-w", "-t", "raw", "-D", "PREROUTING", "!", "-i", "lo", "-j", chain];
+  return { name, args, mayFail: true };
 }
 
 export function tableName({ port, interface: name }: Guarded): string {
@@ -155,7 +184,8 @@ function execute({ name, args, input, mayFail }: Command): Promise<void> {
       complaint = (complaint + text).slice(0, 1_000);
     });
     child.on("error", (error: NodeJS.ErrnoException) => {
-      reject(error.code === "ENOENT" ? new MissingProgram(name) : error);
+      if (mayFail === true) resolve();
+      else reject(error.code === "ENOENT" ? new MissingProgram(name) : error);
     });
     child.on("close", (code) => {
       if (code === 0 || mayFail === true) resolve();

@@ -11,6 +11,16 @@ export interface InterfaceFacts {
   readonly mtu: number;
   /** All IPv4 addresses, primary and secondary, e.g. `192.168.1.101`. */
   readonly ipv4: readonly string[];
+  /** All IPv6 addresses, that of the link among them; also those that are still tested for duplicates. */
+  readonly ipv6: readonly string[];
+}
+
+interface AddressEntry {
+  readonly family?: string;
+  readonly local?: string;
+  readonly scope?: string;
+  /** Another station has this address. */
+  readonly dadfailed?: boolean;
 }
 
 /** The part of `ip -j address` that is used. */
@@ -20,7 +30,7 @@ interface IpAddressEntry {
   readonly mtu?: number;
   readonly link_type?: string;
   readonly address?: string;
-  readonly addr_info?: ReadonlyArray<{ readonly family?: string; readonly local?: string }>;
+  readonly addr_info?: readonly AddressEntry[];
 }
 
 /**
@@ -61,9 +71,20 @@ export function checkInterface(name: string, output: string): InterfaceFacts {
   if (entry.flags?.includes("UP") !== true) {
     throw new UserError(`interface ${name} is down: ip link set ${name} up`);
   }
-  const ipv4 = (entry.addr_info ?? []).flatMap((a) => (a.family === "inet" && a.local ? [a.local] : []));
-  if (ipv4.length === 0) {
-    throw new UserError(`interface ${name} has no IPv4 address: ip address add ADDRESS/PREFIX dev ${name}`);
+  const addresses = (entry.addr_info ?? []).filter((a) => a.dadfailed !== true);
+  // Every interface gives itself an IPv6 address for its link: that nobody gave it one is told all the same.
+  if (addresses.every((a) => a.family === "inet6" && a.scope === "link")) {
+    throw new UserError(`interface ${name} has no IP address: ip address add ADDRESS/PREFIX dev ${name}`);
   }
-  return { name, mac: Buffer.from(entry.address.replaceAll(":", ""), "hex"), mtu: entry.mtu ?? 1500, ipv4 };
+  return {
+    name,
+    mac: Buffer.from(entry.address.replaceAll(":", ""), "hex"),
+    mtu: entry.mtu ?? 1500,
+    ipv4: localOf(addresses, "inet"),
+    ipv6: localOf(addresses, "inet6"),
+  };
+}
+
+function localOf(addresses: readonly AddressEntry[], family: string): string[] {
+  return addresses.flatMap((a) => (a.family === family && a.local !== undefined ? [a.local] : []));
 }

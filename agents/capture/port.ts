@@ -1,5 +1,6 @@
-import { createServer, type Server } from "node:net";
+import { createServer, isIPv6, type Server } from "node:net";
 import { type Endpoint, UserError } from "@topicast/protocol";
+import type { InterfaceFacts } from "./interface.js";
 
 /** A port that belongs to this process until `release`. */
 export interface PortClaim {
@@ -17,7 +18,7 @@ export interface PortClaim {
 export async function claimPort(
   name: string,
   port: number,
-  ipv4: readonly string[],
+  addresses: Pick<InterfaceFacts, "ipv4" | "ipv6">,
   flag = "-t",
 ): Promise<PortClaim> {
   let claim: Server;
@@ -31,7 +32,8 @@ export async function claimPort(
   }
   claim.unref();
   try {
-    for (const host of ipv4) await probe(host, port, flag);
+    for (const host of addresses.ipv4) await probe(host, port, flag);
+    for (const host of addresses.ipv6) await probe(isLinkLocal(host) ? `${host}%${name}` : host, port, flag);
   } catch (error) {
     claim.close();
     throw error;
@@ -47,9 +49,9 @@ export async function claimPort(
 export async function claimIntercept(
   name: string,
   { address, port }: Endpoint,
-  ipv4: readonly string[],
+  { ipv4, ipv6 }: Pick<InterfaceFacts, "ipv4" | "ipv6">,
 ): Promise<PortClaim> {
-  if (ipv4.includes(address)) {
+  if ([...ipv4, ...ipv6].includes(address)) {
     throw new UserError(
       `--intercept ${address}:${port} is this host's own address, which is served anyway: leave it out, or choose the port with -t`,
     );
@@ -67,6 +69,11 @@ export async function claimIntercept(
   return { release: () => claim.close() };
 }
 
+/** fe80::/10: it says something only together with an interface. */
+function isLinkLocal(ipv6: string): boolean {
+  return /^fe[89ab]/i.test(ipv6);
+}
+
 /** Listens for a moment: the only test that sees whatever the kernel would count as in use. */
 async function probe(host: string, port: number, flag: string): Promise<void> {
   let server: Server;
@@ -79,6 +86,8 @@ async function probe(host: string, port: number, flag: string): Promise<void> {
         `port ${port} is in use: a program on this host listens at ${host} (ss -ltnp "sport = :${port}" names it); stop it or choose another with ${flag}`,
       );
     }
+    // An IPv6 address that is still tested for duplicates: nobody can listen at it yet.
+    if (code === "EADDRNOTAVAIL" && isIPv6(host)) return;
     throw new UserError(`port ${port} cannot be served at ${host}: ${message}`);
   }
   await new Promise((resolve) => server.close(resolve));

@@ -1,6 +1,6 @@
 /** The stack's numbers. Sizes in bytes, times in milliseconds. */
 export interface TcpConfig {
-  /** Largest segment to send or to ask for: the interface's MTU less 40 (IPv4 and TCP without options). */
+  /** Largest segment to send or to ask for: the interface's MTU less 40 (IPv4 and TCP without options); 20 less in IPv6. */
   mss: number;
   /** Whether to offer and accept timestamps (RFC 7323). */
   timestamps: boolean;
@@ -18,6 +18,14 @@ export interface TcpConfig {
   maxHalfOpen: number;
   /** Connections in TIME-WAIT; beyond it the oldest is forgotten. */
   maxTimeWait: number;
+  /** Datagrams of which some fragments have come; beyond it the oldest is forgotten. */
+  maxFragmented: number;
+  /** Of them from one source address; beyond it that source's oldest is forgotten. */
+  maxFragmentedPerSource: number;
+  /** Fragments held, with their overhead; beyond it the oldest datagrams are forgotten. */
+  fragmentMemory: number;
+  /** From a datagram's first fragment to its last. RFC 8200 says 60 s, but by then TCP has long sent it again. */
+  fragmentTimeout: number;
   /** RFC 6298 2.1. */
   initialRto: number;
   /** See rtt.ts for why it is below the RFC's 1 s. */
@@ -47,6 +55,10 @@ export const DEFAULT_CONFIG: Readonly<TcpConfig> = {
   maxConnections: 65_536,
   maxHalfOpen: 1_024,
   maxTimeWait: 8_192,
+  maxFragmented: 64,
+  maxFragmentedPerSource: 16,
+  fragmentMemory: 1024 * 1024,
+  fragmentTimeout: 15_000,
   initialRto: 1_000,
   minRto: 200,
   maxRto: 60_000,
@@ -58,8 +70,13 @@ export const DEFAULT_CONFIG: Readonly<TcpConfig> = {
   timeWait: 60_000,
 };
 
-/** RFC 9293 section 3.7.1: what an IPv4 peer takes that sends no MSS option. */
-export const DEFAULT_MSS = 536;
+/** Sizes of segments, options of TCP included, that depend on the version of IP. */
+export interface SegmentSizes {
+  /** To send or to ask for. */
+  readonly largest: number;
+  /** What a peer takes that sends no MSS option (RFC 9293 section 3.7.1). */
+  readonly assumed: number;
+}
 /** A peer that asks for less gets this: tiny segments would cost us many packets per byte (as Linux' TCP_MIN_SND_MSS). */
 export const MIN_MSS = 48;
 /**

@@ -1,5 +1,5 @@
 import { judge } from "./acceptance.js";
-import { CHALLENGE_INTERVAL } from "./config.js";
+import { CHALLENGE_INTERVAL, type SegmentSizes } from "./config.js";
 import { KeepAlive } from "./keep-alive.js";
 import { type Emit, Output } from "./output.js";
 import { Parts, type Shared, type State } from "./parts.js";
@@ -52,8 +52,9 @@ export class Connection {
     private readonly owner: ConnectionOwner,
     iss: number,
     readonly passive: boolean,
+    sizes: SegmentSizes,
   ) {
-    this.parts = new Parts(owner, iss);
+    this.parts = new Parts(owner, iss, sizes);
     this.output = new Output(this.parts);
     if (owner.config.keepAliveIdle > 0) this.keepAlive = new KeepAlive(owner.config);
     this.current = passive ? "SYN-RECEIVED" : "SYN-SENT";

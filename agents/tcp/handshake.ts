@@ -1,4 +1,4 @@
-import { DEFAULT_MSS, MIN_MSS, RTO_AFTER_LOST_SYN, type TcpConfig, windowShift } from "./config.js";
+import { MIN_MSS, RTO_AFTER_LOST_SYN, type SegmentSizes, type TcpConfig, windowShift } from "./config.js";
 import type { Receiver } from "./receiver.js";
 import type { Sender } from "./sender.js";
 import type { Timestamps } from "./timestamps.js";
@@ -25,6 +25,7 @@ export class Handshake {
 
   constructor(
     private readonly config: TcpConfig,
+    private readonly sizes: SegmentSizes,
     private readonly iss: number,
     private readonly sender: Sender,
     private readonly receiver: Receiver,
@@ -37,7 +38,7 @@ export class Handshake {
 
   /** Takes the peer's SYN. */
   take(syn: Segment, now: number): void {
-    const { config, sender } = this;
+    const { config, sizes, sender } = this;
     this.irs = syn.seq;
     this.scaled = syn.windowScale >= 0;
     sender.scale = this.scaled ? syn.windowScale : 0;
@@ -46,8 +47,8 @@ export class Handshake {
     this.sack = config.sack && syn.sackPermitted;
     sender.sack = this.sack;
     this.receiver.sack = this.sack;
-    const wanted = syn.mss === 0 ? DEFAULT_MSS : syn.mss;
-    const mss = Math.min(Math.max(wanted, MIN_MSS), config.mss);
+    const wanted = syn.mss === 0 ? sizes.assumed : syn.mss;
+    const mss = Math.min(Math.max(wanted, MIN_MSS), sizes.largest);
     // RFC 6691: the MSS option knows nothing of options, the sender makes room for its own.
     sender.setSegmentSize(this.timestamps ? mss - TIMESTAMPS_SIZE : mss);
     this.window = this.receiver.open(syn.seq, this.scaled, windowShift(config.receiveBuffer));
@@ -56,7 +57,7 @@ export class Handshake {
   /** Fills window and options of our SYN. It counts as sent. */
   fill(segment: Segment, now: number): void {
     segment.window = this.window;
-    segment.mss = this.config.mss;
+    segment.mss = this.sizes.largest;
     segment.windowScale = this.scaled ? windowShift(this.config.receiveBuffer) : -1;
     segment.sackPermitted = this.sack;
     if (this.timestamps) this.clock.stamp(segment, now);

@@ -1,4 +1,4 @@
-import type { TcpConfig } from "./config.js";
+import type { SegmentSizes, TcpConfig } from "./config.js";
 import type { TcpCounters } from "./counters.js";
 import { Handshake } from "./handshake.js";
 import type { MemoryBudget } from "./memory.js";
@@ -38,11 +38,12 @@ export class Parts {
   constructor(
     readonly shared: Shared,
     readonly iss: number,
+    sizes: SegmentSizes,
   ) {
     const { config, counters, memory } = shared;
     this.timestamps = new Timestamps(shared.timestampOffset);
     this.sender = new Sender(iss, config, counters, this.timestamps);
     this.receiver = new Receiver(config.receiveBuffer, memory, counters);
-    this.handshake = new Handshake(config, iss, this.sender, this.receiver, this.timestamps);
+    this.handshake = new Handshake(config, sizes, iss, this.sender, this.receiver, this.timestamps);
   }
 }

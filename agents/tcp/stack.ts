@@ -1,21 +1,27 @@
-import { DEFAULT_CONFIG, type TcpConfig } from "./config.js";
+import { DEFAULT_CONFIG, type SegmentSizes, type TcpConfig } from "./config.js";
 import { Connection, type ConnectionOwner } from "./connection.js";
 import { createCounters, type TcpCounters } from "./counters.js";
 import { Deadlines } from "./deadlines.js";
+import { Fragments } from "./fragments.js";
 import { createIsnGenerator, type IsnGenerator } from "./isn.js";
 import { MemoryBudget } from "./memory.js";
 import type { State } from "./parts.js";
+import { parseAddress } from "./wire/address.js";
 import { isFor } from "./wire/ethernet.js";
 import { Frame } from "./wire/frame.js";
-import { parseIpv4 } from "./wire/ipv4.js";
+import { readIcmpError } from "./wire/icmp.js";
+import type { Address, IpVersion } from "./wire/ip.js";
+import { IPV4, IPV4_HEADER } from "./wire/ipv4.js";
+import { IPV6 } from "./wire/ipv6.js";
 import { FRAME_OVERHEAD, Path } from "./wire/path.js";
 import { seqAdd, seqAfter } from "./wire/sequence.js";
-import { ACK, emptySegment, RST, type Segment, SYN, segmentLength } from "./wire/tcp.js";
+import { ACK, emptySegment, RST, type Segment, SYN, segmentLength, TCP_HEADER } from "./wire/tcp.js";
 
 /** Where the stack lives: frames for other stations are not its business. */
 export interface StationAddresses {
   mac: Uint8Array;
   ipv4: readonly string[];
+  ipv6?: readonly string[];
 }
 
 /** What the stack asks of its surroundings. */
@@ -36,9 +42,30 @@ export class StackConnection extends Connection {
     passive: boolean,
     readonly key: string,
     public path: Path,
+    sizes: SegmentSizes,
   ) {
-    super(owner, iss, passive);
+    super(owner, iss, passive, sizes);
   }
+
+  /**
+   * A router tells that our segment with number `seq` did not fit into the `mtu` of its next link (RFC 1191, RFC 8201).
+   * Returns false where that cannot be, see `onPathMtu`.
+   */
+  onTooBig(mtu: number, seq: number, now: number): boolean {
+    const { path } = this;
+    const { minMtu, headerLength } = path.ip;
+    if (!this.onPathMtu(Math.max(mtu, minMtu) - headerLength - TCP_HEADER, seq, now)) return false;
+    if (mtu < minMtu) path.allowFragments();
+    return true;
+  }
+}
+
+function segmentSizes(ip: IpVersion, mss: number): SegmentSizes {
+  return { largest: mss + IPV4_HEADER - ip.headerLength, assumed: ip.defaultMss };
+}
+
+function addressesOf({ ipv4, ipv6 = [] }: StationAddresses): ReadonlySet<Address> {
+  return new Set([...ipv4, ...ipv6].map(parseAddress));
 }
 
 /**
@@ -61,10 +88,12 @@ export class TcpStack implements ConnectionOwner {
   private readonly frame = new Frame();
   private readonly out: Buffer;
   private mac: Uint8Array;
-  private addresses: Set<number>;
+  private addresses: ReadonlySet<Address>;
   private readonly listeners = new Map<number, Accept>();
   /** Addresses of other stations that we answer for, with the ports at which we do. */
-  private readonly intercepts = new Map<number, Map<number, Accept>>();
+  private readonly intercepts = new Map<Address, Map<number, Accept>>();
+  private readonly fragments: Fragments;
+  private readonly sizes: ReadonlyMap<IpVersion, SegmentSizes>;
 
   constructor(
     station: StationAddresses,
@@ -75,15 +104,17 @@ export class TcpStack implements ConnectionOwner {
     this.config = { ...DEFAULT_CONFIG, ...config };
     this.memory = new MemoryBudget(this.config.receiveMemory);
     this.timestampOffset = this.chooseIsn("timestamps", 0);
+    this.sizes = new Map([IPV4, IPV6].map((ip) => [ip, segmentSizes(ip, this.config.mss)]));
     this.out = Buffer.alloc(this.config.mss + FRAME_OVERHEAD);
     this.mac = station.mac;
-    this.addresses = new Set(station.ipv4.map(parseIpv4));
+    this.addresses = addressesOf(station);
+    this.fragments = new Fragments(this.config, this.counters);
   }
 
   /** The station's addresses have changed. Connections go on; those to an address that is gone will time out. */
   setStation(station: StationAddresses): void {
     this.mac = station.mac;
-    this.addresses = new Set(station.ipv4.map(parseIpv4));
+    this.addresses = addressesOf(station);
   }
 
   /** Accepts connections to `port`; `accept` gets each one when its handshake is complete, before its first byte. */
@@ -93,7 +124,7 @@ export class TcpStack implements ConnectionOwner {
 
   /** Accepts connections to `port` of `address`, which is not this station's: frames for it come to our MAC address. */
   intercept(address: string, port: number, accept: Accept): void {
-    const key = parseIpv4(address);
+    const key = parseAddress(address);
     const ports = this.intercepts.get(key);
     if (ports === undefined) this.intercepts.set(key, new Map([[port, accept]]));
     else ports.set(port, accept);
@@ -102,8 +133,7 @@ export class TcpStack implements ConnectionOwner {
   /** Opens a connection along `path`. */
   connect(path: Path, now: number): StackConnection {
     const key = path.key();
-    const connection = new StackConnection(this, this.chooseIsn(key, now), false, key, path);
-    this.connections.set(key, connection);
+    const connection = this.add(path, key, this.chooseIsn(key, now), false);
     this.touch(connection);
     return connection;
   }
@@ -117,20 +147,23 @@ export class TcpStack implements ConnectionOwner {
       counters.drop_other_host += 1;
       return;
     }
-    const fault = frame.parse(bytes, length);
-    if (fault !== undefined) {
-      counters[fault] += 1;
-      return;
-    }
-    if (!this.addresses.has(frame.destination) && !this.intercepts.has(frame.destination)) {
-      counters.drop_other_host += 1;
-      return;
-    }
+    const content = frame.parse(bytes, length);
+    if (content === undefined || content === "fragment" || content === "icmp") {
+      if (!this.addresses.has(frame.destination) && !this.intercepts.has(frame.destination))
+        counters.drop_other_host += 1;
+      else if (content === undefined) this.receiveSegment(now);
+      else if (content === "fragment") this.receiveFragment(now);
+      else this.receiveIcmp(now);
+    } else counters[content] += 1;
+  }
+
+  private receiveSegment(now: number): void {
+    const { frame, counters } = this;
     const key = frame.key();
     const connection = this.connections.get(key);
     if (connection === undefined) this.receiveUnknown(key, undefined, now);
     else if (connection.state === "TIME-WAIT" && this.isReopening(connection, frame.segment)) {
-      this.counters.time_wait_recycled += 1;
+      counters.time_wait_recycled += 1;
       this.forget(connection);
       this.receiveUnknown(key, connection, now);
     } else if (connection.receive(frame.segment, now) && connection.path.differsFrom(frame)) {
@@ -139,10 +172,34 @@ export class TcpStack implements ConnectionOwner {
     }
   }
 
+  private receiveFragment(now: number): void {
+    const { frame, counters } = this;
+    const whole = this.fragments.take(frame, now);
+    if (whole === undefined) return;
+    const content = frame.parse(whole, whole.length);
+    if (content === undefined) this.receiveSegment(now);
+    // A fragment of a fragment.
+    else if (content === "fragment" || content === "icmp") counters.drop_fragment += 1;
+    else counters[content] += 1;
+  }
+
+  /** Only the reported size counts: other errors pass, or are a forger's (RFC 5927 section 4.2: all are soft). */
+  private receiveIcmp(now: number): void {
+    const { counters } = this;
+    const error = readIcmpError(this.frame);
+    const connection = error && this.connections.get(error.key);
+    if (error === undefined) counters.drop_icmp += 1;
+    else if (connection === undefined) counters.drop_icmp_stray += 1;
+    else if (error.mtu === 0) counters.icmp_soft_errors += 1;
+    else if (connection.onTooBig(error.mtu, error.seq, now)) counters.icmp_too_big += 1;
+    else counters.drop_icmp_stray += 1;
+  }
+
   /** Does what is due by `now` and sends everything that may leave. */
   flush(now: number): void {
     this.awake = true;
     this.deadlines.expire(now, (connection) => connection.onTimer(now));
+    this.fragments.expire(now);
     const { touched } = this;
     this.touched = [];
     this.awake = false;
@@ -256,13 +313,18 @@ export class TcpStack implements ConnectionOwner {
     let iss = this.chooseIsn(key, now);
     // The new incarnation's numbers must lie above the old one's.
     if (before !== undefined && !seqAfter(iss, before.sendNext)) iss = seqAdd(before.sendNext, 0x10000);
-    const connection = new StackConnection(this, iss, true, key, Path.replyTo(frame));
-    this.connections.set(key, connection);
+    const connection = this.add(Path.replyTo(frame), key, iss, true);
     this.halfOpen += 1;
     connection.open(segment, now);
   }
 
-  private acceptor(address: number, port: number): Accept | undefined {
+  private add(path: Path, key: string, iss: number, passive: boolean): StackConnection {
+    const connection = new StackConnection(this, iss, passive, key, path, this.sizes.get(path.ip)!);
+    this.connections.set(key, connection);
+    return connection;
+  }
+
+  private acceptor(address: Address, port: number): Accept | undefined {
     const own = this.addresses.has(address) ? this.listeners.get(port) : undefined;
     return own ?? this.intercepts.get(address)?.get(port);
   }

@@ -61,13 +61,19 @@ export class RawTransport implements Transport {
     requireRawPrivileges();
     try {
       const facts = await readInterface(name);
-      const claim = await claimPort(name, port, facts.ipv4, flag);
+      const claim = await claimPort(name, port, facts, flag);
       this.cleanups.push(() => claim.release());
       for (const endpoint of intercepts) {
-        const also = await claimIntercept(name, endpoint, facts.ipv4);
+        const also = await claimIntercept(name, endpoint, facts);
         this.cleanups.push(() => also.release());
       }
-      const guard = await guardPort({ interface: name, port, ipv4: facts.ipv4, intercepts });
+      const guard = await guardPort({
+        interface: name,
+        port,
+        ipv4: facts.ipv4,
+        ipv6: facts.ipv6,
+        intercepts,
+      });
       const atExit = () => guard.removeSync();
       process.once("exit", atExit);
       this.cleanups.push(async () => {
@@ -96,7 +102,7 @@ export class RawTransport implements Transport {
       neighbours?.start();
       this.running = { runner, capture, neighbours };
       this.watch(facts, async (now) => {
-        await guard.update(now.ipv4);
+        await guard.update(now);
         runner.stack.setStation(now);
         if (!capture.reopen(captureFilter(now, port, intercepts))) return false;
         neighbours?.restart(now.mac);

@@ -3,6 +3,7 @@
  */
 
 export const ETHERTYPE_IPV4 = 0x0800;
+export const ETHERTYPE_IPV6 = 0x86dd;
 const ETHERTYPE_VLAN = 0x8100;
 const ETHERTYPE_SERVICE_VLAN = 0x88a8;
 const MAX_TAGS = 2;

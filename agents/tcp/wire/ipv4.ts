@@ -1,96 +1,91 @@
+import { formatIPv4 } from "@topicast/protocol";
 import { checksum, fold, sumWords } from "./checksum.js";
+import { ETHERTYPE_IPV4 } from "./ethernet.js";
+import { type Address, type Datagram, type IpFault, type IpVersion, PROTOCOL_TCP, TTL } from "./ip.js";
 
 /** IPv4 (RFC 791), without options on the way out; options on the way in are skipped. */
 
 export const IPV4_HEADER = 20;
-export const PROTOCOL_TCP = 6;
-/** Don't fragment: the segment size follows the MTU, and an atomic datagram needs no identification (RFC 6864). */
+/** Don't fragment: the segment size follows the path's MTU, and such a datagram needs no identification (RFC 6864). */
 const DONT_FRAGMENT = 0x4000;
-const FRAGMENT_BITS = 0x3fff;
-const TTL = 64;
+const MORE_FRAGMENTS = 0x2000;
+const FRAGMENT_OFFSET = 0x1fff;
 
-export type Ipv4Fault =
-  | "drop_truncated"
-  | "drop_ip_header"
-  | "drop_ip_checksum"
-  | "drop_fragment"
-  | "drop_not_tcp";
-
-/**
- * Checks the header at `at` of a frame of `length` bytes.
- *
- * @returns undefined for a whole TCP datagram, else the reason to drop it
- */
-export function checkIpv4(frame: Buffer, at: number, length: number): Ipv4Fault | undefined {
+function parse(bytes: Buffer, length: number, into: Datagram): IpFault | undefined {
+  const at = into.ipAt;
   if (at + IPV4_HEADER > length) return "drop_truncated";
-  const headerLength = ipv4HeaderLength(frame, at);
-  if (frame[at]! >> 4 !== 4 || headerLength < IPV4_HEADER) return "drop_ip_header";
-  const total = ipv4TotalLength(frame, at);
+  const headerLength = (bytes[at]! & 0x0f) * 4;
+  if (bytes[at]! >> 4 !== 4 || headerLength < IPV4_HEADER) return "drop_ip_header";
+  // Without the Ethernet padding that may follow.
+  const total = bytes.readUInt16BE(at + 2);
   if (total < headerLength) return "drop_ip_header";
   if (at + total > length) return "drop_truncated";
-  if (fold(sumWords(frame, at, at + headerLength)) !== 0xffff) return "drop_ip_checksum";
-  if ((frame.readUInt16BE(at + 6) & FRAGMENT_BITS) !== 0) return "drop_fragment";
-  if (frame[at + 9] !== PROTOCOL_TCP) return "drop_not_tcp";
+  if (fold(sumWords(bytes, at, at + headerLength)) !== 0xffff) return "drop_ip_checksum";
+  into.protocol = bytes[at + 9]!;
+  into.payloadAt = at + headerLength;
+  into.end = at + total;
+  into.isFragment = (bytes.readUInt16BE(at + 6) & (MORE_FRAGMENTS | FRAGMENT_OFFSET)) !== 0;
   return undefined;
 }
 
-export function ipv4HeaderLength(frame: Buffer, at: number): number {
-  return (frame[at]! & 0x0f) * 4;
-}
+export const IPV4: IpVersion = {
+  etherType: ETHERTYPE_IPV4,
+  headerLength: IPV4_HEADER,
+  addressesAt: 12,
+  addressLength: 4,
+  icmp: 1,
+  defaultMss: 536,
+  // As Linux (min_pmtu): 512 bytes of payload. Below it our datagrams may be cut, see Path.allowFragments.
+  minMtu: 552,
 
-/** Header and payload, without the Ethernet padding that may follow. */
-export function ipv4TotalLength(frame: Buffer, at: number): number {
-  return frame.readUInt16BE(at + 2);
-}
+  parse,
 
-/** Source address as a signed 32-bit integer. */
-export function ipv4Source(frame: Buffer, at: number): number {
-  return frame.readInt32BE(at + 12);
-}
+  readAddress(bytes, at) {
+    return bytes.readInt32BE(at);
+  },
 
-export function ipv4Destination(frame: Buffer, at: number): number {
-  return frame.readInt32BE(at + 16);
-}
+  /** Not this-network, loopback, multicast, reserved or broadcast (RFC 1122 section 3.2.1.3). */
+  isUnicast(address: Address) {
+    const first = Number(address) >>> 24;
+    return first !== 0 && first !== 127 && first < 224;
+  },
 
-/**
- * Whether one host may have this address: not this-network, loopback, multicast, reserved or broadcast
- * (RFC 1122 section 3.2.1.3). Anything else as a source must not be answered.
- */
-export function isUnicastIpv4(address: number): boolean {
-  const first = address >>> 24;
-  return first !== 0 && first !== 127 && first < 224;
-}
+  formatAddress(address) {
+    return formatIPv4(Number(address));
+  },
 
-/** Unfolded sum of TCP's pseudo-header (RFC 9293 section 3.1), the TCP length apart. */
-export function ipv4PseudoSum(source: number, destination: number): number {
-  return (source >>> 16) + (source & 0xffff) + (destination >>> 16) + (destination & 0xffff) + PROTOCOL_TCP;
-}
+  writeTemplate(out, at) {
+    out.fill(0, at, at + IPV4_HEADER);
+    out[at] = 0x45;
+    out.writeUInt16BE(DONT_FRAGMENT, at + 6);
+    out[at + 8] = TTL;
+    out[at + 9] = PROTOCOL_TCP;
+  },
 
-/** Writes a header whose length and checksum are still 0. Returns the offset behind it. */
-export function writeIpv4Template(out: Buffer, at: number, source: number, destination: number): number {
-  out.fill(0, at, at + IPV4_HEADER);
-  out[at] = 0x45;
-  out.writeUInt16BE(DONT_FRAGMENT, at + 6);
-  out[at + 8] = TTL;
-  out[at + 9] = PROTOCOL_TCP;
-  out.writeInt32BE(source, at + 12);
-  out.writeInt32BE(destination, at + 16);
-  return at + IPV4_HEADER;
-}
+  finish(out, at, total, templateSum) {
+    out.writeUInt16BE(total, at + 2);
+    out.writeUInt16BE(checksum(templateSum + total), at + 10);
+  },
 
-/** Completes a template; `templateSum` is the unfolded sum of its words. */
-export function finishIpv4(out: Buffer, at: number, totalLength: number, templateSum: number): void {
-  out.writeUInt16BE(totalLength, at + 2);
-  out.writeUInt16BE(checksum(templateSum + totalLength), at + 10);
-}
+  readFragment(bytes, { ipAt }) {
+    const field = bytes.readUInt16BE(ipAt + 6);
+    return {
+      identification: bytes.readUInt16BE(ipAt + 4),
+      offset: (field & FRAGMENT_OFFSET) * 8,
+      more: (field & MORE_FRAGMENTS) !== 0,
+    };
+  },
 
-/** `192.168.1.101` to a signed 32-bit integer. */
-export function parseIpv4(text: string): number {
-  const parts = /^(\d{1,3})\.(\d{1,3})\.(\d{1,3})\.(\d{1,3})$/.exec(text)?.slice(1).map(Number);
-  if (parts === undefined || parts.some((p) => p > 255)) throw new RangeError(`${text} is no IPv4 address`);
-  return parts.reduce((sum, part) => (sum << 8) | part, 0);
-}
+  uncutHeader(bytes, { ipAt, payloadAt }) {
+    const header = Buffer.from(bytes.subarray(0, payloadAt));
+    header.writeUInt16BE(0, ipAt + 2);
+    header.writeUInt16BE(0, ipAt + 6);
+    header.writeUInt16BE(0, ipAt + 10);
+    return header;
+  },
+};
 
-export function formatIpv4(address: number): string {
-  return `${address >>> 24}.${(address >>> 16) & 255}.${(address >>> 8) & 255}.${address & 255}`;
+/** Makes a template whose datagrams may be cut: each needs an identification then (RFC 6864). */
+export function clearDontFragment(template: Buffer, at: number): void {
+  template.writeUInt16BE(0, at + 6);
 }

@@ -83,7 +83,7 @@ s=socket.socket();s.settimeout(0.5);print(s.connect_ex(("${VACANT}",${PORT})))`;
   });
 
   it("captures by a filter that means what it says, tagged or not", () => {
-    const station = { mac: Buffer.from("020000000001", "hex"), ipv4: ["10.0.0.1"] };
+    const station = { mac: Buffer.from("020000000001", "hex"), ipv4: ["10.0.0.1"], ipv6: [] };
     const v4 = Array.from({ length: 16 }, (_, i) => ({ address: `10.9.9.${i + 1}`, port: 1883 + i }));
     const v6 = v4.map(({ port }) => ({ address: `fd00:1:2:3:4:5:6:${port}`, port }));
     // It compiles, at its largest too (the kernel takes 4,096 instructions); what it takes is seen in the tests here and in

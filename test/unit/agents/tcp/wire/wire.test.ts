@@ -1,9 +1,10 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
+import { formatAddress, parseAddress } from "@topicast/agent/tcp/wire/address.js";
 import { checksum, fold, sumWords } from "@topicast/agent/tcp/wire/checksum.js";
 import { parseMac } from "@topicast/agent/tcp/wire/ethernet.js";
 import { Frame } from "@topicast/agent/tcp/wire/frame.js";
-import { formatIpv4, parseIpv4 } from "@topicast/agent/tcp/wire/ipv4.js";
+import { writeAddress } from "@topicast/agent/tcp/wire/ip.js";
 import { Path } from "@topicast/agent/tcp/wire/path.js";
 import { seqAdd, seqAfter, seqBefore, seqDiff } from "@topicast/agent/tcp/wire/sequence.js";
 import { ACK, emptySegment, FIN, PSH, type Segment, SYN } from "@topicast/agent/tcp/wire/tcp.js";
@@ -99,8 +100,8 @@ describe("Internet checksum", () => {
 describe("a frame of Linux", () => {
   it("is taken apart", () => {
     const { segment, ...frame } = parsed(frameOf(LINUX_SYN));
-    assert.equal(formatIpv4(frame.source), "10.77.0.2");
-    assert.equal(formatIpv4(frame.destination), "10.77.0.1");
+    assert.equal(formatAddress(frame.source), "10.77.0.2");
+    assert.equal(formatAddress(frame.destination), "10.77.0.1");
     assert.deepEqual([frame.sourcePort, frame.destinationPort], [47_734, 1883]);
     assert.equal(segment.seq >>> 0, 3549707263);
     assert.deepEqual(
@@ -127,7 +128,7 @@ describe("a frame of Linux", () => {
     assert.equal(reply.toString("hex", 0, 14), "9a023fd06c27eaa7d53386860800");
     const { source, destination, sourcePort, destinationPort } = parsed(reply);
     assert.deepEqual(
-      [formatIpv4(source), sourcePort, formatIpv4(destination), destinationPort],
+      [formatAddress(source), sourcePort, formatAddress(destination), destinationPort],
       ["10.77.0.1", 1883, "10.77.0.2", 47_734],
     );
   });
@@ -172,8 +173,8 @@ describe("what is no business of TCP", () => {
       faultOf(Buffer.concat([whole().subarray(0, 12), Buffer.from("0806", "hex"), whole()])),
       "drop_not_ip",
     );
-    assert.equal(faultOf(withIp((ip) => ip.writeUInt16BE(0x2000, 6))), "drop_fragment");
-    assert.equal(faultOf(withIp((ip) => ip.writeUInt16BE(0x0001, 6))), "drop_fragment");
+    assert.equal(faultOf(withIp((ip) => ip.writeUInt16BE(0x2000, 6))), "fragment");
+    assert.equal(faultOf(withIp((ip) => ip.writeUInt16BE(0x0001, 6))), "fragment");
     assert.equal(faultOf(withIp((ip) => ip.writeUInt8(17, 9))), "drop_not_tcp");
     assert.equal(faultOf(withIp((ip) => ip.writeUInt8(0x65, 0))), "drop_ip_header");
     assert.equal(faultOf(withIp((ip) => ip.writeUInt8(0x44, 0))), "drop_ip_header");
@@ -184,7 +185,7 @@ describe("what is no business of TCP", () => {
 
   it("above all from addresses that are no single host's", () => {
     for (const source of ["0.0.0.0", "127.0.0.1", "224.0.0.1", "255.255.255.255", "192.168.1.102"]) {
-      const bytes = withIp((ip) => ip.writeInt32BE(parseIpv4(source), 12));
+      const bytes = withIp((ip) => writeAddress(ip, 12, parseAddress(source)));
       assert.equal(faultOf(bytes), "drop_source_address", source);
     }
     const group = whole();
@@ -343,7 +344,7 @@ describe("path and frame", () => {
 
   it("refuse malformed addresses", () => {
     for (const text of ["1.2.3", "1.2.3.256", "1.2.3.4.5", "a.b.c.d", ""])
-      assert.throws(() => parseIpv4(text), RangeError);
+      assert.throws(() => parseAddress(text), RangeError);
     for (const text of ["02:00:00:00:00", "02:00:00:00:00:0g", "02-00-00-00-00-01"])
       assert.throws(() => parseMac(text), RangeError);
   });
