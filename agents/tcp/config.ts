@@ -14,8 +14,20 @@ export interface TcpConfig {
   receiveMemory: number;
   /** Connections that are not closed, TIME-WAIT apart; beyond it a SYN is dropped. */
   maxConnections: number;
-  /** Connections in SYN-RECEIVED; beyond it a SYN is dropped. */
+  /** Connections in SYN-RECEIVED; beyond it SYN cookies answer (see admission.ts), at 0 always. */
   maxHalfOpen: number;
+  /** The same of one source: an IPv4 address, or the /64 of an IPv6 address. 0: no limit, as with the next ones. */
+  maxHalfOpenPerSource: number;
+  /** Connections of one source, TIME-WAIT apart; beyond it a SYN is dropped. */
+  maxConnectionsPerSource: number;
+  /** New connections of one source per second, and at once after a rest; beyond it a SYN is dropped. */
+  connectionRatePerSource: number;
+  connectionBurstPerSource: number;
+  /** Frames and bytes per second to the connections of one source; what goes beyond is dropped, and comes again. */
+  frameRatePerSource: number;
+  byteRatePerSource: number;
+  /** Sources without a connection whose rate is still remembered; beyond it the oldest is forgotten. */
+  maxRestingSources: number;
   /** Connections in TIME-WAIT; beyond it the oldest is forgotten. */
   maxTimeWait: number;
   /** Datagrams of which some fragments have come; beyond it the oldest is forgotten. */
@@ -53,7 +65,14 @@ export const DEFAULT_CONFIG: Readonly<TcpConfig> = {
   receiveBuffer: 256 * 1024,
   receiveMemory: 128 * 1024 * 1024,
   maxConnections: 65_536,
-  maxHalfOpen: 1_024,
+  maxHalfOpen: 4_096,
+  maxHalfOpenPerSource: 2_048,
+  maxConnectionsPerSource: 8_192,
+  connectionRatePerSource: 500,
+  connectionBurstPerSource: 2_000,
+  frameRatePerSource: 0,
+  byteRatePerSource: 0,
+  maxRestingSources: 8_192,
   maxTimeWait: 8_192,
   maxFragmented: 64,
   maxFragmentedPerSource: 16,

@@ -155,6 +155,12 @@ export class Connection {
     this.owner.touch(this);
   }
 
+  /** Begins a passive connection whose SYNs have been exchanged by a cookie; `receive` of the ACK must follow. */
+  resume(syn: Segment, now: number): void {
+    this.parts.handshake.take(syn, now);
+    this.parts.handshake.sentByCookie();
+  }
+
   /** Takes in one segment. Returns whether it belonged to this connection by its sequence number. */
   receive(segment: Segment, now: number): boolean {
     if (this.current === "CLOSED") return false;

@@ -81,6 +81,12 @@ export class Handshake {
     this.deadline = Number.POSITIVE_INFINITY;
   }
 
+  /** Our SYN has been sent, by a cookie that remembers nothing of when. */
+  sentByCookie(): void {
+    this.sender.started(seqAdd(this.iss, 1));
+    this.owed = false;
+  }
+
   /** Our SYN is acknowledged by `segment`, whose window is `window` bytes. */
   complete(segment: Segment, window: number, now: number): void {
     const { sender } = this;
@@ -88,7 +94,7 @@ export class Handshake {
     sender.open(segment, window);
     if (this.sent === 1) {
       sender.rtt.sample(now - this.sentAt);
-    } else {
+    } else if (this.sent > 1) {
       sender.rtt.restart(RTO_AFTER_LOST_SYN);
       // RFC 5681 section 3.1: after a lost SYN begin with one segment.
       sender.congestion.onTimeout(0, false);

@@ -1,3 +1,4 @@
+import { Admission } from "./admission.js";
 import { DEFAULT_CONFIG, type SegmentSizes, type TcpConfig } from "./config.js";
 import { Connection, type ConnectionOwner } from "./connection.js";
 import { createCounters, type TcpCounters } from "./counters.js";
@@ -6,6 +7,8 @@ import { Fragments } from "./fragments.js";
 import { createIsnGenerator, type IsnGenerator } from "./isn.js";
 import { MemoryBudget } from "./memory.js";
 import type { State } from "./parts.js";
+import type { Source } from "./sources.js";
+import { timestampClock } from "./timestamps.js";
 import { parseAddress } from "./wire/address.js";
 import { isFor } from "./wire/ethernet.js";
 import { Frame } from "./wire/frame.js";
@@ -36,6 +39,9 @@ type Accept = (connection: StackConnection) => void;
 
 /** A connection in the stack's table. */
 export class StackConnection extends Connection {
+  /** Whose bounds it counts against; undefined where we opened it. */
+  source: Source | undefined;
+
   constructor(
     owner: ConnectionOwner,
     iss: number,
@@ -81,7 +87,7 @@ export class TcpStack implements ConnectionOwner {
 
   private readonly connections = new Map<string, StackConnection>();
   private readonly timeWait = new Set<StackConnection>();
-  private halfOpen = 0;
+  private readonly admission: Admission;
   private readonly deadlines = new Deadlines<StackConnection>();
   private touched: StackConnection[] = [];
   private awake = false;
@@ -103,6 +109,7 @@ export class TcpStack implements ConnectionOwner {
   ) {
     this.config = { ...DEFAULT_CONFIG, ...config };
     this.memory = new MemoryBudget(this.config.receiveMemory);
+    this.admission = new Admission(this.config, this.counters);
     this.timestampOffset = this.chooseIsn("timestamps", 0);
     this.sizes = new Map([IPV4, IPV6].map((ip) => [ip, segmentSizes(ip, this.config.mss)]));
     this.out = Buffer.alloc(this.config.mss + FRAME_OVERHEAD);
@@ -161,12 +168,15 @@ export class TcpStack implements ConnectionOwner {
     const { frame, counters } = this;
     const key = frame.key();
     const connection = this.connections.get(key);
-    if (connection === undefined) this.receiveUnknown(key, undefined, now);
-    else if (connection.state === "TIME-WAIT" && this.isReopening(connection, frame.segment)) {
-      counters.time_wait_recycled += 1;
-      this.forget(connection);
-      this.receiveUnknown(key, connection, now);
-    } else if (connection.receive(frame.segment, now) && connection.path.differsFrom(frame)) {
+    if (connection === undefined) {
+      this.receiveUnknown(key, now);
+      return;
+    }
+    const excess = connection.source && this.admission.sources.excess(connection.source, frame.end, now);
+    if (excess !== undefined) counters[excess] += 1;
+    else if (connection.state === "TIME-WAIT" && this.isReopening(connection, frame.segment))
+      this.receiveSyn(key, connection, now);
+    else if (connection.receive(frame.segment, now) && connection.path.differsFrom(frame)) {
       connection.path = Path.replyTo(frame);
       counters.path_changes += 1;
     }
@@ -217,8 +227,16 @@ export class TcpStack implements ConnectionOwner {
 
   /** Connections by what they cost: open ones, and those in TIME-WAIT. */
   get size(): { open: number; halfOpen: number; timeWait: number } {
-    const timeWait = this.timeWait.size;
-    return { open: this.connections.size - timeWait, halfOpen: this.halfOpen, timeWait };
+    return { open: this.open, halfOpen: this.admission.halfOpen, timeWait: this.timeWait.size };
+  }
+
+  /** Sources that are remembered. */
+  get sources(): number {
+    return this.admission.sources.size;
+  }
+
+  private get open(): number {
+    return this.connections.size - this.timeWait.size;
   }
 
   /**
@@ -251,8 +269,11 @@ export class TcpStack implements ConnectionOwner {
 
   moved(moving: Connection, from: State): void {
     const connection = moving as StackConnection;
-    const { state } = connection;
-    if (from === "SYN-RECEIVED" && connection.passive) this.halfOpen -= 1;
+    const { state, source } = connection;
+    if (source !== undefined) {
+      if (from === "SYN-RECEIVED") this.admission.settled(source);
+      if (state === "TIME-WAIT" || (state === "CLOSED" && from !== "TIME-WAIT")) this.admission.left(source);
+    }
     if (state === "ESTABLISHED") this.onEstablished(connection);
     else if (state === "TIME-WAIT") this.onTimeWait(connection);
     else if (state === "CLOSED") {
@@ -293,29 +314,61 @@ export class TcpStack implements ConnectionOwner {
     return (segment.flags & (SYN | ACK | RST)) === SYN && connection.isReopenedBy(segment);
   }
 
-  private receiveUnknown(key: string, before: StackConnection | undefined, now: number): void {
+  private receiveUnknown(key: string, now: number): void {
     const { frame, counters } = this;
     const { segment } = frame;
-    const accept = this.acceptor(frame.destination, frame.destinationPort);
-    if (accept === undefined || (segment.flags & (SYN | ACK | RST)) !== SYN) {
-      counters.drop_no_connection += 1;
-      if ((segment.flags & RST) === 0) this.refuse(segment);
+    const kind = segment.flags & (SYN | ACK | RST);
+    if (this.acceptor(frame.destination, frame.destinationPort) !== undefined) {
+      if (kind === SYN) return this.receiveSyn(key, undefined, now);
+      if (kind === ACK && this.admission.mayComplete(now) && this.completeByCookie(key, now)) return;
+    }
+    counters.drop_no_connection += 1;
+    if ((kind & RST) === 0) this.refuse(segment);
+  }
+
+  /** @param before the connection in TIME-WAIT that the SYN would end */
+  private receiveSyn(key: string, before: StackConnection | undefined, now: number): void {
+    const { frame, admission, counters } = this;
+    const verdict = admission.judge(key, this.open, before !== undefined, now);
+    if (verdict === "cookie") {
+      const path = Path.replyTo(frame);
+      const clock = timestampClock(now, this.timestampOffset);
+      this.send(path, admission.answerWithCookie(key, frame.segment, this.sizes.get(path.ip)!, clock, now));
       return;
     }
-    if (this.halfOpen >= this.config.maxHalfOpen) {
-      counters.drop_half_open_full += 1;
-      return;
-    }
-    if (this.connections.size - this.timeWait.size >= this.config.maxConnections) {
-      counters.drop_connections_full += 1;
+    if (verdict !== "accept") {
+      counters[verdict] += 1;
       return;
     }
     let iss = this.chooseIsn(key, now);
-    // The new incarnation's numbers must lie above the old one's.
-    if (before !== undefined && !seqAfter(iss, before.sendNext)) iss = seqAdd(before.sendNext, 0x10000);
-    const connection = this.add(Path.replyTo(frame), key, iss, true);
-    this.halfOpen += 1;
-    connection.open(segment, now);
+    if (before !== undefined) {
+      // The new incarnation's numbers must lie above the old one's.
+      if (!seqAfter(iss, before.sendNext)) iss = seqAdd(before.sendNext, 0x10000);
+      counters.time_wait_recycled += 1;
+      this.forget(before);
+    }
+    this.admit(key, iss, now).open(frame.segment, now);
+  }
+
+  /** Whether the ACK at hand has been dealt with. */
+  private completeByCookie(key: string, now: number): boolean {
+    const { segment } = this.frame;
+    const syn = this.admission.complete(key, segment, this.open, now);
+    if (syn === undefined) return false;
+    if (typeof syn === "string") {
+      this.counters[syn] += 1;
+      return true;
+    }
+    const connection = this.admit(key, seqAdd(segment.ack, -1), now);
+    connection.resume(syn, now);
+    connection.receive(segment, now);
+    return true;
+  }
+
+  private admit(key: string, iss: number, now: number): StackConnection {
+    const connection = this.add(Path.replyTo(this.frame), key, iss, true);
+    connection.source = this.admission.entered(key, now);
+    return connection;
   }
 
   private add(path: Path, key: string, iss: number, passive: boolean): StackConnection {

@@ -69,6 +69,11 @@ export class Timestamps {
   }
 
   private clock(now: number): number {
-    return seqAdd(Math.floor(now), this.offset);
+    return timestampClock(now, this.offset);
   }
+}
+
+/** Our clock as it stands in timestamps. */
+export function timestampClock(now: number, offset: number): number {
+  return seqAdd(Math.floor(now), offset);
 }

@@ -141,6 +141,7 @@ export class RawTransport implements Transport {
       connections_open: open,
       connections_half_open: halfOpen,
       connections_time_wait: timeWait,
+      sources_known: runner.stack.sources,
       receive_memory_bytes: runner.stack.memory.inUse,
     };
   }

@@ -41,7 +41,10 @@ class Pair {
         this.queue.push(() => to().receive(frame, frame.length));
       },
     });
-    const config = { maxConnections: 1_000_000, maxHalfOpen: 1_000_000, maxTimeWait: 1_000 };
+    const config = {
+      ...{ maxConnections: 1_000_000, maxHalfOpen: 1_000_000, maxTimeWait: 1_000 },
+      ...{ maxHalfOpenPerSource: 0, maxConnectionsPerSource: 0, connectionRatePerSource: 0 },
+    };
     this.server = new StackRunner(
       SERVER,
       rim(() => this.client),

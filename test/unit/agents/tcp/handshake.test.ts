@@ -149,14 +149,6 @@ runCases("TCP handshake", [
       > S. 0:0(0) ack 501`,
   },
   {
-    name: "half-open connections are limited; the SYN beyond is dropped and counted",
-    config: { maxHalfOpen: 0 },
-    script: `
-      < S 0:0(0) win 65535 <mss 1460>
-      counter drop_half_open_full 1
-      state NONE`,
-  },
-  {
     name: "connections are limited",
     config: { maxConnections: 0 },
     script: `

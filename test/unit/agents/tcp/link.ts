@@ -4,6 +4,7 @@ import { StackRunner } from "@topicast/agent/tcp/runner.js";
 import { parseMac } from "@topicast/agent/tcp/wire/ethernet.js";
 import { Frame } from "@topicast/agent/tcp/wire/frame.js";
 import { Path } from "@topicast/agent/tcp/wire/path.js";
+import { emptySegment, type Segment } from "@topicast/agent/tcp/wire/tcp.js";
 import { SimClock } from "@topicast/protocol";
 
 /** Numbers in [0, 1) from a seed (mulberry32). */
@@ -49,6 +50,7 @@ export class SimLink {
   /** The quoted segment: whether the server sent it, its sequence number. */
   onTooBig: ((fromServer: boolean, seq: number) => void) | undefined;
   private readonly next: () => number;
+  private readonly forged = Buffer.alloc(2_000);
 
   constructor(
     seed: number,
@@ -86,6 +88,20 @@ export class SimLink {
       remote: SERVER.address,
       remotePort: SERVER_PORT,
     });
+  }
+
+  /** A segment that claims to come from `peer` (ADDRESS:PORT) reaches the server now. */
+  forge(peer: string, fields: Partial<Segment>): void {
+    const [local, localPort] = peer.split(":") as [string, string];
+    const ends = {
+      localMac: CLIENT.mac,
+      remoteMac: SERVER.mac,
+      remote: SERVER.address,
+      remotePort: SERVER_PORT,
+    };
+    const path = Path.between({ ...ends, local, localPort: Number(localPort) });
+    const length = path.write({ ...emptySegment(), ...fields }, this.forged);
+    this.server.receive(this.forged, length);
   }
 
   private carry(frame: Buffer, to: () => StackRunner): void {
