@@ -10,6 +10,8 @@ import {
   value,
 } from "@topicast/protocol";
 
+import { type ClientLimits, clientLimits, limitSettings } from "./limits.js";
+
 /** Settings of `topicast agent`, by long flag. */
 export const agentSettings = {
   interface: {
@@ -138,6 +140,7 @@ export const agentSettings = {
     value: value.endpoint,
     presetHelp: "off",
   },
+  ...limitSettings,
   "log-level": {
     argument: "LEVEL",
     help: `least severe of what is logged: ${value.logLevel.allowed}`,
@@ -184,6 +187,8 @@ export interface AgentConfig {
   /** Where to bind and which address to use on the fabric; undefined: the interface's. */
   readonly address?: string | undefined;
   readonly rest?: Endpoint | undefined;
+  /** Bounds on clients where they differ from the defaults, for each port. */
+  readonly limits: ClientLimits;
   readonly logLevel: "trace" | "debug" | "info" | "warn" | "error" | "fatal" | "silent";
 }
 
@@ -216,6 +221,7 @@ export function loadAgentConfig(sources: SettingSources): AgentConfig {
   return {
     ...{ interface: iface, username, password, transport, tcpport, tlsport, wsport, wssport, wspath },
     ...{ tls: tlsOf(values), proxyProtocol, intercept, forwarder, udpport, id, address, rest },
+    limits: clientLimits(values, transport),
     logLevel: values["log-level"],
   };
 }

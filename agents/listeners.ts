@@ -65,11 +65,20 @@ function transportAt(
   onVacant: (addresses: readonly string[]) => void,
   log: Log,
 ): Transport {
-  if (config.transport === "socket") return new SocketTransport({ port, flag, address: config.address });
+  const { limits, transport, address } = config;
+  if (transport === "socket") {
+    const { maxConnections } = limits;
+    return new SocketTransport({
+      ...{ port, flag, address },
+      ...(maxConnections === undefined ? {} : { maxConnections }),
+    });
+  }
   const onWarning = (message: string) => log.warn({ port }, message);
   // The plain port has them all: one responder to ARP for each address.
   const intercepts = port === config.tcpport ? (config.intercept ?? []) : [];
-  return new RawTransport({ interface: config.interface!, port, flag, intercepts, onVacant, onWarning });
+  return new RawTransport({
+    ...{ interface: config.interface!, port, flag, tcp: limits, intercepts, onVacant, onWarning },
+  });
 }
 
 function reload(tls: TlsLayer, log: Log): void {

@@ -43,6 +43,17 @@ export const portOrNone: Value<number | undefined> = {
   allowed: "a port number, 1 to 65535, or none",
 };
 
+export function wholeNumber(min: number, max: number): Value<number> {
+  const digits = z
+    .string()
+    .regex(/^[0-9]{1,15}$/)
+    .transform(Number);
+  return {
+    schema: z.union([z.number(), digits]).pipe(z.int().min(min).max(max)),
+    allowed: `a whole number, ${min} to ${max}`,
+  };
+}
+
 /** On or off; a flag without an argument gives "true". */
 export const toggle: Value<boolean> = {
   schema: z.union([z.boolean(), z.enum(["true", "false"]).transform((word) => word === "true")]),

@@ -31,6 +31,7 @@ describe("an agent's configuration", () => {
       id: "e1",
       transport: "raw",
       proxyProtocol: false,
+      limits: {},
       logLevel: "info",
     });
   });
@@ -61,6 +62,7 @@ describe("an agent's configuration", () => {
       transport: "socket",
       address: "192.168.1.101",
       rest: "127.0.0.1:8082",
+      "max-connections": "1000",
       "log-level": "debug",
     };
     assert.deepEqual(load(flags), {
@@ -86,6 +88,7 @@ describe("an agent's configuration", () => {
       transport: "socket",
       address: "192.168.1.101",
       rest: { address: "127.0.0.1", port: 8082 },
+      limits: { maxConnections: 1_000 },
       logLevel: "debug",
     });
   });
@@ -110,6 +113,36 @@ describe("an agent's configuration", () => {
       () => loadAgentConfig({ flags: { transport: "socket", intercept: ["10.0.0.1"] }, env: {} }),
       /--intercept needs --transport raw/,
     );
+  });
+
+  it("takes bounds on clients, those of a source only with the raw transport", () => {
+    const flags = {
+      "max-half-open": "10",
+      "source-half-open": "5",
+      "source-connections": "0",
+      "source-rate": "25",
+      "source-frames": "1000",
+      "source-bytes": "100000",
+    };
+    assert.deepEqual(load({ interface: "x", ...flags }).limits, {
+      maxHalfOpen: 10,
+      maxHalfOpenPerSource: 5,
+      maxConnectionsPerSource: 0,
+      connectionRatePerSource: 25,
+      connectionBurstPerSource: 100,
+      frameRatePerSource: 1_000,
+      byteRatePerSource: 100_000,
+    });
+    for (const [flag, value] of Object.entries(flags)) {
+      assert.match(
+        errorOf({ transport: "socket", [flag]: value }),
+        new RegExp(`^--${flag} needs --transport raw: .*firewall`),
+      );
+    }
+    for (const wrong of ["-1", "1.5", "many", ""]) {
+      assert.match(errorOf({ interface: "x", "source-rate": wrong }), /a whole number, 0 to 1000000000/);
+    }
+    assert.match(errorOf({ interface: "x", "max-connections": "0" }), /a whole number, 1 to/);
   });
 
   it("takes user name and password from the environment", () => {

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import { AgentHttp } from "@topicast/agent/http.js";
 import { Broker } from "@topicast/agent/mqtt/index.js";
+import { TcpStack } from "@topicast/agent/tcp/stack.js";
 import { SocketTransport } from "@topicast/agent/transport/socket.js";
 import { UserError } from "@topicast/protocol";
 import { freePort } from "../ports.js";
@@ -29,6 +30,24 @@ describe("an agent's own window", () => {
     const metrics = await ask("/metrics");
     assert.match(metrics.headers.get("content-type") ?? "", /^text\/plain/);
     assert.match(await metrics.text(), /^topicast_mqtt\{name="clients"\} 0$/m);
+  });
+
+  it("shows every counter of the TCP stack, and the help", async () => {
+    const io = { send: () => {}, wake: () => {} };
+    const { counters } = new TcpStack({ mac: Buffer.alloc(6), ipv4: ["10.0.0.1"] }, io);
+    const raw = { listen: async () => {}, close: async () => {}, counters: () => counters };
+    const where = { address: "127.0.0.1", port: await freePort() };
+    const window = await AgentHttp.open(where, { ...parts, transport: raw });
+    counters.drop_paws = 7;
+    const text = await (await fetch(`http://127.0.0.1:${where.port}/metrics`)).text();
+    await window.close();
+    assert.match(
+      text,
+      /^# HELP topicast_transport Counters and sizes of the agent's transport part, by name$/m,
+    );
+    for (const [name, value] of Object.entries(counters)) {
+      assert(text.includes(`\ntopicast_transport{name="${name}"} ${value}\n`), name);
+    }
   });
 
   it("answers HEAD like GET, without a body", async () => {
