@@ -1,4 +1,5 @@
-import { UserError } from "@topicast/protocol";
+import { type Clock, systemClock, UserError } from "@topicast/protocol";
+import { Burst } from "./burst.js";
 import { type CapDevice, type CapModule, loadCap } from "./cap.js";
 
 export interface CaptureOptions {
@@ -18,14 +19,18 @@ export interface CaptureOptions {
 /** pcap's slots are 64 KB each on an interface with receive offloads: this is room for 500 frames. */
 const RING_BYTES = 32 * 1024 * 1024;
 const MAX_BURST = 50;
-/** How many times as long a burst may last until the interface is closed to end it. */
-const CUT_AFTER = 10;
-/** The clock is asked once in so many frames. */
-const BURST_CHECK = 16;
 /** How long to wait in ms before opening the interface is tried again. */
 const REOPEN_RETRY = 500;
 /** Largest frame that pcap hands over (its snapshot length). */
 const FRAME_BYTES = 65_535;
+
+/** Where a capture meets the world. */
+export interface CaptureRim {
+  readonly cap: CapModule;
+  readonly clock: Clock;
+  /** Calls `fn` once, after all frames at hand, and after that timers have their turn (`setImmediate`). */
+  defer(fn: () => void): void;
+}
 
 /** `cap` keeps raw pointers to its devices' memory in the event loop, also after close: these must never be collected. */
 const immortal: unknown[] = [];
@@ -49,20 +54,28 @@ export class Capture {
   private readonly buffer = Buffer.alloc(FRAME_BYTES);
   private device: CapDevice | undefined;
   private closed = false;
-  private burstStart = 0;
-  private burstFrames = 0;
-  private shedding = false;
+  private readonly burst: Burst;
 
   private constructor(
-    private readonly cap: CapModule,
+    private readonly rim: CaptureRim,
     private readonly options: CaptureOptions,
     private filter: string,
-  ) {}
+  ) {
+    const { maxBurst = MAX_BURST } = options;
+    const end = () => this.burst.end();
+    this.burst = new Burst(
+      maxBurst,
+      () => rim.clock.now(),
+      () => rim.defer(end),
+    );
+  }
 
-  /** @throws UserError when cap or libpcap is missing, or the interface cannot be opened */
-  static open(options: CaptureOptions): Capture {
-    const cap = loadCap(options.onWarning);
-    const capture = new Capture(cap, options, options.filter);
+  /**
+   * @param rim the machine's unless a test has another
+   * @throws UserError when cap or libpcap is missing, or the interface cannot be opened
+   */
+  static open(options: CaptureOptions, rim: CaptureRim = systemRim(options)): Capture {
+    const capture = new Capture(rim, options, options.filter);
     immortal.push(capture.buffer);
     capture.openDevice();
     return capture;
@@ -99,7 +112,7 @@ export class Capture {
 
   private openDevice(): void {
     const { interface: name, ringBytes = RING_BYTES } = this.options;
-    const device = new this.cap.Cap();
+    const device = new this.rim.cap.Cap();
     immortal.push(device);
     let linkType: string;
     try {
@@ -123,27 +136,11 @@ export class Capture {
   }
 
   private onPacket(length: number, truncated: boolean): void {
-    if (this.burstFrames === 0) this.beginBurst();
-    else if (this.burstFrames % BURST_CHECK === 0) this.checkBurst();
-    this.burstFrames += 1;
-    if (this.shedding) this.counters.capture_shed += 1;
-    else if (truncated) this.counters.capture_truncated += 1;
-    else this.options.onFrame(this.buffer, length);
-  }
-
-  private beginBurst(): void {
-    this.burstStart = performance.now();
-    setImmediate(() => {
-      this.burstFrames = 0;
-      this.shedding = false;
-    });
-  }
-
-  private checkBurst(): void {
-    const { maxBurst = MAX_BURST } = this.options;
-    const elapsed = performance.now() - this.burstStart;
-    this.shedding = elapsed > maxBurst;
-    if (elapsed > maxBurst * CUT_AFTER) this.cutBurst();
+    const step = this.burst.frame();
+    if (step === "take" && !truncated) this.options.onFrame(this.buffer, length);
+    else if (step === "take") this.counters.capture_truncated += 1;
+    else this.counters.capture_shed += 1;
+    if (step === "cut") this.cutBurst();
   }
 
   private cutBurst(): void {
@@ -154,9 +151,13 @@ export class Capture {
   }
 
   private reopenAfter(ms: number): void {
-    setTimeout(() => {
+    this.rim.clock.setTimer(ms, () => {
       if (this.closed || this.device !== undefined || this.reopen(this.filter)) return;
       this.reopenAfter(REOPEN_RETRY);
-    }, ms);
+    });
   }
+}
+
+function systemRim({ onWarning }: CaptureOptions): CaptureRim {
+  return { cap: loadCap(onWarning), clock: systemClock, defer: setImmediate };
 }
