@@ -1,13 +1,8 @@
 /** The TCP stack by itself: two stacks back to back on one core, frames written, checked and taken apart on both sides. */
-import { setFlagsFromString } from "node:v8";
-import { runInNewContext } from "node:vm";
 import { StackRunner } from "@topicast/agent/tcp/runner.js";
 import type { StackConnection } from "@topicast/agent/tcp/stack.js";
-import { TcpStream } from "@topicast/agent/tcp/stream.js";
 import { parseMac } from "@topicast/agent/tcp/wire/ethernet.js";
-import { Frame } from "@topicast/agent/tcp/wire/frame.js";
 import { Path } from "@topicast/agent/tcp/wire/path.js";
-import { ACK, emptySegment, SYN } from "@topicast/agent/tcp/wire/tcp.js";
 import { SimClock } from "@topicast/protocol";
 
 export const name = "tcp";
@@ -20,7 +15,6 @@ export function run(): void {
   throughput();
   messages();
   handshakes();
-  idle();
 }
 
 /** Frames wait in a queue until the turn is over, as they would on a link; no time passes. */
@@ -157,68 +151,6 @@ function handshakes(): void {
   console.log(`  connect and close: ${rate(count, seconds)} connections/s, both ends on this core`);
 }
 
-/** Clients that exist only as frames: each opens a connection and says nothing more. */
-function idle(): void {
-  const count = 100_000;
-  for (const [what, wrap] of [
-    ["connection", (connection: StackConnection) => connection],
-    ["connection with its stream", (connection: StackConnection) => new TcpStream(connection)],
-  ] as const) {
-    const kept: unknown[] = [];
-    const frame = new Frame();
-    const bytes = Buffer.alloc(200);
-    let answered = 0;
-    let deferred: () => void = () => {};
-    const server = new StackRunner(
-      SERVER,
-      {
-        clock: new SimClock(),
-        defer: (fn) => {
-          deferred = fn;
-        },
-        send: (sent, length) => {
-          if (frame.parse(sent, length) !== undefined) throw new Error("a faulty frame");
-          const { segment } = frame;
-          if ((segment.flags & SYN) === 0) return;
-          const seq = segment.ack;
-          const answer = { ...emptySegment(), flags: ACK, seq, ack: segment.seq + 1, window: 512 };
-          answered = Path.replyTo(frame).write(answer, bytes);
-        },
-      },
-      { maxConnections: count, maxHalfOpen: count },
-    );
-    server.stack.listen(1883, (connection) => kept.push(wrap(connection)));
-    const before = heap();
-    const syn = { ...emptySegment(), flags: SYN, window: 65_535, mss: 1460, windowScale: 7 };
-    const seconds = timed(() => {
-      for (let i = 0; i < count; i++) {
-        server.receive(bytes, pathOf(i).write(syn, bytes));
-        deferred();
-        server.receive(bytes, answered);
-        deferred();
-      }
-    });
-    const each = (heap() - before) / count;
-    if (server.stack.counters.accepted !== count) throw new Error("connections are missing");
-    console.log(
-      `  idle ${what}: ${Math.round(each)} bytes with ${count.toLocaleString("en")} open, ` +
-        `${rate(count, seconds)} handshakes/s`,
-    );
-  }
-}
-
-/** The way of the `i`th client. */
-function pathOf(i: number): Path {
-  return Path.between({
-    localMac: CLIENT.mac,
-    remoteMac: SERVER.mac,
-    local: `10.1.${(i >> 16) & 255}.${1 + (i >> 15)}`,
-    localPort: 10_000 + (i & 0x7fff),
-    remote: SERVER.ipv4[0]!,
-    remotePort: 1883,
-  });
-}
-
 function timed(fn: () => void): number {
   const start = performance.now();
   fn();
@@ -227,14 +159,4 @@ function timed(fn: () => void): number {
 
 function rate(count: number, seconds: number): string {
   return Math.round(count / seconds).toLocaleString("en");
-}
-
-setFlagsFromString("--expose-gc");
-const collect = runInNewContext("gc") as () => void;
-
-/** Bytes of heap and of buffers outside of it. */
-function heap(): number {
-  collect();
-  const { heapUsed, external } = process.memoryUsage();
-  return heapUsed + external;
 }
