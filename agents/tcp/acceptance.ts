@@ -1,3 +1,4 @@
+import type { TcpCounters } from "./counters.js";
 import type { Parts, State } from "./parts.js";
 import { seqAdd, seqAfter, seqBefore } from "./wire/sequence.js";
 import { ACK, FIN, RST, type Segment, SYN, segmentLength } from "./wire/tcp.js";
@@ -29,57 +30,74 @@ export type Verdict =
   | "restart"
   | "drop";
 
-/** Checks a segment that came in `state`, any but CLOSED. Changes nothing but counters. */
+/**
+ * Checks a segment that came in `state`, any but CLOSED. Changes nothing but counters, of which exactly one tells what
+ * became of it.
+ */
 export function judge(parts: Parts, state: State, passive: boolean, segment: Segment, now: number): Verdict {
+  const { counters } = parts.shared;
   if (state === "SYN-SENT") return judgeInSynSent(parts, segment);
   const { flags } = segment;
   if ((flags & RST) === 0) {
     const fault = parts.timestamps.check(segment, now);
-    if (fault !== undefined) {
-      parts.shared.counters[fault] += 1;
-      return fault === "drop_paws" ? judgeUnacceptable(segment) : "drop";
-    }
+    if (fault !== undefined)
+      return drop(counters, fault, fault === "drop_paws" ? judgeUnacceptable(segment) : "drop");
   }
-  const length = segmentLength(segment);
-  if (!parts.receiver.isAcceptable(segment.seq, length)) {
-    parts.shared.counters.drop_out_of_window += 1;
+  if (!parts.receiver.isAcceptable(segment.seq, segmentLength(segment)))
     return judgeOutOfWindow(parts, state, segment);
-  }
   if ((flags & RST) !== 0) {
     // TIME-WAIT outlasts a RST, or an old duplicate's answer would end it early (RFC 1337 section 3, fix F1).
-    if (state === "TIME-WAIT") return "drop";
+    if (state === "TIME-WAIT") return drop(counters, "drop_reset");
     // RFC 5961 section 3: only the exact number resets, others in the window may be forged.
-    return segment.seq === parts.receiver.nxt ? "reset" : "challenge";
+    if (segment.seq === parts.receiver.nxt) return take(counters, "reset");
+    return drop(counters, "drop_reset", "challenge");
   }
-  // In SYN-RECEIVED a new SYN with another number: back to LISTEN; the peer's next SYN begins anew.
-  if ((flags & SYN) !== 0) return state === "SYN-RECEIVED" && passive ? "restart" : "challenge";
-  if ((flags & ACK) === 0) {
-    parts.shared.counters.drop_no_ack += 1;
-    return "drop";
+  if ((flags & SYN) !== 0) {
+    // In SYN-RECEIVED a new SYN with another number: back to LISTEN; the peer's next SYN begins anew.
+    if (state === "SYN-RECEIVED" && passive) return take(counters, "restart");
+    return drop(counters, "drop_syn", "challenge");
   }
-  if (state === "SYN-RECEIVED") return segment.ack === parts.sender.nxt ? "accept" : "refuse";
-  if (isAckAcceptable(parts, segment.ack)) return "accept";
-  parts.shared.counters.drop_bad_ack += 1;
-  return "challenge";
+  if ((flags & ACK) === 0) return drop(counters, "drop_no_ack");
+  if (state === "SYN-RECEIVED") {
+    if (segment.ack === parts.sender.nxt) return take(counters, "accept");
+    return drop(counters, "drop_bad_ack", "refuse");
+  }
+  if (isAckAcceptable(parts, segment.ack)) return take(counters, "accept");
+  return drop(counters, "drop_bad_ack", "challenge");
+}
+
+function take(counters: TcpCounters, verdict: Verdict): Verdict {
+  counters.segments_taken += 1;
+  return verdict;
+}
+
+function drop(counters: TcpCounters, reason: keyof TcpCounters, verdict: Verdict = "drop"): Verdict {
+  counters[reason] += 1;
+  return verdict;
 }
 
 /** RFC 9293 section 3.10.7.3. */
 function judgeInSynSent(parts: Parts, segment: Segment): Verdict {
+  const { counters } = parts.shared;
   const { flags } = segment;
   const acknowledged = (flags & ACK) !== 0;
-  if (acknowledged && segment.ack !== parts.sender.nxt) return (flags & RST) !== 0 ? "drop" : "refuse";
-  if ((flags & RST) !== 0) return acknowledged ? "reset" : "drop";
-  if ((flags & SYN) === 0) return "drop";
-  return acknowledged ? "syn-ack" : "syn";
+  if (acknowledged && segment.ack !== parts.sender.nxt)
+    return drop(counters, "drop_bad_ack", (flags & RST) !== 0 ? "drop" : "refuse");
+  if ((flags & RST) !== 0) return acknowledged ? take(counters, "reset") : drop(counters, "drop_no_ack");
+  if ((flags & SYN) === 0) return drop(counters, "drop_no_syn");
+  return take(counters, acknowledged ? "syn-ack" : "syn");
 }
 
 function judgeOutOfWindow(parts: Parts, state: State, segment: Segment): Verdict {
+  const { counters } = parts.shared;
   const { flags } = segment;
-  if ((flags & RST) !== 0) return "drop";
-  if (state === "SYN-RECEIVED" && (flags & SYN) !== 0 && segment.seq === parts.handshake.irs)
-    return (flags & ACK) !== 0 && segment.ack === parts.sender.nxt ? "crossed" : "repeat-syn";
-  if (state === "TIME-WAIT" && (flags & FIN) !== 0) return "answer-fin";
-  return judgeUnacceptable(segment);
+  if ((flags & RST) !== 0) return drop(counters, "drop_out_of_window");
+  if (state === "SYN-RECEIVED" && (flags & SYN) !== 0 && segment.seq === parts.handshake.irs) {
+    const crossed = (flags & ACK) !== 0 && segment.ack === parts.sender.nxt;
+    return take(counters, crossed ? "crossed" : "repeat-syn");
+  }
+  if (state === "TIME-WAIT" && (flags & FIN) !== 0) return drop(counters, "drop_out_of_window", "answer-fin");
+  return drop(counters, "drop_out_of_window", judgeUnacceptable(segment));
 }
 
 /** Empty segments are answered seldom, or two ends that disagree would acknowledge each other for ever. */

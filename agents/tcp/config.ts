@@ -47,6 +47,10 @@ export interface TcpConfig {
   synRetries: number;
   /** Data sent without any being acknowledged for so long: the connection is given up (RFC 9293 section 3.8.3). */
   userTimeout: number;
+  /** Data kept waiting by the peer's window, whatever it answers, for so long: the connection is given up. 0: never. */
+  persistTimeout: number;
+  /** We have closed, the peer has not and sends nothing, for so long: the connection is given up. 0: never. */
+  finWait2: number;
   /** Nothing received for so long: the peer is probed (RFC 9293 section 3.8.4, which asks for 0, off, by default). */
   keepAliveIdle: number;
   /** Between two probes. */
@@ -83,6 +87,8 @@ export const DEFAULT_CONFIG: Readonly<TcpConfig> = {
   maxRto: 60_000,
   synRetries: 5,
   userTimeout: 120_000,
+  persistTimeout: 600_000,
+  finWait2: 180_000,
   keepAliveIdle: 0,
   keepAliveInterval: 15_000,
   keepAliveProbes: 5,

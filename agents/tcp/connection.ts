@@ -3,6 +3,7 @@ import { CHALLENGE_INTERVAL, type SegmentSizes } from "./config.js";
 import { KeepAlive } from "./keep-alive.js";
 import { type Emit, Output } from "./output.js";
 import { Parts, type Shared, type State } from "./parts.js";
+import { Persist } from "./persist.js";
 import { seqAfter, seqDiff } from "./wire/sequence.js";
 import { FIN, type Segment } from "./wire/tcp.js";
 
@@ -27,6 +28,8 @@ export interface ConnectionOwner extends Shared {
   moved(connection: Connection, from: State): void;
 }
 
+const NEVER = Number.POSITIVE_INFINITY;
+
 /**
  * One TCP connection (RFC 9293): a pure state machine. Segments, calls of the user and the time go in; segments come
  * out of `transmit`, news out of the handler. It knows no addresses, timers or sockets.
@@ -34,7 +37,7 @@ export interface ConnectionOwner extends Shared {
 export class Connection {
   handler: ConnectionHandler | undefined;
   /** For the stack's tables, see deadlines.ts. */
-  scheduledAt = Number.POSITIVE_INFINITY;
+  scheduledAt = NEVER;
   heapIndex = -1;
   touched = false;
 
@@ -42,8 +45,10 @@ export class Connection {
   private readonly output: Output;
   private readonly keepAlive: KeepAlive | undefined;
   private current: State;
-  /** When TIME-WAIT ends. */
-  private timeWaitEnd = Number.POSITIVE_INFINITY;
+  /** When TIME-WAIT ends, or FIN-WAIT-2 is given up. */
+  private waitEnd = NEVER;
+  /** Undefined while the peer's window keeps nothing waiting. */
+  private persist: Persist | undefined;
   private challengedAt = Number.NEGATIVE_INFINITY;
   private writeBlocked = false;
 
@@ -67,7 +72,7 @@ export class Connection {
   /** When `onTimer` must be called at the latest; Infinity for an idle connection. */
   get deadline(): number {
     const { sender, handshake } = this.parts;
-    const own = Math.min(this.timeWaitEnd, handshake.deadline, sender.timer);
+    const own = Math.min(this.waitEnd, handshake.deadline, sender.timer);
     return this.keepAlive === undefined ? own : Math.min(own, this.keepAlive.deadline);
   }
 
@@ -190,7 +195,7 @@ export class Connection {
         this.owner.touch(this);
         return false;
       case "answer-fin":
-        this.timeWaitEnd = now + this.owner.config.timeWait;
+        this.waitEnd = now + this.owner.config.timeWait;
         this.answer(segment);
         return false;
       case "answer":
@@ -245,6 +250,7 @@ export class Connection {
 
   private receiveSynchronized(segment: Segment, now: number): void {
     const { sender, receiver } = this.parts;
+    const { finWait2 } = this.owner.config;
     sender.acknowledge(segment, now);
     if (sender.finAcknowledged) {
       if (this.current === "FIN-WAIT-1") this.enter("FIN-WAIT-2");
@@ -275,6 +281,10 @@ export class Connection {
       this.handler?.onDrained();
     }
     if (this.current === "TIME-WAIT") this.notifyClosed("finished");
+    else if (this.current === "FIN-WAIT-2" && (segment.payload.length > 0 || this.waitEnd === NEVER))
+      this.waitEnd = finWait2 > 0 ? now + finWait2 : NEVER;
+    if (this.persist !== undefined && sender.una === sender.nxt && sender.queue.length === 0)
+      this.persist = undefined;
   }
 
   private onPeerFinished(now: number): void {
@@ -288,8 +298,12 @@ export class Connection {
   /** Does what is due at `now`; call `transmit` afterwards. */
   onTimer(now: number): void {
     const { handshake, sender } = this.parts;
-    if (now >= this.timeWaitEnd) {
-      this.close("finished");
+    if (now >= this.waitEnd) {
+      if (this.current === "TIME-WAIT") this.close("finished");
+      else {
+        this.owner.counters.fin_wait_2_expired += 1;
+        this.giveUp();
+      }
       return;
     }
     if (now >= handshake.deadline) {
@@ -301,24 +315,38 @@ export class Connection {
     }
     if (this.keepAlive !== undefined && now >= this.keepAlive.deadline) this.onKeepAlive(this.keepAlive, now);
     if (now >= sender.timer) {
-      if (!sender.onTimer(now)) {
-        this.output.resetOwed = true;
-        this.close("timeout");
-      }
-      this.owner.touch(this);
+      if (!sender.onTimer(now) || this.isPersistExpired(now)) this.giveUp();
+      else this.owner.touch(this);
     }
   }
 
+  /** A timer of the sender's has gone off: whether the peer's window has kept it waiting for too long. */
+  private isPersistExpired(now: number): boolean {
+    const { sender } = this.parts;
+    const { persistTimeout } = this.owner.config;
+    if (persistTimeout === 0 || sender.window >= sender.mss) return false;
+    this.persist ??= new Persist(sender.una, now);
+    if (this.persist.waited(sender.una, sender.mss, now) < persistTimeout) return false;
+    this.owner.counters.persist_expired += 1;
+    return true;
+  }
+
+  /** Ends the connection for want of an answer, and says so to whoever may still be there. */
+  private giveUp(): void {
+    this.output.resetOwed = true;
+    this.owner.touch(this);
+    this.close("timeout");
+  }
+
   private onKeepAlive(keepAlive: KeepAlive, now: number): void {
-    const action = keepAlive.due(now, this.parts.sender.timer < Number.POSITIVE_INFINITY);
+    const action = keepAlive.due(now, this.parts.sender.timer < NEVER);
     if (action === "wait") return;
     if (action === "give-up") {
-      this.output.resetOwed = true;
-      this.close("timeout");
-    } else {
-      this.owner.counters.keep_alive_probes += 1;
-      this.output.keepAliveOwed = true;
+      this.giveUp();
+      return;
     }
+    this.owner.counters.keep_alive_probes += 1;
+    this.output.keepAliveOwed = true;
     this.owner.touch(this);
   }
 
@@ -363,7 +391,7 @@ export class Connection {
   }
 
   private enterTimeWait(now: number): void {
-    this.timeWaitEnd = now + this.owner.config.timeWait;
+    this.waitEnd = now + this.owner.config.timeWait;
     this.parts.sender.discard();
     this.keepAlive?.stop();
     this.enter("TIME-WAIT");
@@ -371,7 +399,7 @@ export class Connection {
 
   private close(reason: CloseReason): void {
     if (reason === "timeout") this.owner.counters.timed_out += 1;
-    this.timeWaitEnd = Number.POSITIVE_INFINITY;
+    this.waitEnd = NEVER;
     this.parts.handshake.stop();
     this.parts.sender.discard();
     this.keepAlive?.stop();

@@ -1,15 +1,22 @@
-/** What happened in one stack since it began. `drop_*`: segments or frames taken no notice of, by reason. */
+/**
+ * What happened in one stack since it began. Each of `frames_in` is either one of `segments_taken` (it belonged to a
+ * connection, opened one, or was answered by a cookie), or counted in exactly one `drop_*`, by reason. The two of
+ * PAYLOAD_DROPS count apart: payload that was not kept, of segments that were taken otherwise.
+ */
 export function createCounters() {
   return {
     frames_in: 0,
     frames_out: 0,
     bytes_in: 0,
     bytes_out: 0,
+    segments_taken: 0,
     accepted: 0,
     connected: 0,
     closed: 0,
     reset_by_peer: 0,
     timed_out: 0,
+    persist_expired: 0,
+    fin_wait_2_expired: 0,
     half_open_expired: 0,
     cookies_sent: 0,
     cookies_accepted: 0,
@@ -62,6 +69,9 @@ export function createCounters() {
     drop_out_of_window: 0,
     drop_bad_ack: 0,
     drop_no_ack: 0,
+    drop_no_syn: 0,
+    drop_reset: 0,
+    drop_syn: 0,
     drop_no_timestamp: 0,
     drop_paws: 0,
     drop_reassembly_full: 0,
@@ -70,3 +80,6 @@ export function createCounters() {
 }
 
 export type TcpCounters = ReturnType<typeof createCounters>;
+
+/** See `createCounters`. */
+export const PAYLOAD_DROPS = ["drop_reassembly_full", "drop_memory_full"] as const;

@@ -331,6 +331,7 @@ export class TcpStack implements ConnectionOwner {
     const { frame, admission, counters } = this;
     const verdict = admission.judge(key, this.open, before !== undefined, now);
     if (verdict === "cookie") {
+      counters.segments_taken += 1;
       const path = Path.replyTo(frame);
       const clock = timestampClock(now, this.timestampOffset);
       this.send(path, admission.answerWithCookie(key, frame.segment, this.sizes.get(path.ip)!, clock, now));
@@ -347,6 +348,7 @@ export class TcpStack implements ConnectionOwner {
       counters.time_wait_recycled += 1;
       this.forget(before);
     }
+    counters.segments_taken += 1;
     this.admit(key, iss, now).open(frame.segment, now);
   }
 

@@ -67,7 +67,7 @@ runCases("TCP keep-alive (RFC 9293 section 3.8.4)", [
   },
   {
     name: "ends FIN-WAIT-2 when the peer is gone",
-    config,
+    config: { ...config, finWait2: 0 },
     script: `${OPEN}
       close
       > F. 1:1(0) ack 1

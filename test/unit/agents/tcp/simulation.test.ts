@@ -85,7 +85,7 @@ describe("TCP over a simulated link", () => {
         jitter: choose() * 200,
       };
       // At 30 % each way half of all tries fail: patience must not be what is tested here.
-      const config = { userTimeout: 3_600_000, synRetries: 20 };
+      const config = { userTimeout: 3_600_000, finWait2: 0, synRetries: 20 };
       const up = Math.floor(choose() * 60_000);
       const down = Math.floor(choose() * 60_000);
       const { link } = transfer({ seed, faults, up, down, config, slowReaders: seed % 3 === 0 });

@@ -1,0 +1,207 @@
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import { seqAdd } from "@topicast/agent/tcp/wire/sequence.js";
+import { ACK, type Segment } from "@topicast/agent/tcp/wire/tcp.js";
+import { type Case, OPEN, runCases } from "./cases.js";
+import { type Reply, Station } from "./station.js";
+
+/** A peer with a window of 1,000 bytes that it then shuts; the first probe of it is out. */
+const SHUT = `
+  < S 0:0(0) win 1000 <mss 1000>
+  > S. 0:0(0) ack 1
+  +0.01 < . 1:1(0) ack 1 win 1000
+  write 4000
+  > . 1:1001(1000)
+  +0.01 < . 1:1(0) ack 1001 win 0
+  +0.21 > . 1001:1002(1)
+`;
+
+const cases: Case[] = [
+  {
+    name: "a peer that shuts its window and answers every probe is given up after the persist time-out (RFC 6429)",
+    config: { persistTimeout: 3_000 },
+    script: `${SHUT}
+      +0.01 < . 1:1(0) ack 1001 win 0
+      +0.41 > P. 1001:1002(1)
+      < . 1:1(0) ack 1001 win 0
+      +0.84 > P. 1001:1002(1)
+      < . 1:1(0) ack 1001 win 0
+      +1.68 > P. 1001:1002(1)
+      < . 1:1(0) ack 1001 win 0
+      +3.36 > R. 1002:1002(0) ack 1
+      counter persist_expired 1
+      counter timed_out 1
+      closed timeout
+      state NONE`,
+  },
+  {
+    name: "a FIN that is answered but never acknowledged is not repeated for ever, whatever the window",
+    config: { persistTimeout: 3_000 },
+    script: `
+      < S 0:0(0) win 1000 <mss 1000>
+      > S. 0:0(0) ack 1
+      +0.01 < F. 1:1(0) ack 1 win 0
+      > . 1:1(0) ack 2
+      close
+      > F. 1:1(0) ack 2
+      +0.21 > F. 1:1(0) ack 2
+      < . 2:2(0) ack 1 win 0
+      +0.42 > F. 1:1(0) ack 2
+      < . 2:2(0) ack 1 win 0
+      +0.84 > F. 1:1(0) ack 2
+      < . 2:2(0) ack 1 win 0
+      +1.68 > F. 1:1(0) ack 2
+      < . 2:2(0) ack 1 win 0
+      +3.36 > R. 2:2(0) ack 2
+      state NONE`,
+  },
+  {
+    name: "a peer that never closes its side is given up in FIN-WAIT-2",
+    config: { finWait2: 60_000 },
+    script: `${OPEN}
+      close
+      > F. 1:1(0) ack 1
+      +0.01 < . 1:1(0) ack 2 win 512
+      state FIN-WAIT-2
+      +59.9 state FIN-WAIT-2
+      +0.1 > R. 2:2(0) ack 1
+      counter fin_wait_2_expired 1
+      closed timeout
+      state NONE`,
+  },
+  {
+    name: "bytes of the peer keep FIN-WAIT-2, empty segments do not",
+    config: { finWait2: 60_000 },
+    script: `${OPEN}
+      close
+      > F. 1:1(0) ack 1
+      +0.01 < . 1:1(0) ack 2 win 512
+      +50 < P. 1:101(100) ack 2 win 512
+      > . 2:2(0) ack 101
+      +50 < . 101:101(0) ack 2 win 512
+      state FIN-WAIT-2
+      +10 > R. 2:2(0) ack 101
+      read 100
+      state NONE`,
+  },
+  {
+    name: "the peer's FIN in time ends FIN-WAIT-2 in order",
+    config: { finWait2: 60_000, timeWait: 90_000 },
+    script: `${OPEN}
+      close
+      > F. 1:1(0) ack 1
+      +0.01 < . 1:1(0) ack 2 win 512
+      +59 < F. 1:1(0) ack 2 win 512
+      > . 2:2(0) ack 2
+      +80 state TIME-WAIT
+      +10 state NONE
+      closed finished
+      counter fin_wait_2_expired 0`,
+  },
+  {
+    name: "both may last for ever where that is wished",
+    config: { persistTimeout: 0, finWait2: 0 },
+    script: `${OPEN}
+      close
+      > F. 1:1(0) ack 1
+      +0.01 < . 1:1(0) ack 2 win 512
+      +100000 state FIN-WAIT-2`,
+  },
+];
+
+runCases("TCP patience", cases);
+
+/** One peer that answers every segment as `answer` says, each second at most, for hours of virtual time. */
+function served(answer: (sent: Reply, now: number) => Partial<Segment>): {
+  station: Station;
+  minutes: number;
+} {
+  const station = new Station();
+  const synAck = station.syn("10.0.0.2:1000", { timestamps: false, windowScale: -1, mss: 1_000 })!;
+  station.ack(synAck, { window: 0 });
+  const [connection] = station.accepted;
+  connection!.write(Buffer.alloc(200_000));
+  station.turn();
+  let seconds = 0;
+  for (; seconds < 7_200 && connection!.state === "ESTABLISHED"; seconds++) {
+    station.clock.advance(1_000);
+    station.turn();
+    const sent = station.take().at(-1);
+    if (sent !== undefined) station.arrive(sent.to, { flags: ACK, seq: sent.ack, ...answer(sent, seconds) });
+  }
+  return { station, minutes: seconds / 60 };
+}
+
+describe("peers that hold connections open without end", () => {
+  it("are given up after ten minutes that brought less than a segment's worth", () => {
+    const { station, minutes } = served(({ seq, payload }) => ({
+      ack: seqAdd(seq, payload.length),
+      window: 0,
+    }));
+    assert(minutes > 10 && minutes < 13, `${minutes}`);
+    assert.equal(station.counters.persist_expired, 1);
+    assert.equal(station.stack.size.open, 0);
+  });
+
+  it("are not those that are slow, however slow, while they take a segment's worth in time", () => {
+    let open = 0;
+    const { station } = served(({ seq, payload }, now) => {
+      open += 1;
+      return { ack: seqAdd(seq, payload.length), window: now % 480 < 60 && open % 2 === 0 ? 1_000 : 0 };
+    });
+    assert.equal(station.stack.size.open, 1);
+    assert.equal(station.counters.persist_expired, 0);
+  });
+
+  it("are not those that took everything in between, and wait for the first time now", () => {
+    const station = new Station({ persistTimeout: 60_000 });
+    station.ack(station.syn("10.0.0.2:1000", { timestamps: false })!, { window: 0 });
+    const [connection] = station.accepted;
+    for (let i = 0; i < 5; i++) {
+      connection!.write(Buffer.alloc(10));
+      station.turn();
+      // The window stays shut for two probes, then opens for what waits.
+      for (const window of [0, 0, 100]) {
+        station.clock.advance(20_000);
+        const { to, ack, seq } = station.take().at(-1)!;
+        const [rest] = station.arrive(to, { flags: ACK, seq: ack, ack: seq, window });
+        const last = station.take().at(-1) ?? rest;
+        if (window > 0) station.arrive(to, { flags: ACK, seq: ack, ack: connection!.sendNext, window: 0 });
+        assert(last !== undefined || window === 0);
+      }
+      station.clock.advance(3_600_000);
+    }
+    assert.equal(connection!.state, "ESTABLISHED");
+  });
+
+  it("are all given up: nothing is left but those that are idle and open on both sides", () => {
+    const station = new Station();
+    // Each is brought to another state and then only answers, by an ACK that acknowledges nothing new, with window 0.
+    const peers = Array.from({ length: 40 }, (_, i) => `10.0.0.${i + 2}:1000`);
+    for (const peer of peers) {
+      const synAck = station.syn(peer, { timestamps: false })!;
+      station.ack(synAck, { window: 0 });
+    }
+    station.accepted.forEach((connection, i) => {
+      if (i % 4 === 0) connection.write(Buffer.alloc(100_000));
+      if (i % 4 === 1) connection.shutdown();
+      if (i % 4 === 2) connection.write(Buffer.alloc(10));
+      if (i % 4 === 2) connection.shutdown();
+    });
+    station.turn();
+    const answer = () => {
+      for (const { to, ack, seq } of station.take())
+        station.arrive(to, { flags: ACK, seq: ack, ack: seq, window: 0 });
+    };
+    answer();
+    for (let minute = 0; minute < 60; minute++) {
+      station.clock.advance(60_000);
+      station.turn();
+      answer();
+    }
+    assert.deepEqual(station.stack.size, { open: 10, halfOpen: 0, timeWait: 0 });
+    assert(station.accepted.every(({ state }, i) => state === (i % 4 === 3 ? "ESTABLISHED" : "CLOSED")));
+    assert.equal(station.counters.persist_expired + station.counters.timed_out > 30, true);
+    assert.equal(station.stack.deadline, Number.POSITIVE_INFINITY);
+  });
+});
