@@ -1,7 +1,8 @@
 /**
  * What happened in one stack since it began. Each of `frames_in` is either one of `segments_taken` (it belonged to a
- * connection, opened one, or was answered by a cookie), or counted in exactly one `drop_*`, by reason. The two of
- * PAYLOAD_DROPS count apart: payload that was not kept, of segments that were taken otherwise.
+ * connection, opened one, or was answered by a cookie), an ICMP error (`icmp_*`) or a fragment (`fragments_in`), or counted in
+ * exactly one `drop_*`, by reason; a datagram that was joined (`fragments_joined`) counts once more. The two of PAYLOAD_DROPS
+ * count apart: payload that was not kept, of segments that were taken otherwise.
  */
 export function createCounters() {
   return {

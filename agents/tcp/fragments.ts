@@ -82,8 +82,8 @@ export class Fragments {
 
   private join(datagram: Datagram): Buffer | undefined {
     const whole = datagram.join();
+    this.counters.fragments_joined += 1;
     if (whole === undefined) this.counters.drop_fragment += 1;
-    else this.counters.fragments_joined += 1;
     return whole;
   }
 
