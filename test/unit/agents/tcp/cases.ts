@@ -2,10 +2,20 @@ import { describe, it } from "node:test";
 import type { TcpConfig } from "@topicast/agent/tcp/config.js";
 import { drill } from "./drill.js";
 
+/** A script with its name; `config` where our stack needs other than its defaults for it. */
 export interface Case {
-  name: string;
-  script: string;
-  config?: Partial<TcpConfig>;
+  readonly name: string;
+  readonly script: string;
+  readonly config?: Partial<TcpConfig>;
+}
+
+export interface Group {
+  readonly title: string;
+  readonly cases: readonly Case[];
+}
+
+export function group(title: string, cases: readonly Case[]): Group {
+  return { title, cases };
 }
 
 /** A passive connection with a round trip of 10 ms: the time-out is then 210 ms, the peer's window 64 KiB. */
@@ -23,6 +33,7 @@ const INITIAL_NUMBERS = [
   { iss: 0x7fffff80, irs: 0x7ffffff0 },
 ];
 
+/** Runs each script on our stack, as a test. */
 export function runCases(title: string, cases: readonly Case[]): void {
   describe(title, () => {
     for (const { name, script, config } of cases) {

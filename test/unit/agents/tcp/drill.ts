@@ -1,24 +1,4 @@
-/**
- * Segment tests as text, in the manner of packetdrill: a table of what the peer sends, what the user does, and what must
- * leave, each at its time. The whole stack runs underneath, frames and all, in virtual time.
- *
- *     < S 0:0(0) win 65535 <mss 1460,wscale 7>      a segment comes in
- *     > S. 0:0(0) ack 1 win 65535 <mss 1460>        this segment must leave now
- *     +0.2 < . 1:1(0) ack 1 win 512                 0.2 s later
- *     write 100; close                              one turn of the user
- *
- * Options are `mss N`, `wscale N`, `sackOK`, `TS val N ecr N` and `sack FROM:TO FROM:TO`.
- * Sequence numbers and timestamps count from each side's initial number (an echo without ACK is 0 as it stands).
- * A `>` line names what matters: the flags, range and, where given, ack, win and options must match (`<...>` exactly, and none means none). A segment that leaves and is not
- * expected fails the script. Other lines:
- *
- *     connect             open actively        read N        N bytes are readable, and right
- *     write N             write N bytes        eof           the peer's stream has ended
- *     close | abort       FIN | RST            state X       the connection is in state X, or gone: NONE
- *     hold | resume       stop / go on reading closed REASON the user was told so
- *     counter NAME N      the stack's counter  writable | blocked
- *     mtu MSS SEQ         a router says that SEQ was larger than a segment of MSS takes; `stray-mtu`: and is not believed
- */
+/** Runs scripts (script.ts) on our own stack: the whole of it, frames and all, in virtual time. */
 import assert from "node:assert/strict";
 import type { TcpConfig } from "@topicast/agent/tcp/config.js";
 import type { CloseReason } from "@topicast/agent/tcp/connection.js";
@@ -27,17 +7,21 @@ import type { StackConnection } from "@topicast/agent/tcp/stack.js";
 import { Frame } from "@topicast/agent/tcp/wire/frame.js";
 import { Path } from "@topicast/agent/tcp/wire/path.js";
 import { seqAdd, seqDiff } from "@topicast/agent/tcp/wire/sequence.js";
-import { ACK, FIN, PSH, RST, type Segment, SYN, segmentLength } from "@topicast/agent/tcp/wire/tcp.js";
+import { type Segment, segmentLength } from "@topicast/agent/tcp/wire/tcp.js";
 import { SimClock } from "@topicast/protocol";
 import { pattern, patternAt } from "./pattern.js";
+import {
+  type Action,
+  atLine,
+  type Bases,
+  flagNames,
+  parseScript,
+  type ScriptSegment,
+  type Step,
+  setUrgent,
+  toWire,
+} from "./script.js";
 
-const FLAG_LETTERS: ReadonlyArray<readonly [string, number]> = [
-  ["S", SYN],
-  ["F", FIN],
-  ["R", RST],
-  ["P", PSH],
-  [".", ACK],
-];
 /** Tolerance in ms: times in scripts are decimal fractions. */
 const SAME_TIME = 0.5;
 
@@ -55,16 +39,7 @@ export interface DrillOptions {
 
 export function drill(script: string, options: DrillOptions): void {
   const run = new Drill(options);
-  const lines = script.split("\n").map((line) => line.replace(/#.*/, "").trim());
-  lines.forEach((line, i) => {
-    if (line === "") return;
-    try {
-      run.line(line);
-    } catch (error) {
-      assert(error instanceof Error);
-      throw new Error(`line ${i + 1} "${line}": ${error.message}`, { cause: error });
-    }
-  });
+  for (const step of parseScript(script)) atLine(step.line, step.text, () => run.step(step));
   run.expectNothingMore();
 }
 
@@ -83,8 +58,12 @@ class Drill {
   private checked = 0;
   private written = 0;
   private drained = false;
+  private readonly ours: Bases;
+  private readonly theirs: Bases;
 
   constructor(private readonly options: DrillOptions) {
+    this.ours = { sequence: options.iss, timestamp: options.iss };
+    this.theirs = { sequence: options.irs, timestamp: options.irs };
     const mac = Buffer.from("020000000001", "hex");
     this.toStack = Path.between({
       localMac: Buffer.from("020000000002", "hex"),
@@ -107,16 +86,14 @@ class Drill {
     this.runner.stack.listen(1883, (connection) => this.attach(connection));
   }
 
-  line(text: string): void {
-    const timed = /^\+([0-9.]+)\s+(.*)$/.exec(text);
-    if (timed !== null) this.clock.advance(Number(timed[1]) * 1000);
-    const rest = timed === null ? text : timed[2]!;
-    if (rest.startsWith(">")) {
-      this.expectSegment(rest.slice(1).trim());
+  step({ after, expected, actions }: Step): void {
+    if (after > 0) this.clock.advance(after);
+    if (expected !== undefined) {
+      this.expectSegment(expected);
       return;
     }
     this.expectNothingMore();
-    for (const action of rest.split(";")) this.act(action.trim());
+    for (const action of actions) this.act(action);
     for (let fn = this.deferred.shift(); fn !== undefined; fn = this.deferred.shift()) fn();
   }
 
@@ -125,36 +102,47 @@ class Drill {
     if (extra !== undefined) assert.fail(`not expected: > ${this.describe(extra.segment)} at ${extra.at} ms`);
   }
 
-  private act(action: string): void {
-    const [word, ...args] = action.split(/\s+/) as [string, ...string[]];
-    const { connection } = this;
-    if (word === "<") this.inject(args.join(" "));
-    else if (word === "connect") this.connect();
-    else if (word === "state") assert.equal(this.stateName, args[0]);
-    else if (word === "closed") assert.equal(this.closed, args[0]);
-    else if (word === "counter")
-      assert.equal(this.runner.stack.counters[args[0] as "frames_in"], Number(args[1]), args[0]);
+  private act(action: Action): void {
+    if (action.verb === "inject") this.inject(action.segment);
+    else if (action.verb === "connect") this.connect();
+    else if (action.verb === "state") assert.equal(this.stateName, action.name);
+    else if (action.verb === "closed") assert.equal(this.closed, action.name);
+    else if (action.verb === "counter")
+      assert.equal(this.runner.stack.counters[action.name as "frames_in"], action.value, action.name);
     else {
-      assert(connection !== undefined, "no connection yet");
-      if (word === "write") this.write(connection, Number(args[0]));
-      else if (word === "close") connection.shutdown();
-      else if (word === "abort") connection.abort();
-      else if (word === "mtu" || word === "stray-mtu") {
-        const seq = seqAdd(this.options.iss, Number(args[1]));
-        assert.equal(
-          connection.onPathMtu(Number(args[0]), seq, this.clock.now()),
-          word === "mtu",
-          "believed",
-        );
-      } else if (word === "hold") this.holding = true;
-      else if (word === "resume") {
+      assert(this.connection !== undefined, "no connection yet");
+      this.use(this.connection, action);
+    }
+  }
+
+  private use(connection: StackConnection, action: Action): void {
+    switch (action.verb) {
+      case "write":
+        return this.write(connection, action.bytes);
+      case "close":
+        return connection.shutdown();
+      case "abort":
+        return connection.abort();
+      case "mtu":
+      case "stray-mtu": {
+        const seq = seqAdd(this.options.iss, action.seq);
+        const believed = connection.onPathMtu(action.mss, seq, this.clock.now());
+        return assert.equal(believed, action.verb === "mtu", "believed");
+      }
+      case "hold":
+        this.holding = true;
+        return;
+      case "resume":
         this.holding = false;
-        this.drain(connection);
-      } else if (word === "read") this.expectRead(Number(args[0]));
-      else if (word === "eof") assert(connection.isEnded, "the peer's stream has not ended");
-      else if (word === "blocked") assert(!connection.isWritable, "writable");
-      else if (word === "writable") assert(connection.isWritable && this.drained, "not writable");
-      else assert.fail(`unknown action ${word}`);
+        return this.drain(connection);
+      case "read":
+        return this.expectRead(action.bytes);
+      case "eof":
+        return assert(connection.isEnded, "the peer's stream has not ended");
+      case "blocked":
+        return assert(!connection.isWritable, "writable");
+      case "writable":
+        return assert(connection.isWritable && this.drained, "not writable");
     }
   }
 
@@ -208,9 +196,9 @@ class Drill {
     this.checked = this.received;
   }
 
-  private inject(text: string): void {
-    const segment = this.parse(text, this.options.irs, this.options.iss);
-    const length = this.toStack.write(segment, this.wire);
+  private inject(segment: ScriptSegment): void {
+    const length = this.toStack.write(toWire(segment, this.theirs, this.ours), this.wire);
+    if (segment.urgent > 0) setUrgent(this.wire, segment.urgent);
     this.runner.receive(this.wire, length);
   }
 
@@ -220,20 +208,20 @@ class Drill {
     this.sent.push({ at: this.clock.now(), segment: { ...segment, payload: Buffer.from(segment.payload) } });
   }
 
-  private expectSegment(text: string): void {
+  private expectSegment(expected: ScriptSegment): void {
     const next = this.sent.shift();
     if (next === undefined) assert.fail("nothing was sent");
     const late = next.at - this.clock.now();
     assert(Math.abs(late) < SAME_TIME, `> ${this.describe(next.segment)} left ${-late} ms before`);
-    const wanted = this.parse(text, this.options.iss, this.options.irs);
+    const wanted = toWire(expected, this.ours, this.theirs);
     const got = next.segment;
     const actual = this.describe(got);
     assert.equal(flagNames(got.flags), flagNames(wanted.flags), actual);
     assert.equal(got.seq, wanted.seq, `sequence number of ${actual}`);
     assert.equal(got.payload.length, wanted.payload.length, `length of ${actual}`);
-    if (/\back\b/.test(text)) assert.equal(got.ack, wanted.ack, `ack of ${actual}`);
-    if (/\bwin\b/.test(text)) assert.equal(got.window, wanted.window, `window of ${actual}`);
-    if (text.includes("<")) {
+    if (expected.ack !== undefined) assert.equal(got.ack, wanted.ack, `ack of ${actual}`);
+    if (expected.window !== undefined) assert.equal(got.window, wanted.window, `window of ${actual}`);
+    if (expected.options !== undefined) {
       assert.equal(got.mss, wanted.mss, `mss of ${actual}`);
       assert.equal(got.windowScale, wanted.windowScale, `wscale of ${actual}`);
       assert.equal(got.sackPermitted, wanted.sackPermitted, `sackOK of ${actual}`);
@@ -242,41 +230,6 @@ class Drill {
       assert.deepEqual(got.sacks, wanted.sacks, `SACK blocks of ${actual}`);
     }
     assert(got.payload.equals(wanted.payload), `payload of ${actual}`);
-  }
-
-  private parse(text: string, base: number, peerBase: number): Segment {
-    const parsed =
-      /^([SFRP.]+|-) (-?\d+):(-?\d+)\((\d+)\)(?: ack (-?\d+))?(?: win (\d+))?(?: <([^>]*)>)?$/.exec(text);
-    if (parsed === null) assert.fail("cannot be parsed");
-    const [, letters, start, end, length, ack, win, optionText] = parsed;
-    assert.equal(Number(end) - Number(start), Number(length), "end and length disagree");
-    const flags = FLAG_LETTERS.reduce(
-      (sum, [letter, flag]) => sum | (letters!.includes(letter) ? flag : 0),
-      0,
-    );
-    const options = new Map(
-      (optionText ?? "").split(",").map((option) => {
-        const [name, ...rest] = option.trim().split(" ");
-        return [name!, rest.join(" ")];
-      }),
-    );
-    const ts = /^val (-?\d+) ecr (-?\d+)$/.exec(options.get("TS") ?? "");
-    const acknowledges = (flags & ACK) !== 0;
-    const sacks = options.get("sack")?.split(/[ :]/) ?? [];
-    return {
-      seq: seqAdd(base, Number(start)),
-      ack: ack === undefined ? 0 : seqAdd(peerBase, Number(ack)),
-      flags,
-      window: Number(win ?? 0),
-      mss: Number(options.get("mss") ?? 0),
-      windowScale: Number(options.get("wscale") ?? -1),
-      timestamps: ts !== null,
-      tsVal: ts === null ? 0 : seqAdd(base, Number(ts[1])),
-      tsEcr: ts === null ? 0 : seqAdd(acknowledges ? peerBase : 0, Number(ts[2])),
-      sackPermitted: options.has("sackOK"),
-      sacks: sacks.map((edge) => seqAdd(peerBase, Number(edge))),
-      payload: pattern(Number(start) - 1, Number(length)),
-    };
   }
 
   private describe(segment: Segment): string {
@@ -299,9 +252,4 @@ class Drill {
         : "")
     );
   }
-}
-
-function flagNames(flags: number): string {
-  const names = FLAG_LETTERS.filter(([, flag]) => (flags & flag) !== 0).map(([letter]) => letter);
-  return names.length === 0 ? "-" : names.join("");
 }

@@ -1,4 +1,4 @@
-import { runCases } from "./cases.js";
+import { group } from "./cases.js";
 
 /** As OPEN, with SACK and segments of 1000 bytes. */
 const SACKED = `
@@ -20,7 +20,7 @@ const EIGHT = `${SACKED}
   > P. 7001:8001(1000)
 `;
 
-runCases("SACK blocks sent (RFC 2018)", [
+export const sacksSent = group("SACK blocks sent (RFC 2018)", [
   {
     name: "tell what lies behind a gap, the newest block first, neighbours joined",
     script: `${SACKED}
@@ -115,7 +115,7 @@ runCases("SACK blocks sent (RFC 2018)", [
   },
 ]);
 
-runCases("SACK blocks used (RFC 6675)", [
+export const sacksUsed = group("SACK blocks used (RFC 6675)", [
   {
     name: "three segments held beyond a hole bring it again, and only it",
     script: `${EIGHT}

@@ -1,6 +1,6 @@
-import { OPEN, runCases } from "./cases.js";
+import { group, OPEN } from "./cases.js";
 
-runCases("TCP handshake", [
+export const handshake = group("TCP handshake", [
   {
     name: "passive open, with MSS and window scale",
     script: `${OPEN}

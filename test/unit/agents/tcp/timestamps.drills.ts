@@ -1,4 +1,4 @@
-import { runCases } from "./cases.js";
+import { group } from "./cases.js";
 
 /** As OPEN, with timestamps; the peer's clock stands at 100 when it begins, ours at 0. */
 const STAMPED = `
@@ -8,7 +8,7 @@ const STAMPED = `
   state ESTABLISHED
 `;
 
-runCases("TCP timestamps (RFC 7323)", [
+export const timestamps = group("TCP timestamps (RFC 7323)", [
   {
     name: "are answered when offered, and take their room from every segment",
     script: `${STAMPED}
@@ -177,7 +177,7 @@ const WAITING = `${STAMPED}
   state TIME-WAIT
 `;
 
-runCases("TIME-WAIT and timestamps (RFC 6191)", [
+export const timeWait = group("TIME-WAIT and timestamps (RFC 6191)", [
   {
     name: "a SYN with a lower number but a later timestamp reopens",
     script: `${WAITING}

@@ -1,6 +1,6 @@
-import { OPEN, runCases } from "./cases.js";
+import { group, OPEN } from "./cases.js";
 
-runCases("TCP data out", [
+export const dataOut = group("TCP data out", [
   {
     name: "what is written in one turn leaves in as few segments as possible",
     script: `${OPEN}
@@ -207,7 +207,7 @@ runCases("TCP data out", [
   },
 ]);
 
-runCases("TCP data in", [
+export const dataIn = group("TCP data in", [
   {
     name: "a gap is answered with a duplicate acknowledgement each, the filling with one for all",
     script: `${OPEN}

@@ -1,8 +1,8 @@
-import { OPEN, runCases } from "./cases.js";
+import { group, OPEN } from "./cases.js";
 
 const config = { keepAliveIdle: 60_000, keepAliveInterval: 10_000, keepAliveProbes: 2 };
 
-runCases("TCP keep-alive (RFC 9293 section 3.8.4)", [
+export const keepAlive = group("TCP keep-alive (RFC 9293 section 3.8.4)", [
   {
     name: "is off unless asked for",
     script: `${OPEN}

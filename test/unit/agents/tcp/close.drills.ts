@@ -1,6 +1,6 @@
-import { OPEN, runCases } from "./cases.js";
+import { group, OPEN } from "./cases.js";
 
-runCases("TCP closing", [
+export const closing = group("TCP closing", [
   {
     name: "the peer closes first: CLOSE-WAIT, LAST-ACK",
     script: `${OPEN}
@@ -263,7 +263,7 @@ runCases("TCP closing", [
   },
 ]);
 
-runCases("TCP reset", [
+export const reset = group("TCP reset", [
   {
     name: "abort sends RST and forgets what was queued",
     script: `${OPEN}

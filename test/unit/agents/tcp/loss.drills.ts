@@ -1,6 +1,6 @@
-import { OPEN, runCases } from "./cases.js";
+import { group, OPEN } from "./cases.js";
 
-runCases("TCP retransmission", [
+export const retransmission = group("TCP retransmission", [
   {
     name: "time-out, doubled each time (RFC 6298), until the peer answers",
     script: `${OPEN}

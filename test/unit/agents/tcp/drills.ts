@@ -1,0 +1,23 @@
+/** All segment scripts: they run on our stack (drills.test.ts) and on Linux' (test/net/agents/linux). */
+import type { Group } from "./cases.js";
+import { closing, reset } from "./close.drills.js";
+import { handshake } from "./handshake.drills.js";
+import { keepAlive } from "./keep-alive.drills.js";
+import { retransmission } from "./loss.drills.js";
+import { sacksSent, sacksUsed } from "./sack.drills.js";
+import { timestamps, timeWait } from "./timestamps.drills.js";
+import { dataIn, dataOut } from "./transfer.drills.js";
+
+export const DRILLS: readonly Group[] = [
+  handshake,
+  dataOut,
+  dataIn,
+  closing,
+  reset,
+  retransmission,
+  sacksSent,
+  sacksUsed,
+  timestamps,
+  timeWait,
+  keepAlive,
+];
