@@ -29,7 +29,7 @@ export const closing = group("TCP closing", [
       state TIME-WAIT
       closed finished
       +59.9 state TIME-WAIT
-      +0.2 state NONE`,
+      +4.1 state NONE`,
   },
   {
     name: "half-close: after our FIN data still comes in",

@@ -85,7 +85,7 @@ export const handshake = group("TCP handshake", [
       +2 > S. 0:0(0) ack 1 <mss 1460>
       +4 > S. 0:0(0) ack 1 <mss 1460>
       +7.9 state SYN-RECEIVED
-      +0.2 state NONE
+      +0.9 state NONE
       counter half_open_expired 1
       counter timed_out 1`,
   },

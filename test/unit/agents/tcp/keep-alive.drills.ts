@@ -88,7 +88,7 @@ export const keepAlive = group("TCP keep-alive (RFC 9293 section 3.8.4)", [
       > . 2:2(0) ack 2
       < . 2:2(0) ack 2 win 512
       +59 state TIME-WAIT
-      +2 state NONE
+      +5 state NONE
       counter keep_alive_probes 0`,
   },
   {
