@@ -26,6 +26,8 @@ export function applies({ script, config = {} }: Case): Applies {
   if (seconds > LONGEST) return { not: `it waits for more than ${LONGEST} s` };
   if (steps.some(({ actions }) => actions.some(({ verb }) => verb === "writable" || verb === "blocked")))
     return { not: "the size of Linux' send buffer is not exact" };
+  if (steps.some(({ actions }) => actions.some(({ verb }) => verb === "mtu" || verb === "stray-mtu")))
+    return { not: "routers' messages come another way than segments" };
   const options: Record<string, number> = {};
   for (const [key, value] of Object.entries(config) as Array<[keyof TcpConfig, number]>) {
     const option = OPTIONS[key];

@@ -4,6 +4,8 @@ import { closing, reset } from "./close.drills.js";
 import { handshake } from "./handshake.drills.js";
 import { keepAlive } from "./keep-alive.drills.js";
 import { retransmission } from "./loss.drills.js";
+import { pathMtu } from "./path-mtu.drills.js";
+import { blackHole, lossByTime, tailProbe, unneededRepairs } from "./rack.drills.js";
 import { sacksSent, sacksUsed } from "./sack.drills.js";
 import { timestamps, timeWait } from "./timestamps.drills.js";
 import { dataIn, dataOut } from "./transfer.drills.js";
@@ -17,6 +19,11 @@ export const DRILLS: readonly Group[] = [
   retransmission,
   sacksSent,
   sacksUsed,
+  lossByTime,
+  tailProbe,
+  unneededRepairs,
+  blackHole,
+  pathMtu,
   timestamps,
   timeWait,
   keepAlive,

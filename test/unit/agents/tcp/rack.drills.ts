@@ -1,4 +1,4 @@
-import { OPEN, runCases } from "./cases.js";
+import { group, OPEN } from "./cases.js";
 
 /** With SACK, segments of 1000 bytes and a round trip of 40 ms: the time-out is 240 ms. */
 const SACKED = `
@@ -23,7 +23,7 @@ const FIVE = `
   > P. 4001:5001(1000)
 `;
 
-runCases("losses by time (RACK, RFC 8985)", [
+export const lossByTime = group("losses by time (RACK, RFC 8985)", [
   {
     name: "less than three segments held beyond a hole: it is lost a quarter of a round trip later",
     script: `${SACKED}${FIVE}
@@ -104,7 +104,7 @@ runCases("losses by time (RACK, RFC 8985)", [
   },
 ]);
 
-runCases("tail loss probe (RFC 8985)", [
+export const tailProbe = group("tail loss probe (RFC 8985)", [
   {
     name: "the end of a burst is lost: the last segment again after two round trips, the rest as the answer tells",
     script: `${SACKED}${FIVE}
@@ -218,7 +218,7 @@ runCases("tail loss probe (RFC 8985)", [
   },
 ]);
 
-runCases("repairs that were not needed (Eifel, RFC 3522, RFC 4015)", [
+export const unneededRepairs = group("repairs that were not needed (Eifel, RFC 3522, RFC 4015)", [
   {
     name: "a time-out is undone when the peer answers the original: nothing more goes twice, the window is as it was",
     script: `${TIMED}${FIVE}
@@ -273,7 +273,7 @@ runCases("repairs that were not needed (Eifel, RFC 3522, RFC 4015)", [
   },
 ]);
 
-runCases("a path that drops what is large and does not tell", [
+export const blackHole = group("a path that drops what is large and does not tell", [
   {
     name: "the third time-out of a large segment halves it, down to 536 bytes",
     script: `${OPEN}

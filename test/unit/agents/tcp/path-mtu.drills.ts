@@ -1,4 +1,4 @@
-import { OPEN, runCases } from "./cases.js";
+import { group, OPEN } from "./cases.js";
 
 /** As OPEN, with SACK and timestamps: segments carry 1448 bytes. */
 const WHOLE = `
@@ -7,7 +7,7 @@ const WHOLE = `
   +0.01 < . 1:1(0) ack 1 win 512 <TS val 2 ecr 0>
 `;
 
-runCases("path MTU (RFC 1191, RFC 8201, RFC 5927)", [
+export const pathMtu = group("path MTU (RFC 1191, RFC 8201, RFC 5927)", [
   {
     name: "what was too big goes again at once in smaller pieces, and nothing slows down",
     script: `${OPEN}
