@@ -95,6 +95,8 @@ async function openFabric(
     intercepts: config.intercept,
     payloadBytes: payloadBytes(DEFAULT_MTU),
     transmit: (header, payload, to) => socket.sendEach(header, payload, to),
+    defer: setImmediate,
+    random: Math.random,
     deliver,
     onState: (state, detail) => {
       const at = formatEndpoint(forwarder);

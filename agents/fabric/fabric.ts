@@ -10,12 +10,15 @@ import {
   type Header,
   Kind,
   type Message,
+  readGoneEdge,
+  readGroupUpdate,
   readRouteUpdate,
   StreamReceiver,
   toMessage,
 } from "@topicast/protocol";
 import type { IPublishPacket, Packet } from "mqtt-packet";
 import type { DeliverFromFabric, Uplink } from "../mqtt/uplink.js";
+import { Origins } from "./origin.js";
 import { Publisher } from "./publisher.js";
 import { Registration, type RegistrationState } from "./registration.js";
 import { Subscriptions } from "./subscriptions.js";
@@ -32,6 +35,10 @@ export interface FabricOptions {
   readonly payloadBytes: number;
   /** Puts one datagram on the wire to each destination; may lose it. */
   readonly transmit: (header: Header, payload: Buffer, to: readonly Endpoint[]) => void;
+  /** Calls `fn` when what is going on now has ended, without delay: `setImmediate`. */
+  readonly defer: (fn: () => void) => void;
+  /** Uniform in [0, 1). */
+  readonly random: () => number;
   readonly deliver: DeliverFromFabric;
   readonly onState: (state: RegistrationState, detail: string) => void;
 }
@@ -44,6 +51,7 @@ export class AgentFabric implements Uplink {
   private readonly subscriptions: Subscriptions;
   private readonly publisher: Publisher;
   private readonly receiver: StreamReceiver;
+  private readonly origins = new Origins();
   private vacant: readonly string[] = [];
 
   readonly stats = {
@@ -56,15 +64,20 @@ export class AgentFabric implements Uplink {
   private readonly drops: Record<string, number> = {};
 
   constructor(private readonly options: FabricOptions) {
-    const { clock, id, payloadBytes, transmit, unixTime } = options;
+    const { clock, id, payloadBytes, transmit, unixTime, defer, random } = options;
     this.number = agentNumber(id);
     this.dataEpoch = epochAt(unixTime());
     this.receiver = new StreamReceiver({
       clock,
+      source: this.number,
+      epoch: this.dataEpoch,
+      random,
+      defer,
+      transmit: (header, payload, to) => transmit(header, payload, [to]),
       onPacket: (packet) => {
         if (packet.cmd !== "publish") return this.drop("not_publish");
         this.stats.delivered += 1;
-        options.deliver(toMessage(packet));
+        this.deliver(packet);
       },
     });
     this.registration = new Registration({
@@ -72,6 +85,7 @@ export class AgentFabric implements Uplink {
       unixTime,
       id,
       number: this.number,
+      dataEpoch: this.dataEpoch,
       local: options.local,
       intercepts: options.intercepts,
       payloadBytes,
@@ -86,7 +100,9 @@ export class AgentFabric implements Uplink {
     });
     const { registration, number: source, dataEpoch: epoch } = this;
     this.subscriptions = new Subscriptions(clock, registration);
-    this.publisher = new Publisher({ clock, source, epoch, payloadBytes, registration, transmit });
+    this.publisher = new Publisher({
+      ...{ clock, source, epoch, payloadBytes, registration, transmit, defer },
+    });
   }
 
   start(): void {
@@ -109,7 +125,10 @@ export class AgentFabric implements Uplink {
     return {
       ...this.stats,
       ...this.publisher.stats,
+      ...this.publisher.counters(),
       ...this.publisher.sizes(),
+      ...this.origins.stats,
+      streams_received: this.receiver.size,
       ...this.subscriptions.stats,
       subscriptions: this.subscriptions.size,
       ...this.registration.stats,
@@ -139,9 +158,11 @@ export class AgentFabric implements Uplink {
   onDatagram(bytes: Buffer, from: Endpoint): void {
     const datagram = decodeDatagram(bytes);
     if (typeof datagram === "string") return this.drop(datagram);
-    if (datagram.kind === Kind.DATA) {
+    if (datagram.kind === Kind.DATA || datagram.kind === Kind.HEARTBEAT) {
       if (datagram.source === this.number) return this.drop("own");
-      this.receiver.onDatagram(datagram);
+      this.receiver.onDatagram(datagram, from);
+    } else if (datagram.kind === Kind.STATUS) {
+      this.publisher.streams.onStatus(datagram, from);
     } else if (datagram.kind === Kind.ANNOUNCE) {
       this.stats.announces_seen += 1;
     } else {
@@ -168,9 +189,22 @@ export class AgentFabric implements Uplink {
       const update = readRouteUpdate(packet);
       return update === undefined ? this.drop("bad_route") : this.publisher.onRoute(update);
     }
+    if (packet.topic === FabricTopic.GROUP) {
+      const update = readGroupUpdate(packet);
+      return update === undefined ? this.drop("bad_group") : this.publisher.onGroup(update);
+    }
+    if (packet.topic === FabricTopic.GONE) {
+      const gone = readGoneEdge(packet);
+      return gone === undefined ? this.drop("bad_gone") : this.publisher.onGone(gone);
+    }
     if (packet.topic.startsWith(FABRIC_PREFIX)) return this.drop("unknown_control");
     this.stats.delivered_relayed += 1;
-    this.options.deliver(toMessage(packet));
+    this.deliver(packet);
+  }
+
+  private deliver(packet: IPublishPacket): void {
+    const message = this.origins.admit(toMessage(packet));
+    if (message !== undefined) this.options.deliver(message);
   }
 
   /** Tells a forwarder that has just registered this agent all it must know, as fast as it takes it. */

@@ -1,28 +1,24 @@
 import {
-  type Clock,
-  type Endpoint,
   encodeFabricJson,
   encodePublish,
   FabricTopic,
   formatIPv4,
-  type Header,
+  type GoneEdge,
+  type GroupUpdate,
   type HeldRoute,
   type Message,
-  REORDER_MS,
+  parseIPv4,
+  parseIPv4Endpoint,
   type RouteUpdate,
-  StreamSender,
+  type SendersOptions,
+  StreamSenders,
 } from "@topicast/protocol";
+import { withOrigin } from "./origin.js";
 import type { Registration } from "./registration.js";
 import { type Outgoing, parseTarget, type Route, RouteTable, type Target } from "./routes.js";
 
-export interface PublisherOptions {
-  readonly clock: Clock;
-  /** This agent's number and data epoch. */
-  readonly source: number;
-  readonly epoch: number;
-  readonly payloadBytes: number;
+export interface PublisherOptions extends SendersOptions {
   readonly registration: Registration;
-  readonly transmit: (header: Header, payload: Buffer, to: readonly Endpoint[]) => void;
 }
 
 const ROUTE_LIMITS = { routes: 100_000, bytes: 64 * 1024 * 1024 };
@@ -35,11 +31,6 @@ const HELD_BYTES_MAX = 16 * 1024 * 1024;
 const RELAY_BYTES_MAX = 8 * 1024 * 1024;
 /** Message ids of PUBACK wrap at 65,535, so never more than these are outstanding. */
 const RELAYS_MAX = 60_000;
-/**
- * A topic that moves to another stream waits so long after its last datagram on the old one: a receiver may still hold
- * that back for missing ones before it.
- */
-const STREAM_CHANGE_MS = 3 * REORDER_MS;
 /** Bytes of topics in one `$fabric/held`. */
 const HELD_BATCH_BYTES = 16 * 1024;
 
@@ -55,11 +46,11 @@ interface Relay extends Outgoing {
  */
 export class Publisher {
   private readonly routes = new RouteTable(ROUTE_LIMITS);
-  /** By group. Never forgotten: a stream that began again at 0 would be taken for old. Bounded by the group range. */
-  private readonly senders = new Map<number, StreamSender>();
+  readonly streams: StreamSenders;
   /** Relays by their PUBACK's message id, in order. */
   private readonly relays = new Map<number, Relay>();
   private relayCount = 0;
+  private originCount = 0;
   private backlog: Outgoing[] = [];
   private backlogBytes = 0;
   private heldBytes = 0;
@@ -74,21 +65,37 @@ export class Publisher {
     bad_routes: 0,
   };
 
-  constructor(private readonly options: PublisherOptions) {}
+  constructor(private readonly options: PublisherOptions) {
+    this.streams = new StreamSenders(options);
+  }
+
+  /** Counters of the streams. */
+  counters(): Record<string, number> {
+    const counters = { ...this.streams.stats, evicted: this.streams.kept.evicted };
+    return Object.fromEntries(Object.entries(counters).map(([k, v]) => [`sent_${k}`, v]));
+  }
 
   /** Sizes of now. */
   sizes(): Record<string, number> {
-    return { routes: this.routes.size, streams: this.senders.size, backlog: this.backlog.length };
+    const { bytes, pinnedBytes } = this.streams.kept;
+    return {
+      ...{ routes: this.routes.size, streams: this.streams.size, backlog: this.backlog.length },
+      ...{ history_bytes: bytes, history_awaited_bytes: pinnedBytes },
+    };
   }
 
   publish(message: Message): Promise<void> | undefined {
     const route = this.routes.get(message.topic);
-    if (route?.target !== undefined && route.waiting === 0) {
-      if (route.held.length === 0 && this.isClear(route)) {
-        this.sendDirect(route, route.target, message);
-        return undefined;
+    if (route !== undefined && route.waiting === 0 && (route.target !== undefined || route.leaving)) {
+      const { target } = route;
+      if (target === undefined || route.held.length > 0 || !isClear(route)) {
+        return this.later(message, (outgoing) => this.hold(route, outgoing));
       }
-      return this.later(message, (outgoing) => this.hold(route, outgoing));
+      if (target.group !== undefined)
+        return this.later(message, (outgoing) => this.sendDirect(route, target, outgoing));
+      this.stats.published_nowhere += 1;
+      route.used = true;
+      return undefined;
     }
     return this.later(message, (outgoing) => this.relayOrWait(outgoing));
   }
@@ -117,10 +124,26 @@ export class Publisher {
       this.stats.bad_routes += 1;
       return;
     }
-    if (route.target?.group !== target.group && target.group !== undefined) this.changeStream(route);
     route.target = target;
     this.sendHeld(route);
     this.flushBacklog();
+  }
+
+  /** `$fabric/group`. */
+  onGroup({ group, edges }: GroupUpdate): void {
+    const number = parseIPv4(group);
+    const members = edges.map(({ agent, at, epoch }) => ({
+      number: agent,
+      endpoint: parseIPv4Endpoint(at),
+      epoch,
+    }));
+    if (number === undefined || !members.every(hasEndpoint)) this.stats.bad_routes += 1;
+    else this.streams.getOrAdd(number).setEdges(members);
+  }
+
+  /** `$fabric/gone`. */
+  onGone({ agent, epoch }: GoneEdge): void {
+    this.streams.removeEdge(agent, epoch);
   }
 
   /** Sends the routes that are in use to a new registration; resolves with false when it has ended. */
@@ -178,6 +201,7 @@ export class Publisher {
     for (const { done } of this.relays.values()) done?.();
     for (const { done } of this.backlog) done?.();
     for (const { held } of this.routes.values()) for (const { done } of held) done?.();
+    this.streams.close();
   }
 
   /** At QoS 0 nobody waits for what becomes of it. */
@@ -189,39 +213,28 @@ export class Publisher {
 
   // --- straight ---
 
-  /** What went on the former stream gets time to arrive; what is published meanwhile is held. */
-  private changeStream(route: Route): void {
-    const now = this.options.clock.now();
-    const clearAt = route.lastSent + STREAM_CHANGE_MS;
-    if (clearAt <= now) return;
-    route.clearAt = clearAt;
-    this.options.clock.setTimer(clearAt - now, () => {
-      // A later change of stream has a later time of its own.
-      if (route.clearAt === clearAt) route.clearAt = 0;
-      this.sendHeld(route);
-    });
-  }
-
-  /** Nothing older of this topic is on its way by another path. */
-  private isClear(route: Route): boolean {
-    return route.outstanding === 0 && route.clearAt === 0;
-  }
-
-  private sendDirect(route: Route, target: Target, message: Message): void {
+  private sendDirect(route: Route, target: Target, { message, done }: Outgoing): void {
     route.used = true;
-    if (target.group === undefined) {
+    const { group, to } = target;
+    if (group === undefined) {
       this.stats.published_nowhere += 1;
+      done?.();
+      return;
+    }
+    const stream = this.streams.getOrAdd(group);
+    const fence = this.isOnItsWay(route, group) ? route.last : undefined;
+    if (!stream.send(encodePublish(message), { to, done, fence })) {
+      this.stats.published_dropped += 1;
       return;
     }
     this.stats.published_direct += 1;
-    const { source, epoch, payloadBytes, transmit } = this.options;
-    let sender = this.senders.get(target.group);
-    if (sender === undefined) {
-      sender = new StreamSender(source, epoch, target.group, payloadBytes);
-      this.senders.set(target.group, sender);
-    }
-    sender.send(encodePublish(message), (header, payload) => transmit(header, payload, target.to));
-    route.lastSent = this.options.clock.now();
+    route.last = { stream: group, number: stream.position };
+  }
+
+  /** Whether the topic's last message went on another stream than `group`, and some edge may lack it. */
+  private isOnItsWay({ last }: Route, group: number | undefined): boolean {
+    if (last === undefined || last.stream === group) return false;
+    return this.streams.get(last.stream)?.hasEverywhere(last.number) === false;
   }
 
   private hold(route: Route, outgoing: Outgoing): void {
@@ -235,11 +248,8 @@ export class Publisher {
 
   private sendHeld(route: Route): void {
     const { target } = route;
-    if (target === undefined || route.held.length === 0 || !this.isClear(route)) return;
-    for (const { message, done } of this.takeHeld(route)) {
-      this.sendDirect(route, target, message);
-      done?.();
-    }
+    if (target === undefined || route.held.length === 0 || !isClear(route)) return;
+    for (const outgoing of this.takeHeld(route)) this.sendDirect(route, target, outgoing);
   }
 
   private takeHeld(route: Route): Outgoing[] {
@@ -260,7 +270,10 @@ export class Publisher {
     return registered && waitingBytes < RELAY_BYTES_MAX && this.relays.size < RELAYS_MAX;
   }
 
-  private relay({ message, done }: Outgoing): void {
+  private relay(outgoing: Outgoing): void {
+    const { done } = outgoing;
+    // It may have to be sent again, some edges having it already.
+    const message = outgoing.message.qos === 0 ? outgoing.message : this.identified(outgoing.message);
     const route = this.routeOf(message.topic);
     this.stats.published_relayed += 1;
     route.outstanding += 1;
@@ -270,6 +283,14 @@ export class Publisher {
     void this.options.registration.send(encodePublish(message)).then((taken) => {
       relay.taken = taken;
     });
+  }
+
+  private identified(message: Message): Message {
+    const { source, epoch } = this.options;
+    return withOrigin(
+      message,
+      () => `${source.toString(16)}-${epoch.toString(16)}-${(this.originCount++).toString(16)}`,
+    );
   }
 
   private routeOf(topic: string): Route {
@@ -314,8 +335,9 @@ export class Publisher {
     const waiting = this.backlog;
     this.backlog = [];
     for (const outgoing of waiting) {
-      const known = this.routes.get(outgoing.message.topic)?.target !== undefined;
-      if (!known && !this.canRelay()) {
+      const before = this.routes.get(outgoing.message.topic);
+      const known = before?.target !== undefined;
+      if (!known && (before?.leaving === true || !this.canRelay())) {
         this.backlog.push(outgoing);
         continue;
       }
@@ -329,9 +351,31 @@ export class Publisher {
   /** The forwarder cannot keep this route up to date: relay again from now on. */
   private forget(route: Route): void {
     route.target = undefined;
-    route.clearAt = 0;
+    if (route.leaving) return;
+    const stream = this.isOnItsWay(route, undefined) ? this.streams.get(route.last!.stream) : undefined;
+    route.leaving = true;
+    if (stream === undefined) this.left(route);
+    else stream.whenEverywhere(() => this.left(route));
+  }
+
+  /** Nothing that went straight is on its way any more. */
+  private left(route: Route): void {
+    route.leaving = false;
+    this.flushBacklog();
+    if (route.target !== undefined) return this.sendHeld(route);
     const held = this.takeHeld(route);
     if (route.outstanding === 0 && route.waiting === 0) this.routes.delete(route.topic);
     for (const outgoing of held) this.relayOrWait(outgoing);
   }
+}
+
+/** Nothing older of this topic is on its way through the forwarder, nor will be. */
+function isClear(route: Route): boolean {
+  return route.outstanding === 0 && !route.leaving;
+}
+
+function hasEndpoint<T extends { endpoint: unknown }>(
+  edge: T,
+): edge is T & { endpoint: NonNullable<T["endpoint"]> } {
+  return edge.endpoint !== undefined;
 }

@@ -27,6 +27,8 @@ export interface RegistrationOptions {
   readonly unixTime: () => number;
   readonly id: string;
   readonly number: number;
+  /** The epoch of this agent's streams: it stays over registrations. */
+  readonly dataEpoch: number;
   /** Where group datagrams reach this agent, and the MAC address there where it is known. */
   readonly local: Endpoint & { readonly mac: string | undefined };
   /** Brokers' addresses that this agent answers for. */
@@ -142,6 +144,7 @@ export class Registration {
           userProperties: {
             address,
             port: String(port),
+            epoch: String(options.dataEpoch),
             ...(mac === undefined ? {} : { mac }),
             ...(intercepts.length === 0 ? {} : { intercept: intercepts.map(formatEndpoint) }),
           },

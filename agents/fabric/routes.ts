@@ -23,10 +23,10 @@ export interface Route {
   waiting: number;
   /** Messages that are held until older ones have arrived. */
   readonly held: Outgoing[];
-  /** When the last datagram left on a stream (ms). */
-  lastSent: number;
-  /** Until then datagrams on the former stream may still be on their way (ms); 0: none are. */
-  clearAt: number;
+  /** The stream that the last message went to, and the position behind it there. */
+  last: { readonly stream: number; readonly number: number } | undefined;
+  /** The route is forgotten, and what went straight is still on its way: relays would overtake it. */
+  leaving: boolean;
   /** Published to since the last time that room was needed. */
   used: boolean;
 }
@@ -89,8 +89,8 @@ export class RouteTable {
       outstanding: 0,
       waiting: 0,
       held: [],
-      lastSent: Number.NEGATIVE_INFINITY,
-      clearAt: 0,
+      last: undefined,
+      leaving: false,
       used: true,
     };
     this.routes.set(topic, route);
@@ -112,7 +112,7 @@ export class RouteTable {
   private evict(): string | undefined {
     for (let looked = 2 * this.routes.size; looked > 0; looked--) {
       const [topic, route] = this.routes.entries().next().value!;
-      const busy = route.outstanding > 0 || route.waiting > 0 || route.held.length > 0;
+      const busy = route.outstanding > 0 || route.waiting > 0 || route.held.length > 0 || route.leaving;
       if (!busy && !route.used) {
         this.delete(topic);
         return topic;

@@ -16,9 +16,8 @@ export interface Uplink {
   unsubscribe(filter: string): void;
   /**
    * Called once for each PUBLISH of a local client (local subscribers already have it). A promise, at QoS 1 and 2 only,
-   * resolves when the client may be acknowledged: a message that went by way of the forwarder is then at every other
-   * edge of the set; one that had to wait has been sent. Undefined: nothing to wait for. That is so for every QoS where
-   * the message was sent straight to the edges: nobody confirms those, because every subscription is granted QoS 0.
+   * resolves when the client may be acknowledged: the message is then at every other edge of the set, or those that lack
+   * it have left the set. Undefined: nothing to wait for.
    */
   publish(message: Message): Promise<void> | undefined;
 }

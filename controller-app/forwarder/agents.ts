@@ -1,4 +1,5 @@
 import type { ControlChannel, Endpoint } from "@topicast/protocol";
+import type { Group } from "./groups.js";
 import type { RoutedTopic } from "./topics.js";
 
 /** What may be unfinished of one agent's SUBSCRIBEs and relays before nothing more is taken from it. */
@@ -11,6 +12,8 @@ export interface AgentClaim {
   /** Where group datagrams and unicast copies reach it. */
   readonly address: string;
   readonly port: number;
+  /** The epoch of its streams: another one is another life of the agent. */
+  readonly dataEpoch: number;
   /** Lower case with colons; empty where the agent cannot tell. */
   readonly mac: string;
   /** Brokers' addresses that it answers for. */
@@ -23,6 +26,8 @@ export class Agent {
   readonly filters = new Set<string>();
   /** Topics whose route it holds, or is about to get. */
   readonly topics = new Set<RoutedTopic>();
+  /** The groups that this registration has been told of, and what (JSON). */
+  readonly groups = new Map<Group, string>();
   /** What this registration has confirmed so far; what it has not by its first PINGREQ is withdrawn. */
   confirmed: { filters: Set<string>; topics: Set<RoutedTopic> } | undefined;
   /** PUBLISH packets to relay that this registration has sent. */

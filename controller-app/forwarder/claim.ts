@@ -6,13 +6,22 @@ import type { AgentClaim } from "./agents.js";
 export function readClaim(packet: Packet | undefined): AgentClaim | undefined {
   if (packet?.cmd !== "connect") return undefined;
   const { clientId: id, properties } = packet as IConnectPacket;
-  const { address, port, mac, intercept = [] } = properties?.userProperties ?? {};
+  const { address, port, epoch, mac, intercept = [] } = properties?.userProperties ?? {};
   const portNumber = Number(port);
   if (!id || typeof address !== "string" || parseIPv4(address) === undefined) return undefined;
   if (!Number.isInteger(portNumber) || portNumber < 1 || portNumber > 65_535) return undefined;
+  const dataEpoch = typeof epoch === "string" && epoch !== "" ? Number(epoch) : Number.NaN;
+  if (!Number.isInteger(dataEpoch) || dataEpoch < 0 || dataEpoch > 0xffffffff) return undefined;
   const intercepts = readIntercepts([intercept].flat());
   if (intercepts === undefined) return undefined;
-  return { id, address, port: portNumber, intercepts, mac: typeof mac === "string" ? mac.toLowerCase() : "" };
+  return {
+    id,
+    address,
+    port: portNumber,
+    dataEpoch,
+    intercepts,
+    mac: typeof mac === "string" ? mac.toLowerCase() : "",
+  };
 }
 
 /** `ADDRESS:PORT` each, IPv6 in brackets; undefined where one is not, or there are too many. */

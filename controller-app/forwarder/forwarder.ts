@@ -108,7 +108,12 @@ export class Forwarder implements ForwarderView {
     this.startedAt = clock.now();
     this.lastTick = this.startedAt;
     this.dataplane = dataplane;
-    this.groups = new GroupTable({ clock, dataplane, range, port });
+    this.groups = new GroupTable({
+      ...{ clock, dataplane, range, port },
+      onRetired: (group) => {
+        for (const agent of this.agentsByNumber.values()) agent.groups.delete(group);
+      },
+    });
     this.map = new TopicMap({ dataplane, groups: this.groups, groupPort: port });
     dataplane.onCarriage = (address, carriage) => this.onCarriage(address, carriage);
     dataplane.onPublisher = (id) => {
@@ -231,7 +236,9 @@ export class Forwarder implements ForwarderView {
       this.agentsByNumber.set(agent.number, agent);
     } else {
       agent = known;
+      if (known.claim.dataEpoch !== claim.dataEpoch) this.tellGone(known);
       agent.channel.close();
+      agent.groups.clear();
       Object.assign(agent, { claim, endpoint, epoch: datagram.epoch, channel, lastHeard: now });
     }
     agent.relays = 0;
@@ -255,7 +262,16 @@ export class Forwarder implements ForwarderView {
     this.stats.agents_lost += 1;
     this.options.onEvent({ type: "agent_down", id: agent.id, why });
     this.tellDataplane();
+    this.tellGone(agent);
     this.map.removeAgent(agent);
+  }
+
+  /** That life of an agent has ended: no publisher waits for its acknowledgement any more. */
+  private tellGone({ number, claim }: Agent): void {
+    const gone = encodeFabricJson(FabricTopic.GONE, { agent: number, epoch: claim.dataEpoch });
+    for (const other of this.agentsByNumber.values()) {
+      if (other.number !== number && other.groups.size > 0) void other.channel.send(gone);
+    }
   }
 
   private tellDataplane(): void {

@@ -9,6 +9,8 @@ const LINGER_MS = 200;
 export interface GroupOptions {
   readonly clock: Clock;
   readonly dataplane: Dataplane;
+  /** Nobody uses the group any more. */
+  readonly onRetired: (group: Group) => void;
   /** The range's first address (u32) and how many there are. */
   readonly range: { readonly base: number; readonly size: number };
   /** The UDP port that group datagrams are sent to; a member that listens elsewhere is reached by unicast only. */
@@ -18,7 +20,8 @@ export interface GroupOptions {
 /** One distinct edge set in use and its multicast address. */
 export interface Group {
   readonly address: string;
-  readonly members: readonly AgentClaim[];
+  /** As they last registered. */
+  members: readonly AgentClaim[];
   readonly topics: Set<RoutedTopic>;
   carriage: Carriage;
   /** Resolves with the carriage when the rules are there, or are known not to be. */
@@ -82,6 +85,7 @@ export class GroupTable {
     const key = members.map((m) => `${m.id} ${m.address}:${m.port} ${m.mac}`).join("\n");
     const known = this.byKey.get(key);
     if (known !== undefined) {
+      known.members = members;
       known.users += 1;
       return known;
     }
@@ -133,6 +137,7 @@ export class GroupTable {
     if (entry.users > 0 || this.byAddress.get(entry.address) !== entry) return;
     this.byKey.delete(entry.key);
     this.byAddress.delete(entry.address);
+    this.options.onRetired(entry);
     this.retiring.add(entry.address);
     void this.options.dataplane.drop(entry.address).then(() => this.free(entry.address));
   }

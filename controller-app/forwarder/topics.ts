@@ -1,4 +1,10 @@
-import { encodeFabricJson, FabricTopic, type RouteUpdate } from "@topicast/protocol";
+import {
+  agentNumber,
+  encodeFabricJson,
+  FabricTopic,
+  type GroupUpdate,
+  type RouteUpdate,
+} from "@topicast/protocol";
 import type { Dataplane } from "../dataplane/dataplane.js";
 import type { Agent } from "./agents.js";
 import { Coalesced } from "./coalesced.js";
@@ -88,8 +94,12 @@ export class RoutedTopic {
     const route: RouteUpdate = relayOnly
       ? { topic: this.topic, group: null, to: null }
       : { topic: this.topic, ...this.destinations(agent, group) };
+    const told = route.group === null ? undefined : tellGroup(agent, group!);
     const body = JSON.stringify(route);
-    if (this.publishers.get(agent) === body) return;
+    if (this.publishers.get(agent) === body) {
+      await told;
+      return;
+    }
     this.publishers.set(agent, body);
     await agent.channel.ready();
     await agent.channel.send(encodeFabricJson(FabricTopic.ROUTE, route));
@@ -103,4 +113,20 @@ export class RoutedTopic {
     }
     return { group: group.address, to: others.map((m) => `${m.address}:${m.port}`) };
   }
+}
+
+/** Tells a publisher whom the group leads to, unless it knows; undefined then. Before any route that names the group. */
+function tellGroup(agent: Agent, group: Group): Promise<boolean> | undefined {
+  const update: GroupUpdate = {
+    group: group.address,
+    edges: group.members.map((m) => ({
+      agent: agentNumber(m.id),
+      at: `${m.address}:${m.port}`,
+      epoch: m.dataEpoch,
+    })),
+  };
+  const body = JSON.stringify(update);
+  if (agent.groups.get(group) === body) return undefined;
+  agent.groups.set(group, body);
+  return agent.channel.send(encodeFabricJson(FabricTopic.GROUP, update));
 }

@@ -5,17 +5,42 @@ export const HEADER_BYTES = 20;
 export const VERSION = 0x01;
 export const FORWARDER_NUMBER = 0;
 
-export const Kind = { DATA: 1, CONTROL: 2, ACK: 3, RESET: 4, ANNOUNCE: 5 } as const;
+export const Kind = {
+  DATA: 1,
+  CONTROL: 2,
+  ACK: 3,
+  RESET: 4,
+  ANNOUNCE: 5,
+  STATUS: 6,
+  HEARTBEAT: 7,
+} as const;
 export type Kind = (typeof Kind)[keyof typeof Kind];
 
 /** Flags: a packet begins at the payload's first byte; a packet ends at its last. */
 export const START = 0x01;
 export const END = 0x02;
 export const WHOLE = START | END;
+/** DATA, HEARTBEAT: tell the source your position when you have everything up to here. */
+export const ASK = 0x04;
+/** STATUS: where does this stream begin for me? HEARTBEAT: it begins at the oldest number given here. */
+export const BEGIN = 0x08;
+/** DATA: another stream goes before this datagram; the payload begins with which one, up to which number. */
+export const FENCE = 0x10;
+
+/** The flags that each kind may carry. */
+const FLAGS: Record<Kind, number> = {
+  [Kind.DATA]: WHOLE | ASK | FENCE,
+  [Kind.CONTROL]: WHOLE,
+  [Kind.ACK]: 0,
+  [Kind.RESET]: 0,
+  [Kind.ANNOUNCE]: 0,
+  [Kind.STATUS]: BEGIN,
+  [Kind.HEARTBEAT]: ASK | BEGIN,
+};
 
 export interface Header {
   readonly kind: Kind;
-  /** START and END bits. */
+  /** START, END and the others, as the kind allows. */
   readonly flags: number;
   /** Agent number, 0 for the forwarder (u32). */
   readonly source: number;
@@ -53,12 +78,13 @@ export function decodeDatagram(bytes: Buffer): Datagram | HeaderFault {
   if (bytes.length < HEADER_BYTES) return "truncated";
   const headerBytes = bytes[3]! * 4;
   if (headerBytes < HEADER_BYTES || headerBytes > bytes.length) return "truncated";
-  const kind = bytes[1]!;
-  if (kind < Kind.DATA || kind > Kind.ANNOUNCE) return "bad_kind";
+  const kind = bytes[1]! as Kind;
+  const allowed = FLAGS[kind];
+  if (allowed === undefined) return "bad_kind";
   const flags = bytes[2]!;
-  if ((flags & ~WHOLE) !== 0) return "bad_flags";
+  if ((flags & ~allowed) !== 0) return "bad_flags";
   return {
-    kind: kind as Kind,
+    kind,
     flags,
     source: bytes.readUInt32BE(4),
     epoch: bytes.readUInt32BE(8),

@@ -10,6 +10,8 @@ export const FabricTopic = {
   RELEASE: "$fabric/release",
   LOCATE: "$fabric/locate",
   VACANT: "$fabric/vacant",
+  GROUP: "$fabric/group",
+  GONE: "$fabric/gone",
 } as const;
 
 export const FABRIC_PREFIX = "$fabric/";
@@ -21,6 +23,27 @@ export interface RouteUpdate {
   readonly group: string | null;
   /** Destinations `address:port`: the group's own, or each member's; null: forget this route. */
   readonly to: readonly string[] | null;
+}
+
+/** `$fabric/group`: the edges that a stream's group leads to, before the first route that names it. */
+export interface GroupUpdate {
+  readonly group: string;
+  readonly edges: readonly GroupEdge[];
+}
+
+export interface GroupEdge {
+  /** Agent number. */
+  readonly agent: number;
+  /** `address:port` */
+  readonly at: string;
+  /** The epoch of its streams. */
+  readonly epoch: number;
+}
+
+/** `$fabric/gone`: that life of an edge has ended. */
+export interface GoneEdge {
+  readonly agent: number;
+  readonly epoch: number;
 }
 
 /** The most addresses that one agent intercepts. */
@@ -136,6 +159,12 @@ const routeUpdate = z.object({
   group: z.string().nullable(),
   to: z.array(z.string()).nullable(),
 });
+const u32 = z.int().min(0).max(0xffffffff);
+const groupUpdate = z.object({
+  group: z.string(),
+  edges: z.array(z.object({ agent: u32, at: z.string(), epoch: u32 })),
+});
+const goneEdge = z.object({ agent: u32, epoch: u32 });
 const heldRoutes = z.array(z.object({ topic: z.string(), group: z.string().nullable() }));
 const released = z.array(z.string());
 const address = z.string().transform((text, context) => {
@@ -149,6 +178,16 @@ const vacant = z.array(address).max(INTERCEPTS_MAX);
 /** Body of `$fabric/route`; undefined where it is malformed. */
 export function readRouteUpdate(packet: IPublishPacket): RouteUpdate | undefined {
   return routeUpdate.safeParse(fabricJson(packet)).data;
+}
+
+/** Body of `$fabric/group`; undefined where it is malformed. */
+export function readGroupUpdate(packet: IPublishPacket): GroupUpdate | undefined {
+  return groupUpdate.safeParse(fabricJson(packet)).data;
+}
+
+/** Body of `$fabric/gone`; undefined where it is malformed. */
+export function readGoneEdge(packet: IPublishPacket): GoneEdge | undefined {
+  return goneEdge.safeParse(fabricJson(packet)).data;
 }
 
 /** Body of `$fabric/held`; undefined where it is malformed. */

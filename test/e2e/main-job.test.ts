@@ -107,7 +107,9 @@ describe("the main job on seven switches", () => {
     for (const name of tree.switches) {
       const touched = tree.links.some((l) => (l.from === name || l.to === name) && least(l) > 0);
       const packets = (flowsAfter.get(name) ?? 0) - (flowsBefore.get(name) ?? 0);
-      assert.equal(packets, touched ? 1000 : 0, `${name}, by its flow`);
+      // Heartbeats go the same way, when nothing has been published for 10 ms.
+      const [fewest, most] = touched ? [1000, 1050] : [0, 0];
+      assert.ok(packets >= fewest && packets <= most, `${name}, by its flow: ${packets}`);
     }
     await publisher.stop();
     for (const subscriber of subscribers) await subscriber.stop();

@@ -152,6 +152,8 @@ export class SimAgent {
       transmit: (header, payload, to) => {
         for (const endpoint of to) network.send(header, payload, this.endpoint, endpoint);
       },
+      defer: (fn) => void network.clock.setTimer(0, fn),
+      random: network.rand,
       deliver: (message) => {
         if (this.local.match(message.topic).length > 0) this.received.push(message);
       },

@@ -1,11 +1,14 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import {
+  ASK,
   agentNumber,
+  BEGIN,
   decodeDatagram,
   encodeHeader,
   encodePublish,
   epochAt,
+  FENCE,
   type Header,
   Kind,
   PacketReader,
@@ -24,14 +27,19 @@ describe("header", () => {
   it("decodes what it encodes, for any field values", () => {
     fc.assert(
       fc.property(
-        fc.constantFrom(...Object.values(Kind)),
-        fc.constantFrom(0, START, WHOLE),
+        fc.constantFrom<[Kind, number]>(
+          ...[0, START, WHOLE, WHOLE | ASK, WHOLE | ASK | FENCE].map((f): [Kind, number] => [Kind.DATA, f]),
+          ...[0, ASK, BEGIN].map((f): [Kind, number] => [Kind.HEARTBEAT, f]),
+          ...[0, BEGIN].map((f): [Kind, number] => [Kind.STATUS, f]),
+          ...[0, START, WHOLE].map((f): [Kind, number] => [Kind.CONTROL, f]),
+          ...[Kind.ACK, Kind.RESET, Kind.ANNOUNCE].map((kind): [Kind, number] => [kind, 0]),
+        ),
         u32,
         u32,
         u32,
         u32,
         fc.uint8Array({ maxLength: 64 }),
-        (kind, flags, source, epoch, stream, number, bytes) => {
+        ([kind, flags], source, epoch, stream, number, bytes) => {
           const header: Header = { kind, flags, source, epoch, stream, number };
           const payload = Buffer.from(bytes);
           const got = decodeDatagram(Buffer.concat([encodeHeader(header), payload]));
@@ -58,8 +66,9 @@ describe("header", () => {
     ["version 0", changed(0, 0x00), "bad_version"],
     ["19 bytes", good.subarray(0, 19), "truncated"],
     ["kind 0", changed(1, 0), "bad_kind"],
-    ["kind 6", changed(1, 6), "bad_kind"],
-    ["an unknown flag", changed(2, 0x04), "bad_flags"],
+    ["kind 8", changed(1, 8), "bad_kind"],
+    ["an unknown flag", changed(2, 0x20), "bad_flags"],
+    ["a flag of another kind", changed(2, 0x08), "bad_flags"],
     ["a header length of 16", changed(3, 4), "truncated"],
     ["a header longer than the datagram", changed(3, 6), "truncated"],
   ] as const) {

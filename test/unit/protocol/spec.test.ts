@@ -1,7 +1,20 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { describe, it } from "node:test";
-import { agentNumber, type Datagram, decodeDatagram, encodeHeader, PacketReader } from "@topicast/protocol";
+import {
+  agentNumber,
+  type Datagram,
+  decodeDatagram,
+  decodeFence,
+  decodeHeartbeat,
+  decodeStatus,
+  encodeHeader,
+  FENCE,
+  FENCE_BYTES,
+  Kind,
+  PacketReader,
+  type Range,
+} from "@topicast/protocol";
 import type { IPublishPacket, Packet } from "mqtt-packet";
 
 const spec = readFileSync(new URL("../../../../protocol/README.md", import.meta.url), "utf8");
@@ -14,7 +27,10 @@ const examples = new Map(
   ]),
 );
 
-const KINDS: Record<number, string> = { 1: "DATA", 2: "CONTROL", 3: "ACK", 4: "RESET", 5: "ANNOUNCE" };
+const KINDS: Record<number, string> = {
+  ...{ 1: "DATA", 2: "CONTROL", 3: "ACK", 4: "RESET", 5: "ANNOUNCE", 6: "STATUS", 7: "HEARTBEAT" },
+};
+const group = '{"group":"239.192.0.1","edges":[{"agent":2338112735,"at":"192.168.1.101:1883","epoch":2561}]}';
 const route = '{"topic":"plant/7/temp","group":"239.192.0.1","to":["239.192.0.1:1883"]}';
 const held = '[{"topic":"plant/7/temp","group":"239.192.0.1"}]';
 
@@ -26,7 +42,7 @@ const expected: Array<[string, string, "e1" | "forwarder", number, number, strin
     "e1",
     0,
     0,
-    "connect e1 at 192.168.1.101:1883 for 192.168.1.250:1883",
+    "connect e1 at 192.168.1.101:1883 epoch 2561 for 192.168.1.250:1883",
   ],
   ["ACK of it, nothing early", "ACK", "forwarder", 0xa01, 1, "00000000"],
   ["CONNACK", "CONTROL", "forwarder", 0xa01, 0, "connack 0"],
@@ -46,14 +62,33 @@ const expected: Array<[string, string, "e1" | "forwarder", number, number, strin
   ["DISCONNECT", "CONTROL", "e1", 0xf01, 8, "disconnect"],
   ["RESET: who are you?", "RESET", "forwarder", 0xa01, 0, ""],
   ["ANNOUNCE", "ANNOUNCE", "e1", 0, 0, ""],
+  ["PUBLISH `$fabric/group`", "CONTROL", "forwarder", 0xa01, 7, `publish $fabric/group ${group}`],
+  [
+    "PUBLISH `$fabric/gone`",
+    "CONTROL",
+    "forwarder",
+    0xa01,
+    8,
+    'publish $fabric/gone {"agent":7,"epoch":2561}',
+  ],
   ["DATA: one PUBLISH to group 239.192.0.1", "DATA", "e1", 0xefc00001, 9, "publish plant/7/temp 21.5"],
+  [
+    "DATA behind a fence: after number 10 of 239.192.0.1, QoS 1, with ASK",
+    "DATA",
+    "e1",
+    0xefc00002,
+    0,
+    "after 10 of 4022337537: publish plant/7/temp 21.5",
+  ],
+  ["STATUS of e1: lacks 10 and 12 to 14 of epoch 0xa77", "STATUS", "e1", 0xefc00001, 10, "2679: 10+1 12+3"],
+  ["HEARTBEAT: ends before 15, begins at 9, 10 is gone", "HEARTBEAT", "e1", 0xefc00001, 15, "9: 10+1"],
 ];
 
 function describePacket(packet: Packet): string {
   switch (packet.cmd) {
     case "connect": {
-      const { address, port, intercept } = packet.properties?.userProperties ?? {};
-      return `connect ${packet.clientId} at ${address}:${port} for ${intercept}`;
+      const { address, port, epoch, intercept } = packet.properties?.userProperties ?? {};
+      return `connect ${packet.clientId} at ${address}:${port} epoch ${epoch} for ${intercept}`;
     }
     case "connack":
       return `connack ${packet.reasonCode}`;
@@ -70,6 +105,26 @@ function describePacket(packet: Packet): string {
     default:
       return packet.cmd;
   }
+}
+
+function describeRanges(first: number, ranges: readonly Range[]): string {
+  return `${first}: ${ranges.map((r) => `${r.first}+${r.count}`).join(" ")}`;
+}
+
+function describePayload({ kind, flags, payload }: Datagram): string {
+  if (kind === Kind.ACK) return payload.toString("hex");
+  if (kind === Kind.STATUS) {
+    const { epoch, missing } = decodeStatus(payload)!;
+    return describeRanges(epoch, missing);
+  }
+  if (kind === Kind.HEARTBEAT) {
+    const { oldest, gone } = decodeHeartbeat(payload)!;
+    return describeRanges(oldest, gone);
+  }
+  const fence = (flags & FENCE) === 0 ? undefined : decodeFence(payload);
+  const packets = fence === undefined ? payload : payload.subarray(FENCE_BYTES);
+  const text = new PacketReader().read(packets)!.map(describePacket).join("; ");
+  return fence === undefined ? text : `after ${fence.number} of ${fence.stream}: ${text}`;
 }
 
 describe("protocol/README.md", () => {
@@ -90,11 +145,7 @@ describe("protocol/README.md", () => {
       assert.equal(datagram.epoch, sender === "e1" ? 0xa01 : 0xf01);
       assert.equal(datagram.stream, stream);
       assert.equal(datagram.number, number);
-      const decoded =
-        kind === "ACK"
-          ? datagram.payload.toString("hex")
-          : new PacketReader().read(datagram.payload)!.map(describePacket).join("; ");
-      assert.equal(decoded, content);
+      assert.equal(describePayload(datagram), content);
       assert.deepEqual(Buffer.concat([encodeHeader(datagram), datagram.payload]), bytes);
     });
   }

@@ -12,7 +12,7 @@ function claimOf(userProperties: Record<string, string | string[]>) {
     clean: true,
     keepalive: 5,
     clientId: "e1",
-    properties: { userProperties: { address: "10.0.0.1", port: "1883", ...userProperties } },
+    properties: { userProperties: { address: "10.0.0.1", port: "1883", epoch: "7", ...userProperties } },
   });
   return readClaim(new PacketReader().read(bytes)?.[0]);
 }
@@ -20,7 +20,13 @@ function claimOf(userProperties: Record<string, string | string[]>) {
 describe("an agent's claim", () => {
   it("names what it answers for: nothing, one endpoint, or several", () => {
     const { intercepts, ...rest } = claimOf({ mac: "02:00:00:00:00:AB" })!;
-    assert.deepEqual(rest, { id: "e1", address: "10.0.0.1", port: 1883, mac: "02:00:00:00:00:ab" });
+    assert.deepEqual(rest, {
+      id: "e1",
+      address: "10.0.0.1",
+      port: 1883,
+      dataEpoch: 7,
+      mac: "02:00:00:00:00:ab",
+    });
     assert.deepEqual(intercepts, []);
     const first = { address: "192.168.1.250", port: 1883 };
     assert.deepEqual(claimOf({ intercept: "192.168.1.250:1883" })?.intercepts, [first]);
@@ -48,6 +54,8 @@ describe("an agent's claim", () => {
     }
     assert.equal(claimOf({ address: "x" }), undefined);
     assert.equal(claimOf({ port: "65536" }), undefined);
+    for (const epoch of ["", "x", "-1", "1.5", "4294967296"])
+      assert.equal(claimOf({ epoch }), undefined, epoch);
     assert.equal(readClaim({ cmd: "pingreq" }), undefined);
     const most = Array.from({ length: 16 }, (_, i) => `10.0.0.1:${i + 1}`);
     assert.equal(claimOf({ intercept: most })?.intercepts.length, 16);
