@@ -5,8 +5,11 @@
 export interface CongestionControl {
   /** The congestion window. */
   readonly window: number;
-  /** New data was acknowledged outside of recovery; `inFlight` is what was out before the acknowledgement. */
-  onAcknowledged(bytes: number, inFlight: number): void;
+  /**
+   * New data was acknowledged outside of recovery; `inFlight` is what was out before the acknowledgement, `smoothed` the
+   * smoothed round trip in ms (negative while unknown).
+   */
+  onAcknowledged(bytes: number, inFlight: number, now: number, smoothed: number): void;
   /** A loss was found by acknowledgements: fast recovery begins. */
   onLoss(inFlight: number): void;
   /** Recovery is over; `inFlight` is what remains out. */
@@ -25,61 +28,70 @@ export interface CongestionControl {
 const MAX_WINDOW = 16 * 1024 * 1024;
 /** Appropriate byte counting (RFC 3465) with the limit of RFC 9406 section 4.3 in segments per acknowledgement. */
 const MAX_GROWTH = 8;
+/** RFC 9438 section 4.1 and 4.6: how fast the curve rises (segments per s³), what remains after a loss. */
+const STEEPNESS = 0.4;
+const REMAINS = 0.7;
+/** Section 4.3: segments per round trip with which a Reno flow that falls to REMAINS has the average of one that halves. */
+const RENO_GROWTH = (3 * (1 - REMAINS)) / (1 + REMAINS);
 
-/** NewReno: slow start and congestion avoidance of RFC 5681, recovery of RFC 6582, initial window of RFC 6928. */
-export class NewReno implements CongestionControl {
+/**
+ * CUBIC (RFC 9438): after a loss the window returns quickly to near the size at which it was lost, rests there, and
+ * probes beyond, as a function of time and not of round trips; never slower than Reno would. Slow start of RFC 5681,
+ * initial window of RFC 6928. See README.md for why not NewReno.
+ */
+export class Cubic implements CongestionControl {
   window: number;
   private threshold = Number.POSITIVE_INFINITY;
-  private counted = 0;
+  /** Window before the last reduction, and W_max: where the next curve rests. */
+  private prior = 0;
+  private plateau = 0;
+  /** Of the curve that began at `epoch` (-1: none): where it rests, how many ms after its begin, and W_est. */
+  private epoch = -1;
+  private origin = 0;
+  private rise = 0;
+  private reno = 0;
   /** Before the last reduction, see `undo`. */
   private windowBefore = 0;
   private thresholdBefore = 0;
+  private plateauBefore = 0;
 
   constructor(private mss: number) {
     this.window = this.initialWindow();
   }
 
-  onAcknowledged(bytes: number, inFlight: number): void {
-    // Growth would be unfounded while the application, not the window, limits what is out (RFC 7661).
-    if (inFlight * 2 < this.window) return;
-    if (this.window < this.threshold) {
-      this.grow(Math.min(bytes, MAX_GROWTH * this.mss));
-      return;
-    }
-    this.counted += bytes;
-    if (this.counted < this.window) return;
-    this.counted -= this.window;
-    this.grow(this.mss);
+  onAcknowledged(bytes: number, inFlight: number, now: number, smoothed: number): void {
+    // Growth would be unfounded while the application, not the window, limits what is out (RFC 7661, RFC 9438 5.8).
+    if (inFlight * 2 < this.window) this.epoch = -1;
+    else if (this.window < this.threshold) this.grow(Math.min(bytes, MAX_GROWTH * this.mss));
+    else this.avoidCongestion(bytes, now, smoothed);
   }
 
   onLoss(inFlight: number): void {
-    this.save();
     this.reduce(inFlight);
     this.window = this.threshold;
-    this.counted = 0;
   }
 
   onRecovered(inFlight: number): void {
-    // RFC 6582 section 3.2 step 3: no burst when little is left in flight, or not beyond what may begin a connection.
+    // No burst when little is left in flight, or not beyond what may begin a connection (RFC 6582 section 3.2 step 3).
     this.window = Math.min(this.threshold, Math.max(inFlight + this.mss, this.initialWindow()));
   }
 
   onTimeout(inFlight: number, first: boolean): void {
-    if (first) {
-      this.save();
-      this.reduce(inFlight);
-    }
+    if (first) this.reduce(inFlight);
     this.window = this.mss;
-    this.counted = 0;
+    this.epoch = -1;
   }
 
   undo(): void {
     this.window = Math.max(this.window, this.windowBefore);
     this.threshold = Math.max(this.threshold, this.thresholdBefore);
+    this.plateau = Math.max(this.plateau, this.plateauBefore);
+    this.epoch = -1;
   }
 
   onIdle(): void {
     this.window = Math.min(this.window, this.initialWindow());
+    this.epoch = -1;
   }
 
   setSegmentSize(mss: number): void {
@@ -88,18 +100,43 @@ export class NewReno implements CongestionControl {
     if (fresh) this.window = this.initialWindow();
   }
 
-  private save(): void {
-    this.windowBefore = this.window;
-    this.thresholdBefore = this.threshold;
+  /** Sections 4.2 to 4.5. */
+  private avoidCongestion(bytes: number, now: number, smoothed: number): void {
+    if (this.epoch < 0) this.beginCurve(now);
+    this.reno += (this.reno < this.prior ? RENO_GROWTH : 1) * this.mss * (bytes / this.window);
+    if (this.curve(now) < this.reno) {
+      if (this.reno > this.window) this.grow(this.reno - this.window);
+      return;
+    }
+    const target = Math.min(this.curve(now + Math.max(smoothed, 0)), 1.5 * this.window);
+    if (target > this.window) this.grow((target - this.window) * (bytes / this.window));
+  }
+
+  private beginCurve(now: number): void {
+    this.epoch = now;
+    this.reno = this.window;
+    this.origin = Math.max(this.plateau, this.window);
+    this.rise = 1_000 * Math.cbrt((this.origin - this.window) / this.mss / STEEPNESS);
+  }
+
+  /** W_cubic in bytes. */
+  private curve(time: number): number {
+    return this.origin + this.mss * STEEPNESS * ((time - this.epoch - this.rise) / 1_000) ** 3;
   }
 
   /**
-   * RFC 5681 section 3.1: half of what was out. Where the application left the window unused, what was out says little
-   * of the path: then half of the initial window, as far as the window reached.
+   * Section 4.6, with fast convergence (4.7). Where the application left the window unused, what was out says little of
+   * the path: then the initial window counts, as far as the window reached.
    */
   private reduce(inFlight: number): void {
-    const used = Math.max(inFlight, Math.min(this.window, this.initialWindow()));
-    this.threshold = Math.max(used / 2, 2 * this.mss);
+    this.windowBefore = this.window;
+    this.thresholdBefore = this.threshold;
+    this.plateauBefore = this.plateau;
+    const used = Math.min(this.window, Math.max(inFlight, this.initialWindow()));
+    this.prior = used;
+    this.plateau = used < this.plateau ? (used * (1 + REMAINS)) / 2 : used;
+    this.threshold = Math.max(used * REMAINS, 2 * this.mss);
+    this.epoch = -1;
   }
 
   private grow(bytes: number): void {

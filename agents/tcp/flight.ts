@@ -34,7 +34,8 @@ export class Flight {
   covered = 0;
   newestSentAt = -1;
   ambiguous = false;
-  private transmissions = 0;
+  /** The order of the last segment sent. */
+  transmissions = 0;
 
   /** @param rack is told of each segment when it is known to have arrived */
   constructor(

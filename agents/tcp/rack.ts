@@ -79,10 +79,10 @@ export class Rack {
     return this.roundTrip + Math.min((this.quarters * this.minRoundTrip) / 4, Math.max(smoothed, 0));
   }
 
-  /** Step 5: marks what is lost by `now`, and sets the deadline for what may yet be. Returns whether any was found. */
-  detect(flight: Flight, now: number, recovering: boolean, smoothed: number): boolean {
+  /** Step 5: marks what is lost by `now`, and sets the deadline for what may yet be. Returns the largest order among them, 0: none. */
+  detect(flight: Flight, now: number, recovering: boolean, smoothed: number): number {
     const patience = this.patience(flight.sackedSegments, recovering, smoothed);
-    let found = false;
+    let found = 0;
     let wait = 0;
     for (const sent of flight.segments) {
       if (sent.sacked || sent.lost || sent.order > this.order) continue;
@@ -92,7 +92,7 @@ export class Rack {
         continue;
       }
       flight.markLost(sent);
-      found = true;
+      found = Math.max(found, sent.order);
     }
     this.deadline = wait > 0 ? now + wait : Number.POSITIVE_INFINITY;
     return found;

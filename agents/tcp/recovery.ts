@@ -13,7 +13,7 @@ const NONE = -1;
 
 /**
  * Finding losses, and what follows from them. With SACK by RACK and the tail probe (RFC 8985), without by duplicates
- * (NewReno, RFC 6582); in both cases by time-out (RFC 6298), undone where timestamps prove it wrong (Eifel, RFC 3522
+ * (as NewReno does, RFC 6582); in both cases by time-out (RFC 6298), undone where timestamps prove it wrong (Eifel, RFC 3522
  * and 4015). It only marks segments in the flight and tells the congestion control; the sender sends.
  */
 export class Recovery {
@@ -28,6 +28,8 @@ export class Recovery {
   private recovering = false;
   /** What lies before was out at the last time-out or recovery, and has had its reduction of the window. */
   private recover: number;
+  /** The same in the order of sending. */
+  private reducedAt = 0;
   /** What lies before may have been sent or delivered out of order. */
   private disorderedUntil: number;
   /** Without SACK: duplicates in a row, and segments that have left the network by them, without knowing which. */
@@ -73,14 +75,14 @@ export class Recovery {
    * @param mss the segment size
    * @param echoedAt when the segment was sent that the peer answers (whole ms), -1 where it does not tell
    */
-  onAdvance(advanced: number, inFlight: number, mss: number, echoedAt: number): void {
+  onAdvance(advanced: number, inFlight: number, mss: number, echoedAt: number, now: number): void {
     const { flight } = this;
     this.timeouts = 0;
     if (this.repairedAt !== NONE) this.undoIfSpurious(echoedAt);
     if (!this.recovering) {
       this.duplicates = 0;
       this.leftNetwork = 0;
-      this.congestion.onAcknowledged(advanced, inFlight);
+      this.congestion.onAcknowledged(advanced, inFlight, now, this.rtt.smoothed);
     } else if (seqBefore(flight.una, this.recover)) {
       if (!this.sack) this.onPartial();
     } else {
@@ -113,10 +115,14 @@ export class Recovery {
     else this.rack.stop();
   }
 
-  /** Marks what RACK finds lost by now. */
+  /**
+   * Marks what RACK finds lost by now. The window is reduced once for all that had been sent when it was reduced last;
+   * what was sent later, a repair above all, met the reduced rate and was too much even so (as in RFC 9002 section 7.3).
+   */
   detect(now: number): void {
-    const known = this.recovering || seqBefore(this.flight.una, this.recover);
-    if (this.rack.detect(this.flight, now, known, this.rtt.smoothed) && !known) this.beginRecovery();
+    const { flight } = this;
+    const known = this.recovering || seqBefore(flight.una, this.recover);
+    if (this.rack.detect(flight, now, known, this.rtt.smoothed) > this.reducedAt) this.beginRecovery();
   }
 
   /** A duplicate acknowledgement from a peer without SACK. */
@@ -146,7 +152,7 @@ export class Recovery {
     this.endRecovery();
     this.tail.forget();
     this.rack.stop();
-    this.recover = flight.nxt;
+    this.remember();
     this.repairNow = true;
     if (first) this.repairedAt = Number.POSITIVE_INFINITY;
   }
@@ -154,7 +160,7 @@ export class Recovery {
   /** What is out and longer than `length` did not fit the path: neither congestion, nor do duplicates tell a loss. */
   onTooLong(length: number): boolean {
     if (!this.flight.markLonger(length)) return false;
-    this.recover = this.flight.nxt;
+    this.remember();
     this.repairNow = true;
     return true;
   }
@@ -190,11 +196,16 @@ export class Recovery {
   private beginRecovery(): void {
     this.counters.fast_recoveries += 1;
     this.congestion.onLoss(this.flight.outstanding);
+    this.repairedAt = this.recovering ? NONE : Number.POSITIVE_INFINITY;
     this.recovering = true;
-    this.recover = this.flight.nxt;
+    this.remember();
     this.repairNow = true;
-    this.repairedAt = Number.POSITIVE_INFINITY;
     this.tail.forget();
+  }
+
+  private remember(): void {
+    this.recover = this.flight.nxt;
+    this.reducedAt = this.flight.transmissions;
   }
 
   private endRecovery(): void {

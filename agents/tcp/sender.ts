@@ -1,5 +1,5 @@
 import { BLACK_HOLE_MSS, BLACK_HOLE_TIMEOUTS, MIN_MSS, type TcpConfig } from "./config.js";
-import { type CongestionControl, NewReno } from "./congestion.js";
+import { type CongestionControl, Cubic } from "./congestion.js";
 import type { TcpCounters } from "./counters.js";
 import { Flight, type SentSegment } from "./flight.js";
 import { Rack } from "./rack.js";
@@ -58,7 +58,7 @@ export class Sender {
   ) {
     this.mss = config.mss;
     this.rtt = new RttEstimator(config.initialRto, config.minRto, config.maxRto);
-    this.congestion = new NewReno(this.mss);
+    this.congestion = new Cubic(this.mss);
     this.flight = new Flight(iss, new Rack(iss));
     this.recovery = new Recovery(this.flight, this.rtt, this.congestion, counters);
   }
@@ -306,7 +306,7 @@ export class Sender {
     this.tailStale = true;
     this.retransmitAt = flight.length > 0 ? now + this.rtt.rto : NEVER;
     if (flight.length === 0) recovery.tail.stop();
-    recovery.onAdvance(advanced, inFlight, this.mss, echoedAt);
+    recovery.onAdvance(advanced, inFlight, this.mss, echoedAt, now);
   }
 
   /** Of a segment that was sent twice only the echoed timestamp tells which one is answered (RFC 7323 section 4.1). */

@@ -27,6 +27,9 @@ export interface Faults {
   corrupt: number;
   delay: number;
   jitter: number;
+  /** The bottleneck each way: bytes per millisecond, and the bytes that may wait for it (drop tail). None when absent. */
+  rate?: number;
+  queue?: number;
 }
 
 export const PERFECT: Faults = { loss: 0, duplicate: 0, reorder: 0, corrupt: 0, delay: 5, jitter: 0 };
@@ -43,6 +46,8 @@ export class SimLink {
   /** Frames that went in, and those that were dropped or damaged. */
   frames = 0;
   harmed = 0;
+  /** Frames that found the bottleneck's queue full. */
+  overflows = 0;
   /** While true nothing gets through. */
   cut = false;
   /** Larger IP packets do not get through; whoever sent one hears of it by `onTooBig` (if anything is there). */
@@ -51,6 +56,8 @@ export class SimLink {
   onTooBig: ((fromServer: boolean, seq: number) => void) | undefined;
   private readonly next: () => number;
   private readonly forged = Buffer.alloc(2_000);
+  /** Until when what has been sent keeps the bottleneck busy, from the client and from the server. */
+  private readonly busyUntil: [number, number] = [0, 0];
 
   constructor(
     seed: number,
@@ -59,20 +66,20 @@ export class SimLink {
   ) {
     this.next = random(seed);
     const isn = () => Math.floor(this.next() * 2 ** 32) | 0;
-    const rim = (to: () => StackRunner) => ({
+    const rim = (way: 0 | 1, to: () => StackRunner) => ({
       clock: this.clock,
       defer: (fn: () => void) => void this.clock.setTimer(0, fn),
-      send: (bytes: Buffer, length: number) => this.carry(Buffer.from(bytes.subarray(0, length)), to),
+      send: (bytes: Buffer, length: number) => this.carry(Buffer.from(bytes.subarray(0, length)), way, to),
     });
     this.server = new StackRunner(
       { mac: SERVER.mac, ipv4: [SERVER.address] },
-      rim(() => this.client),
+      rim(1, () => this.client),
       config.server,
       isn,
     );
     this.client = new StackRunner(
       { mac: CLIENT.mac, ipv4: [CLIENT.address] },
-      rim(() => this.server),
+      rim(0, () => this.server),
       config.client,
       isn,
     );
@@ -104,7 +111,7 @@ export class SimLink {
     this.server.receive(this.forged, length);
   }
 
-  private carry(frame: Buffer, to: () => StackRunner): void {
+  private carry(frame: Buffer, way: 0 | 1, to: () => StackRunner): void {
     const { faults, next } = this;
     this.frames += 1;
     if (this.cut || next() < faults.loss) {
@@ -115,6 +122,11 @@ export class SimLink {
       this.refuse(frame);
       return;
     }
+    const wait = this.enqueue(frame.length, way);
+    if (wait < 0) {
+      this.overflows += 1;
+      return;
+    }
     if (next() < faults.corrupt) {
       frame[14 + Math.floor(next() * (frame.length - 14))]! ^= 1 << Math.floor(next() * 8);
       this.harmed += 1;
@@ -122,8 +134,19 @@ export class SimLink {
     const copies = next() < faults.duplicate ? 2 : 1;
     for (let i = 0; i < copies; i++) {
       const extra = next() < faults.reorder ? next() * faults.jitter : 0;
-      this.clock.setTimer(faults.delay + extra, () => to().receive(frame, frame.length));
+      this.clock.setTimer(wait + faults.delay + extra, () => to().receive(frame, frame.length));
     }
+  }
+
+  /** How long until the last byte has passed the bottleneck, or -1 when the queue before it is full. */
+  private enqueue(length: number, way: 0 | 1): number {
+    const { rate, queue = Number.POSITIVE_INFINITY } = this.faults;
+    if (rate === undefined) return 0;
+    const now = this.clock.now();
+    const start = Math.max(this.busyUntil[way], now);
+    if ((start - now) * rate + length > queue) return -1;
+    this.busyUntil[way] = start + length / rate;
+    return this.busyUntil[way] - now;
   }
 
   private refuse(bytes: Buffer): void {

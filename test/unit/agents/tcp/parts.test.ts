@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { windowShift } from "@topicast/agent/tcp/config.js";
-import { NewReno } from "@topicast/agent/tcp/congestion.js";
+import { Cubic } from "@topicast/agent/tcp/congestion.js";
 import { createCounters } from "@topicast/agent/tcp/counters.js";
 import { Deadlines } from "@topicast/agent/tcp/deadlines.js";
 import { createIsnGenerator } from "@topicast/agent/tcp/isn.js";
@@ -204,39 +204,91 @@ describe("round trip estimator (RFC 6298)", () => {
   });
 });
 
-describe("NewReno", () => {
+describe("CUBIC (RFC 9438)", () => {
+  /** A full window is acknowledged each `rtt` ms for `time` ms; returns the window in segments after each. */
+  function run(cubic: Cubic, from: number, time: number, rtt: number): number[] {
+    const windows: number[] = [];
+    for (let now = from; now < from + time; now += rtt) {
+      const { window } = cubic;
+      for (let acked = 0; acked < window; acked += 1_000) cubic.onAcknowledged(1_000, window, now, rtt);
+      windows.push(cubic.window / 1_000);
+    }
+    return windows;
+  }
+
   it("begins with ten segments, fewer of large ones (RFC 6928)", () => {
-    assert.equal(new NewReno(1460).window, 14_600);
-    assert.equal(new NewReno(536).window, 5_360);
-    assert.equal(new NewReno(9_000).window, 18_000);
+    assert.equal(new Cubic(1460).window, 14_600);
+    assert.equal(new Cubic(536).window, 5_360);
+    assert.equal(new Cubic(9_000).window, 18_000);
   });
 
-  it("doubles per round trip in slow start, grows by a segment per round trip after a loss", () => {
-    const reno = new NewReno(1_000);
-    for (let i = 0; i < 10; i++) reno.onAcknowledged(1_000, 10_000);
-    assert.equal(reno.window, 20_000);
-    reno.onLoss(20_000);
-    assert.equal(reno.window, 10_000);
-    reno.onRecovered(10_000);
-    for (let i = 0; i < 10; i++) reno.onAcknowledged(1_000, 10_000);
-    assert.equal(reno.window, 11_000);
+  it("doubles per round trip in slow start", () => {
+    const cubic = new Cubic(1_000);
+    assert.deepEqual(run(cubic, 0, 30, 10), [20, 40, 80]);
   });
 
-  it("does not grow while the application is the limit", () => {
-    const reno = new NewReno(1_000);
-    for (let i = 0; i < 100; i++) reno.onAcknowledged(100, 100);
-    assert.equal(reno.window, 10_000);
+  it("keeps seven tenths after a loss, and is back after the time the curve takes, whatever the round trip", () => {
+    for (const rtt of [100, 150, 200]) {
+      const cubic = new Cubic(1_000);
+      for (let i = 0; i < 150; i++) cubic.onAcknowledged(1_000, cubic.window, 0, rtt);
+      assert.equal(cubic.window, 160_000);
+      cubic.onLoss(160_000);
+      assert.equal(cubic.window, 112_000);
+      // K = cbrt(160 * 0.3 / 0.4) = 4.93 s.
+      const windows = run(cubic, 1_000, 10_000, rtt);
+      const at = (time: number) => windows[Math.floor(time / rtt)]!;
+      assert(at(1_000) > 130 && at(1_000) < 145, `${at(1_000)}`);
+      assert(Math.abs(at(4_930) - 160) < 2, `${at(4_930)}`);
+      assert(at(9_800) > 185, `${at(9_800)}`);
+    }
   });
 
-  it("falls to one segment at a time-out, and halves the threshold once per series", () => {
-    const reno = new NewReno(1_000);
-    reno.onTimeout(10_000, true);
-    reno.onTimeout(1_000, false);
-    assert.equal(reno.window, 1_000);
-    for (let i = 0; i < 4; i++) reno.onAcknowledged(1_000, reno.window);
-    assert.equal(reno.window, 5_000);
-    for (let i = 0; i < 5; i++) reno.onAcknowledged(1_000, reno.window);
-    assert.equal(reno.window, 6_000);
+  it("on a short round trip grows like Reno: faster than the curve", () => {
+    const cubic = new Cubic(1_000);
+    cubic.onLoss(10_000);
+    assert.equal(cubic.window, 7_000);
+    // 3 segments lost at 0.53 per round trip, then one each.
+    const windows = run(cubic, 0, 20, 1);
+    assert(windows[5]! >= 9.5 && windows[5]! <= 10.5, `${windows[5]}`);
+    assert(windows[19]! >= 21 && windows[19]! <= 25, `${windows[19]}`);
+  });
+
+  it("rests lower when losses come before the last size was reached: makes room for others", () => {
+    const cubic = new Cubic(1_000);
+    run(cubic, 0, 400, 100);
+    cubic.onLoss(160_000);
+    cubic.onLoss(112_000);
+    assert(Math.abs(cubic.window - 78_400) < 1);
+    // W_max = 112 * 0.85 = 95.2, K = 3.48 s
+    const windows = run(cubic, 1_000, 4_000, 200);
+    assert(Math.abs(windows[17]! - 95.2) < 1, `${windows[17]}`);
+  });
+
+  it("does not grow while the application is the limit, and loses little then", () => {
+    const cubic = new Cubic(1_000);
+    for (let i = 0; i < 100; i++) cubic.onAcknowledged(100, 100, i, 10);
+    assert.equal(cubic.window, 10_000);
+    cubic.onLoss(100);
+    assert.equal(cubic.window, 7_000);
+  });
+
+  it("falls to one segment at a time-out, and reduces the threshold once per series", () => {
+    const cubic = new Cubic(1_000);
+    cubic.onTimeout(10_000, true);
+    cubic.onTimeout(1_000, false);
+    assert.equal(cubic.window, 1_000);
+    for (let i = 0; i < 6; i++) cubic.onAcknowledged(1_000, cubic.window, i, 10);
+    assert.equal(cubic.window, 7_000);
+    cubic.onAcknowledged(1_000, cubic.window, 7, 10);
+    assert(cubic.window < 7_200);
+  });
+
+  it("takes a wrong reduction back", () => {
+    const cubic = new Cubic(1_000);
+    cubic.onTimeout(10_000, true);
+    cubic.undo();
+    assert.equal(cubic.window, 10_000);
+    assert.deepEqual(run(cubic, 0, 10, 10), [20]);
   });
 });
 

@@ -87,7 +87,7 @@ export const lossByTime = group("losses by time (RACK, RFC 8985)", [
       > P. 1:1001(1000)
       +0.04 < . 1:1(0) ack 6001 win 512
       counter retransmitted 2
-      counter fast_recoveries 1
+      counter fast_recoveries 2
       counter timeouts 0`,
   },
   {
@@ -139,6 +139,8 @@ export const tailProbe = group("tail loss probe (RFC 8985)", [
       > P. 2001:3001(1000)
       > P. 3001:4001(1000)
       > P. 4001:5001(1000)
+      > P. 5001:6001(1000)
+      > P. 6001:7001(1000)
       counter tail_probes 1
       counter timeouts 0
       abort
@@ -172,15 +174,17 @@ export const tailProbe = group("tail loss probe (RFC 8985)", [
       > . 9001:10001(1000)
       > P. 10001:11001(1000)
       +0.04 < . 1:1(0) ack 11001 win 512
-      write 6000
+      write 8000
       > . 11001:12001(1000)
       > . 12001:13001(1000)
       > . 13001:14001(1000)
       > . 14001:15001(1000)
       > . 15001:16001(1000)
-      +0.04 < . 1:1(0) ack 16001 win 512
-      > P. 16001:17001(1000)
-      +0.04 < . 1:1(0) ack 17001 win 512`,
+      > . 16001:17001(1000)
+      > . 17001:18001(1000)
+      +0.04 < . 1:1(0) ack 18001 win 512
+      > P. 18001:19001(1000)
+      +0.04 < . 1:1(0) ack 19001 win 512`,
   },
   {
     name: "one that was not needed is no congestion: D-SACK tells",
@@ -197,14 +201,16 @@ export const tailProbe = group("tail loss probe (RFC 8985)", [
       > . 9001:10001(1000)
       > P. 10001:11001(1000)
       +0.04 < . 1:1(0) ack 11001 win 512
-      write 6000
+      write 8000
       > . 11001:12001(1000)
       > . 12001:13001(1000)
       > . 13001:14001(1000)
       > . 14001:15001(1000)
       > . 15001:16001(1000)
-      > P. 16001:17001(1000)
-      +0.04 < . 1:1(0) ack 17001 win 512`,
+      > . 16001:17001(1000)
+      > . 17001:18001(1000)
+      > P. 18001:19001(1000)
+      +0.04 < . 1:1(0) ack 19001 win 512`,
   },
   {
     name: "none without SACK",

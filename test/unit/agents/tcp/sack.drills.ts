@@ -182,7 +182,7 @@ export const sacksUsed = group("SACK blocks used (RFC 6675)", [
       +0.01 < . 1:1(0) ack 12001 win 512
       +5 counter retransmitted 2
       counter timeouts 0
-      counter fast_recoveries 1`,
+      counter fast_recoveries 2`,
   },
   {
     name: "a time-out spares what the peer holds",
@@ -193,6 +193,7 @@ export const sacksUsed = group("SACK blocks used (RFC 6675)", [
       > P. 2001:3001(1000)
       > P. 3001:4001(1000)
       > P. 4001:5001(1000)
+      > P. 6001:7001(1000)
       +0.1975 > P. 1:1001(1000)
       +0.01 < . 1:1(0) ack 5001 win 512 <sack 7001:8001 5001:6001>
       > P. 6001:7001(1000)

@@ -130,7 +130,7 @@ describe("TCP over a simulated link", () => {
   });
 
   it("reaches a useful speed on lossy links", () => {
-    // 20 ms round trip, megabytes: bytes per second of goodput must not fall below what NewReno gives.
+    // 20 ms round trip, megabytes: bytes per second of goodput must not fall below what these links give.
     const speed = (loss: number) => {
       const { took } = transfer({ seed: 7, faults: { ...PERFECT, delay: 10, loss }, up: 1_000_000, down: 0 });
       return 1_000_000 / (took / 1_000);
