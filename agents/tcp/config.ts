@@ -57,6 +57,11 @@ export interface TcpConfig {
   keepAliveInterval: number;
   /** Probes without an answer until the connection is given up. */
   keepAliveProbes: number;
+  /**
+   * How long an acknowledgement waits for data to carry it, see delayed-ack.ts; 0: never. Below 500 (RFC 9293 section
+   * 3.8.6.3), and well below any peer's retransmission time-out.
+   */
+  ackDelay: number;
   /** Twice the maximum segment lifetime. */
   timeWait: number;
 }
@@ -92,6 +97,7 @@ export const DEFAULT_CONFIG: Readonly<TcpConfig> = {
   keepAliveIdle: 0,
   keepAliveInterval: 15_000,
   keepAliveProbes: 5,
+  ackDelay: 40,
   timeWait: 60_000,
 };
 

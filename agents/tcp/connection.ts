@@ -72,7 +72,7 @@ export class Connection {
   /** When `onTimer` must be called at the latest; Infinity for an idle connection. */
   get deadline(): number {
     const { sender, handshake } = this.parts;
-    const own = Math.min(this.waitEnd, handshake.deadline, sender.timer);
+    const own = Math.min(this.waitEnd, handshake.deadline, sender.timer, this.output.delayedAck.deadline);
     return this.keepAlive === undefined ? own : Math.min(own, this.keepAlive.deadline);
   }
 
@@ -250,6 +250,7 @@ export class Connection {
 
   private receiveSynchronized(segment: Segment, now: number): void {
     const { sender, receiver } = this.parts;
+    const { output } = this;
     const { finWait2 } = this.owner.config;
     sender.acknowledge(segment, now);
     if (sender.finAcknowledged) {
@@ -263,16 +264,18 @@ export class Connection {
     // Acknowledged bytes may have opened the congestion or the peer's window.
     this.owner.touch(this);
     const fin = (segment.flags & FIN) !== 0;
+    const { length } = segment.payload;
     let readable = false;
-    if (segment.payload.length > 0 || fin) {
+    if (length > 0 || fin) {
       if (this.canReceive) {
         const received = receiver.receive(segment.seq, segment.payload, fin);
-        if (received === "out-of-order") this.output.duplicatesOwed += 1;
-        else this.output.ackOwed = true;
-        readable = received === "in-order";
+        readable = received === "in-order" || received === "filled";
+        if (received === "out-of-order") output.duplicatesOwed += 1;
+        else if (received !== "in-order" || fin || output.delayedAck.onData(length, sender.mss, now))
+          output.ackOwed = true;
         if (receiver.finished) this.onPeerFinished(now);
       } else {
-        this.output.ackOwed = true;
+        output.ackOwed = true;
       }
     }
     if (readable) this.handler?.onReadable();
@@ -314,6 +317,11 @@ export class Connection {
       this.owner.touch(this);
     }
     if (this.keepAlive !== undefined && now >= this.keepAlive.deadline) this.onKeepAlive(this.keepAlive, now);
+    const { delayedAck } = this.output;
+    if (now >= delayedAck.deadline) {
+      delayedAck.onTimer();
+      this.oweAck();
+    }
     if (now >= sender.timer) {
       if (!sender.onTimer(now) || this.isPersistExpired(now)) this.giveUp();
       else this.owner.touch(this);
@@ -401,6 +409,7 @@ export class Connection {
     if (reason === "timeout") this.owner.counters.timed_out += 1;
     this.waitEnd = NEVER;
     this.parts.handshake.stop();
+    this.output.delayedAck.stop();
     this.parts.sender.discard();
     this.keepAlive?.stop();
     if (reason !== "finished") this.parts.receiver.discard();

@@ -1,3 +1,4 @@
+import { DelayedAck } from "./delayed-ack.js";
 import type { Parts, State } from "./parts.js";
 import { seqAdd } from "./wire/sequence.js";
 import {
@@ -28,7 +29,11 @@ export class Output {
   /** An acknowledgement number that never was ours, to be answered with RST (RFC 9293 section 3.10.7.4). */
   strayAck: number | undefined;
 
-  constructor(private readonly parts: Parts) {}
+  readonly delayedAck: DelayedAck;
+
+  constructor(private readonly parts: Parts) {
+    this.delayedAck = new DelayedAck(parts.shared.config.ackDelay);
+  }
 
   /** Hands every segment that may leave at `now` in `state` to `emit`. */
   transmit(state: State, now: number, emit: Emit): void {
@@ -56,6 +61,7 @@ export class Output {
       out.flags |= ACK;
       this.acknowledge(out, now);
       out.window = receiver.announce(sender.mss);
+      this.delayedAck.onSent(true, now);
       emit(out);
       this.ackOwed = false;
     }
@@ -92,6 +98,7 @@ export class Output {
       timestamps.enabled ? MAX_SACK_BLOCKS_WITH_TIMESTAMPS : MAX_SACK_BLOCKS,
     );
     out.window = receiver.announce(sender.mss);
+    this.delayedAck.onSent(false, now);
     emit(out);
   }
 

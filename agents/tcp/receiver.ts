@@ -15,7 +15,8 @@ const PIECE_OVERHEAD = 128;
 /** Unread chunks are joined up to this size, for the same reason. */
 const JOIN_UP_TO = 4_096;
 
-export type Received = "nothing" | "in-order" | "out-of-order";
+/** `filled`: in order, and all or part of a gap; or the peer's FIN. */
+export type Received = "nothing" | "in-order" | "filled" | "out-of-order";
 
 /**
  * The receiving half of a connection: reassembly, the queue of unread bytes, the window to announce. Payload is copied
@@ -98,9 +99,10 @@ export class Receiver {
       this.nxt = seqAdd(this.nxt, 1);
       // The FIN's place in sequence space takes no buffer: the edge moves with it.
       if (seqBefore(this.edge, this.nxt)) this.edge = this.nxt;
-      return "in-order";
+      return "filled";
     }
-    return part !== undefined || filled ? "in-order" : "nothing";
+    if (filled || (part !== undefined && this.pieces.length > 0)) return "filled";
+    return part === undefined ? "nothing" : "in-order";
   }
 
   /** These bytes have come again, from before RCV.NXT. */
