@@ -92,7 +92,7 @@ function judgeOutOfWindow(parts: Parts, state: State, segment: Segment): Verdict
   const { counters } = parts.shared;
   const { flags } = segment;
   if ((flags & RST) !== 0) return drop(counters, "drop_out_of_window");
-  if (state === "SYN-RECEIVED" && (flags & SYN) !== 0 && segment.seq === parts.handshake.irs) {
+  if (state === "SYN-RECEIVED" && (flags & SYN) !== 0 && segment.seq === parts.handshake?.irs) {
     const crossed = (flags & ACK) !== 0 && segment.ack === parts.sender.nxt;
     return take(counters, crossed ? "crossed" : "repeat-syn");
   }

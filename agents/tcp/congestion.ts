@@ -45,15 +45,10 @@ export class Cubic implements CongestionControl {
   /** Window before the last reduction, and W_max: where the next curve rests. */
   private prior = 0;
   private plateau = 0;
-  /** Of the curve that began at `epoch` (-1: none): where it rests, how many ms after its begin, and W_est. */
-  private epoch = -1;
-  private origin = 0;
-  private rise = 0;
-  private reno = 0;
-  /** Before the last reduction, see `undo`. */
-  private windowBefore = 0;
-  private thresholdBefore = 0;
-  private plateauBefore = 0;
+  /** What the window follows in congestion avoidance. */
+  private curve: Curve | undefined;
+  /** See `undo`. */
+  private before: { window: number; threshold: number; plateau: number } | undefined;
 
   constructor(private mss: number) {
     this.window = this.initialWindow();
@@ -61,7 +56,7 @@ export class Cubic implements CongestionControl {
 
   onAcknowledged(bytes: number, inFlight: number, now: number, smoothed: number): void {
     // Growth would be unfounded while the application, not the window, limits what is out (RFC 7661, RFC 9438 5.8).
-    if (inFlight * 2 < this.window) this.epoch = -1;
+    if (inFlight * 2 < this.window) this.curve = undefined;
     else if (this.window < this.threshold) this.grow(Math.min(bytes, MAX_GROWTH * this.mss));
     else this.avoidCongestion(bytes, now, smoothed);
   }
@@ -79,19 +74,20 @@ export class Cubic implements CongestionControl {
   onTimeout(inFlight: number, first: boolean): void {
     if (first) this.reduce(inFlight);
     this.window = this.mss;
-    this.epoch = -1;
+    this.curve = undefined;
   }
 
   undo(): void {
-    this.window = Math.max(this.window, this.windowBefore);
-    this.threshold = Math.max(this.threshold, this.thresholdBefore);
-    this.plateau = Math.max(this.plateau, this.plateauBefore);
-    this.epoch = -1;
+    if (this.before === undefined) return;
+    this.window = Math.max(this.window, this.before.window);
+    this.threshold = Math.max(this.threshold, this.before.threshold);
+    this.plateau = Math.max(this.plateau, this.before.plateau);
+    this.curve = undefined;
   }
 
   onIdle(): void {
     this.window = Math.min(this.window, this.initialWindow());
-    this.epoch = -1;
+    this.curve = undefined;
   }
 
   setSegmentSize(mss: number): void {
@@ -102,26 +98,15 @@ export class Cubic implements CongestionControl {
 
   /** Sections 4.2 to 4.5. */
   private avoidCongestion(bytes: number, now: number, smoothed: number): void {
-    if (this.epoch < 0) this.beginCurve(now);
-    this.reno += (this.reno < this.prior ? RENO_GROWTH : 1) * this.mss * (bytes / this.window);
-    if (this.curve(now) < this.reno) {
-      if (this.reno > this.window) this.grow(this.reno - this.window);
+    this.curve ??= new Curve(this.window, this.plateau, this.mss, now);
+    const { curve } = this;
+    curve.reno += (curve.reno < this.prior ? RENO_GROWTH : 1) * this.mss * (bytes / this.window);
+    if (curve.at(now) < curve.reno) {
+      if (curve.reno > this.window) this.grow(curve.reno - this.window);
       return;
     }
-    const target = Math.min(this.curve(now + Math.max(smoothed, 0)), 1.5 * this.window);
+    const target = Math.min(curve.at(now + Math.max(smoothed, 0)), 1.5 * this.window);
     if (target > this.window) this.grow((target - this.window) * (bytes / this.window));
-  }
-
-  private beginCurve(now: number): void {
-    this.epoch = now;
-    this.reno = this.window;
-    this.origin = Math.max(this.plateau, this.window);
-    this.rise = 1_000 * Math.cbrt((this.origin - this.window) / this.mss / STEEPNESS);
-  }
-
-  /** W_cubic in bytes. */
-  private curve(time: number): number {
-    return this.origin + this.mss * STEEPNESS * ((time - this.epoch - this.rise) / 1_000) ** 3;
   }
 
   /**
@@ -129,14 +114,13 @@ export class Cubic implements CongestionControl {
    * the path: then the initial window counts, as far as the window reached.
    */
   private reduce(inFlight: number): void {
-    this.windowBefore = this.window;
-    this.thresholdBefore = this.threshold;
-    this.plateauBefore = this.plateau;
+    const { window, threshold, plateau } = this;
+    this.before = { window, threshold, plateau };
     const used = Math.min(this.window, Math.max(inFlight, this.initialWindow()));
     this.prior = used;
     this.plateau = used < this.plateau ? (used * (1 + REMAINS)) / 2 : used;
     this.threshold = Math.max(used * REMAINS, 2 * this.mss);
-    this.epoch = -1;
+    this.curve = undefined;
   }
 
   private grow(bytes: number): void {
@@ -145,5 +129,28 @@ export class Cubic implements CongestionControl {
 
   private initialWindow(): number {
     return Math.min(10 * this.mss, Math.max(2 * this.mss, 14_600));
+  }
+}
+
+/** W_cubic and W_est of one epoch (RFC 9438 sections 4.2 and 4.3), in bytes and ms. */
+class Curve {
+  /** W_est: how large the window of a Reno flow would be. */
+  reno: number;
+  private readonly restsAt: number;
+  private readonly restsFrom: number;
+
+  constructor(
+    window: number,
+    plateau: number,
+    private readonly mss: number,
+    now: number,
+  ) {
+    this.reno = window;
+    this.restsAt = Math.max(plateau, window);
+    this.restsFrom = now + 1_000 * Math.cbrt((this.restsAt - window) / mss / STEEPNESS);
+  }
+
+  at(time: number): number {
+    return this.restsAt + this.mss * STEEPNESS * ((time - this.restsFrom) / 1_000) ** 3;
   }
 }

@@ -72,7 +72,8 @@ export class Connection {
   /** When `onTimer` must be called at the latest; Infinity for an idle connection. */
   get deadline(): number {
     const { sender, handshake } = this.parts;
-    const own = Math.min(this.waitEnd, handshake.deadline, sender.timer, this.output.delayedAck.deadline);
+    const own = Math.min(this.waitEnd, sender.timer, this.output.delayedAck.deadline);
+    if (handshake !== undefined) return Math.min(own, handshake.deadline);
     return this.keepAlive === undefined ? own : Math.min(own, this.keepAlive.deadline);
   }
 
@@ -156,14 +157,14 @@ export class Connection {
 
   /** Begins a passive connection with the peer's SYN. */
   open(syn: Segment, now: number): void {
-    this.parts.handshake.take(syn, now);
+    this.parts.handshake?.take(syn, now);
     this.owner.touch(this);
   }
 
   /** Begins a passive connection whose SYNs have been exchanged by a cookie; `receive` of the ACK must follow. */
   resume(syn: Segment, now: number): void {
-    this.parts.handshake.take(syn, now);
-    this.parts.handshake.sentByCookie();
+    this.parts.handshake?.take(syn, now);
+    this.parts.handshake?.sentByCookie();
   }
 
   /** Takes in one segment. Returns whether it belonged to this connection by its sequence number. */
@@ -176,13 +177,12 @@ export class Connection {
         return true;
       case "syn":
         // Simultaneous open: answer with SYN and ACK.
-        parts.handshake.take(segment, now);
+        parts.handshake?.take(segment, now);
         this.enter("SYN-RECEIVED");
-        parts.handshake.owed = true;
-        this.owner.touch(this);
+        this.oweSyn();
         return true;
       case "syn-ack":
-        parts.handshake.take(segment, now);
+        parts.handshake?.take(segment, now);
         this.establish(segment, segment.window, now);
         this.oweAck();
         return true;
@@ -191,8 +191,7 @@ export class Connection {
         this.oweAck();
         return false;
       case "repeat-syn":
-        parts.handshake.owed = true;
-        this.owner.touch(this);
+        this.oweSyn();
         return false;
       case "answer-fin":
         this.waitEnd = now + this.owner.config.timeWait;
@@ -309,7 +308,7 @@ export class Connection {
       }
       return;
     }
-    if (now >= handshake.deadline) {
+    if (handshake !== undefined && now >= handshake.deadline) {
       if (!handshake.onTimer()) {
         this.close("timeout");
         return;
@@ -366,7 +365,8 @@ export class Connection {
   // ---- changes of state ------------------------------------------------------------------------------------------
 
   private establish(segment: Segment, window: number, now: number): void {
-    this.parts.handshake.complete(segment, window, now);
+    this.parts.handshake?.complete(segment, window, now);
+    this.parts.handshake = undefined;
     this.keepAlive?.heard(now);
     this.enter("ESTABLISHED");
   }
@@ -377,6 +377,11 @@ export class Connection {
 
   private get canReceive(): boolean {
     return this.current === "ESTABLISHED" || this.current === "FIN-WAIT-1" || this.current === "FIN-WAIT-2";
+  }
+
+  private oweSyn(): void {
+    if (this.parts.handshake !== undefined) this.parts.handshake.owed = true;
+    this.owner.touch(this);
   }
 
   private oweAck(): void {
@@ -408,7 +413,7 @@ export class Connection {
   private close(reason: CloseReason): void {
     if (reason === "timeout") this.owner.counters.timed_out += 1;
     this.waitEnd = NEVER;
-    this.parts.handshake.stop();
+    this.parts.handshake = undefined;
     this.output.delayedAck.stop();
     this.parts.sender.discard();
     this.keepAlive?.stop();

@@ -70,15 +70,11 @@ export class Handshake {
 
   /** The time of `deadline` has come: our SYN is owed again. Returns false when it was repeated as often as it may. */
   onTimer(): boolean {
-    this.stop();
+    this.deadline = Number.POSITIVE_INFINITY;
     if (this.sent > this.config.synRetries) return false;
     this.sender.rtt.backOff();
     this.owed = true;
     return true;
-  }
-
-  stop(): void {
-    this.deadline = Number.POSITIVE_INFINITY;
   }
 
   /** Our SYN has been sent, by a cookie that remembers nothing of when. */
@@ -90,7 +86,6 @@ export class Handshake {
   /** Our SYN is acknowledged by `segment`, whose window is `window` bytes. */
   complete(segment: Segment, window: number, now: number): void {
     const { sender } = this;
-    this.stop();
     sender.open(segment, window);
     if (this.sent === 1) {
       sender.rtt.sample(now - this.sentAt);

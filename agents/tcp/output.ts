@@ -48,7 +48,7 @@ export class Output {
         return;
       case "SYN-SENT":
       case "SYN-RECEIVED":
-        if (this.parts.handshake.owed) this.transmitSyn(state, now, emit);
+        this.transmitSyn(state, now, emit);
         return;
     }
     const { sender, receiver } = this.parts;
@@ -80,6 +80,7 @@ export class Output {
 
   private transmitSyn(state: State, now: number, emit: Emit): void {
     const { handshake, receiver, timestamps, iss } = this.parts;
+    if (!handshake?.owed) return;
     clear(out, SYN, iss);
     if (state === "SYN-RECEIVED") {
       out.flags |= ACK;

@@ -33,7 +33,8 @@ export class Parts {
   readonly timestamps: Timestamps;
   readonly sender: Sender;
   readonly receiver: Receiver;
-  readonly handshake: Handshake;
+  /** Until it is complete. */
+  handshake: Handshake | undefined;
 
   constructor(
     readonly shared: Shared,

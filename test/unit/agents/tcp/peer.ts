@@ -22,6 +22,8 @@ export class Peer implements ConnectionHandler {
     private readonly total: number,
     /** How long to pause between reads; 0 reads at once. */
     private readonly pause: () => number = () => 0,
+    /** Sends nothing before the other side's stream has ended: data goes on over a half-closed connection. */
+    private readonly afterEnd = false,
   ) {
     connection.handler = this;
     if (connection.state === "ESTABLISHED") this.send();
@@ -45,6 +47,7 @@ export class Peer implements ConnectionHandler {
 
   /** Begins to send; an active opener calls it when it likes, bytes wait for the handshake. */
   send(): void {
+    if (this.afterEnd && !this.ended) return;
     while (this.sent < this.total && this.connection.isWritable) {
       const size = Math.min(4_000, this.total - this.sent);
       this.connection.write(pattern(this.sent, size));
@@ -62,6 +65,8 @@ export class Peer implements ConnectionHandler {
       this.received += chunk.length;
       this.lastAt = this.clock.now();
     }
-    this.ended ||= this.connection.isEnded;
+    if (this.ended || !this.connection.isEnded) return;
+    this.ended = true;
+    if (this.afterEnd) this.send();
   }
 }
