@@ -77,6 +77,7 @@ export class Fragments {
     if (this.datagrams.size >= maxFragmented) this.evict(this.oldest);
     const datagram = new Datagram(ip, source, now + fragmentTimeout);
     this.datagrams.set(key, datagram);
+    this.held += datagram.cost;
     return datagram;
   }
 

@@ -225,6 +225,11 @@ export class TcpStack implements ConnectionOwner {
     return this.deadlines.next;
   }
 
+  /** Bytes held in fragments. */
+  get fragmentMemory(): number {
+    return this.fragments.inUse;
+  }
+
   /** Connections by what they cost: open ones, and those in TIME-WAIT. */
   get size(): { open: number; halfOpen: number; timeWait: number } {
     return { open: this.open, halfOpen: this.admission.halfOpen, timeWait: this.timeWait.size };

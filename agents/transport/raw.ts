@@ -143,6 +143,7 @@ export class RawTransport implements Transport {
       connections_time_wait: timeWait,
       sources_known: runner.stack.sources,
       receive_memory_bytes: runner.stack.memory.inUse,
+      fragment_memory_bytes: runner.stack.fragmentMemory,
     };
   }
 
