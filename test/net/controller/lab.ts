@@ -145,6 +145,34 @@ export class Lab {
     return { received, stop: () => child.stop() };
   }
 
+  /** Runs a command in a host; resolves with what it prints, whatever its exit code. */
+  async inHost(id: string, ...command: string[]): Promise<string> {
+    const inside = ["netns", "exec", namespace(id), ...command];
+    return run("ip", inside).then(
+      ({ stdout }) => stdout,
+      (error: { stdout?: string }) => error.stdout ?? "",
+    );
+  }
+
+  /** Gives a host IPv6, which it has not by itself, and an address. */
+  async addIpv6(id: string, address: string): Promise<void> {
+    await this.inHost(id, "sysctl", "-qw", "net.ipv6.conf.eth0.disable_ipv6=0");
+    await this.inHost(id, "ip", "address", "add", `${address}/64`, "dev", "eth0", "nodad");
+  }
+
+  /** Frames at a host's interface, as tcpdump tells them, one line each with both MAC addresses. */
+  async capture(id: string, filter: string): Promise<{ lines: string[]; stop(): Promise<unknown> }> {
+    const command = ["tcpdump", "--immediate-mode", "-l", "-n", "-e", "-t", "-i", "eth0", filter];
+    const child = new Child({
+      name: `tcpdump ${id}`,
+      command: ["ip", "netns", "exec", namespace(id), ...command],
+    });
+    const lines: string[] = [];
+    child.onLine((line) => lines.push(line));
+    await child.waitFor(/listening on/, 5_000);
+    return { lines, stop: () => child.stop() };
+  }
+
   async ofctl(command: string, at: number, ...rest: string[]): Promise<string> {
     return sh("ovs-ofctl", "--protocols=OpenFlow13", "--no-names", command, bridge(at), ...rest);
   }
