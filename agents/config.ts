@@ -1,6 +1,7 @@
 import { hostname } from "node:os";
 import {
   type Endpoint,
+  formatEndpoint,
   INTERCEPTS_MAX,
   loadSettings,
   type SettingSources,
@@ -11,6 +12,9 @@ import {
 } from "@topicast/protocol";
 
 import { type ClientLimits, clientLimits, limitSettings } from "./limits.js";
+
+/** Longest time that Linux takes for TCP_KEEPIDLE, in seconds. */
+const KEEP_ALIVE_MAX = 32_767;
 
 /** Settings of `topicast agent`, by long flag. */
 export const agentSettings = {
@@ -29,8 +33,8 @@ export const agentSettings = {
   },
   intercept: {
     argument: "ADDRESS[:PORT]",
-    help: "answer the plain MQTT clients of this broker, too, wherever it is or is not; may be repeated (default port: 1883)",
-    value: value.listOf(value.ipv4Endpoint(1883), INTERCEPTS_MAX),
+    help: "answer the clients of this broker, too, wherever it is or is not, as at the agent's own port of that number, at any other in plain MQTT; may be repeated (default port: 1883)",
+    value: value.listOf(value.hostEndpoint(1883), INTERCEPTS_MAX),
     repeatable: true,
   },
   tlsport: {
@@ -86,6 +90,12 @@ export const agentSettings = {
     value: value.toggle,
     preset: "false",
     presetHelp: "off",
+  },
+  "tcp-keepalive": {
+    argument: "SECONDS",
+    help: "probe a client that has sent nothing for so long, and give it up where it does not answer, or none",
+    value: value.secondsOrNone(KEEP_ALIVE_MAX),
+    preset: "none",
   },
   username: {
     short: "u",
@@ -172,8 +182,13 @@ export interface AgentConfig {
   readonly wspath?: string | undefined;
   /** Always there with `tlsport` or `wssport`. */
   readonly tls?: AgentTls | undefined;
-  /** Endpoints of other stations whose clients are answered as at `tcpport`; only with that and `transport` raw. */
+  /**
+   * Endpoints of other stations whose clients are answered as at the port of that number, as at `tcpport` (which is
+   * there then) at others; only with `transport` raw.
+   */
   readonly intercept?: readonly Endpoint[] | undefined;
+  /** Seconds of silence after which a client is probed (RFC 9293 section 3.8.4); undefined: never. */
+  readonly tcpKeepAlive?: number | undefined;
   /** Only with `transport` socket. */
   readonly proxyProtocol: boolean;
   /** User name and password are both there or both not. */
@@ -222,6 +237,7 @@ export function loadAgentConfig(sources: SettingSources): AgentConfig {
     ...{ interface: iface, username, password, transport, tcpport, tlsport, wsport, wssport, wspath },
     ...{ tls: tlsOf(values), proxyProtocol, intercept, forwarder, udpport, id, address, rest },
     limits: clientLimits(values, transport),
+    tcpKeepAlive: values["tcp-keepalive"],
     logLevel: values["log-level"],
   };
 }
@@ -257,21 +273,12 @@ function checkIntercepts(values: Values): void {
       2,
     );
   }
-  if (tcpport === undefined) {
+  const plain = intercept.find(({ port }) => portFlags.every((flag) => values[flag] !== port));
+  if (tcpport === undefined && plain !== undefined) {
     throw new UserError(
-      "--intercept needs a port for plain MQTT, which it is answered with: give -t PORT",
+      `--intercept ${formatEndpoint(plain)} is answered in plain MQTT, as ${plain.port} is none of the agent's ports, and needs a port for that: give -t PORT`,
       2,
     );
-  }
-  // Without this, clients that speak TLS or WebSocket would be answered in plain MQTT.
-  for (const { address, port } of intercept) {
-    const flag = portFlags.find((name) => name !== "tcpport" && values[name] === port);
-    if (flag !== undefined) {
-      throw new UserError(
-        `--intercept ${address}:${port} is answered in plain MQTT, but ${port} is --${flag}: choose another port for one of them`,
-        2,
-      );
-    }
   }
 }
 

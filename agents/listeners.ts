@@ -1,3 +1,4 @@
+import type { Endpoint } from "@topicast/protocol";
 import type { AgentConfig } from "./config.js";
 import type { Log } from "./mqtt/log.js";
 import type { HandshakeFailure } from "./transport/handshakes.js";
@@ -26,26 +27,22 @@ export function openListeners(
   log: Log,
   onVacant: (addresses: readonly string[]) => void,
 ): AgentListeners {
-  const { tcpport, tlsport, wsport, wssport, wspath } = config;
   const onFailure = ({ peer, counter, detail }: HandshakeFailure) =>
     log.info({ peer, reason: counter, detail }, "client refused");
   const tls = tlsLayer(config, onFailure);
   const secure = tls === undefined ? [] : [tls];
-  const webSocket = new WebSocketLayer({ path: wspath, onFailure });
+  const webSocket = new WebSocketLayer({ path: config.wspath, onFailure });
   const proxy = config.proxyProtocol ? [new ProxyLayer({ onFailure })] : [];
-  const listeners: Listener[] = [];
-  const add = (port: number | undefined, flag: string, ...layers: Layer[]) => {
-    if (port !== undefined) {
-      listeners.push({
-        transport: transportAt(config, port, flag, onVacant, log),
-        layers: [...proxy, ...layers],
-      });
-    }
+  const above: Record<PortFlag, readonly Layer[]> = {
+    tcpport: [],
+    tlsport: secure,
+    wsport: [webSocket],
+    wssport: [...secure, webSocket],
   };
-  add(tcpport, "-t");
-  add(tlsport, "--tlsport", ...secure);
-  add(wsport, "--wsport", webSocket);
-  add(wssport, "--wssport", ...secure, webSocket);
+  const listeners = portsOf(config).map((port): Listener => {
+    const layers = [...proxy, ...above[port.flag]];
+    return { transport: transportAt(config, port, onVacant, log), layers };
+  });
   return { transport: new Listeners(listeners), reload: tls && (() => reload(tls, log)) };
 }
 
@@ -58,26 +55,63 @@ function tlsLayer(
   return new TlsLayer({ files: { cert, key, ca }, requireClientCert, identityAsUsername, onFailure });
 }
 
+const portFlags = ["tcpport", "tlsport", "wsport", "wssport"] as const;
+type PortFlag = (typeof portFlags)[number];
+
+/** One of the agent's own ports. */
+export interface AgentPort {
+  readonly flag: PortFlag;
+  readonly port: number;
+  /** What is answered in the same way. */
+  readonly intercepts: readonly Endpoint[];
+  /** Intercepted addresses for which it answers whoever asks for their MAC address, too. */
+  readonly neighbours: readonly string[];
+}
+
+/**
+ * The agent's ports. An intercepted endpoint belongs to the one of its number, otherwise to the plain one; one responder,
+ * at the first port, has all the addresses.
+ */
+export function portsOf(config: AgentConfig): AgentPort[] {
+  const { intercept = [] } = config;
+  const own = portFlags.flatMap((flag) => {
+    const port = config[flag];
+    return port === undefined ? [] : [{ flag, port }];
+  });
+  const portOf = (number: number) => own.find(({ port }) => port === number)?.port ?? config.tcpport;
+  const addresses = [...new Set(intercept.map((i) => i.address))];
+  return own.map(({ flag, port }, i) => {
+    const intercepts = intercept.filter((given) => portOf(given.port) === port);
+    return { flag, port, intercepts, neighbours: i === 0 ? addresses : [] };
+  });
+}
+
 function transportAt(
   config: AgentConfig,
-  port: number,
-  flag: string,
+  { flag: name, port, intercepts, neighbours }: AgentPort,
   onVacant: (addresses: readonly string[]) => void,
   log: Log,
 ): Transport {
-  const { limits, transport, address } = config;
-  if (transport === "socket") {
+  const { limits, address, tcpKeepAlive } = config;
+  const flag = name === "tcpport" ? "-t" : `--${name}`;
+  const keepAliveMs = tcpKeepAlive === undefined ? 0 : tcpKeepAlive * 1_000;
+  if (config.transport === "socket") {
     const { maxConnections } = limits;
     return new SocketTransport({
-      ...{ port, flag, address },
+      ...{ port, flag, address, keepAliveMs },
       ...(maxConnections === undefined ? {} : { maxConnections }),
     });
   }
   const onWarning = (message: string) => log.warn({ port }, message);
-  // The plain port has them all: one responder to ARP for each address.
-  const intercepts = port === config.tcpport ? (config.intercept ?? []) : [];
   return new RawTransport({
-    ...{ interface: config.interface!, port, flag, tcp: limits, intercepts, onVacant, onWarning },
+    interface: config.interface!,
+    port,
+    flag,
+    intercepts,
+    neighbours,
+    onVacant,
+    onWarning,
+    tcp: { ...limits, keepAliveIdle: keepAliveMs },
   });
 }
 

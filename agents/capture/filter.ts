@@ -3,15 +3,16 @@ import { addressBytes, type Endpoint } from "@topicast/protocol";
 import type { InterfaceFacts } from "./interface.js";
 
 /**
- * The pcap filter for frames to this station's `port` and for what it intercepts (TCP to these endpoints, ARP and ND
- * about their addresses): untagged, or with one or two VLAN tags. With the segments come their fragments and the ICMP
- * errors about our own. Everything else stays in the kernel, so that other traffic on the interface costs this process
- * nothing.
+ * The pcap filter for frames to this station's `port`, for TCP to endpoints of other stations that are answered here, and
+ * for ARP and ND about `neighbours`, the addresses whose owners are looked for: untagged, or with one or two VLAN tags.
+ * With the segments come their fragments and the ICMP errors about our own. Everything else stays in the kernel, so that
+ * other traffic on the interface costs this process nothing.
  */
 export function captureFilter(
   station: Pick<InterfaceFacts, "mac" | "ipv4" | "ipv6">,
   port: number,
   intercepts: readonly Endpoint[] = [],
+  neighbours: readonly string[] = [],
 ): string {
   const mac = station.mac.toString("hex").replace(/..(?!$)/g, "$&:");
   const served = new Map([[port, [...station.ipv4, ...station.ipv6]]]);
@@ -22,7 +23,7 @@ export function captureFilter(
     return [...toPort(v4, about4(port)), ...toPort(v6, about6(port))];
   });
   const wanted = [`(ether dst ${mac} and (${tcp.join(" or ")}))`];
-  wanted.push(...neighbourFilters([...new Set(intercepts.map((i) => i.address))]));
+  wanted.push(...neighbourFilters(neighbours));
   const any = `(${wanted.join(" or ")})`;
   // Each "vlan" moves the offsets of all that follows it, so the alternatives must stand in this order.
   return `${any} or (vlan and (${any} or (vlan and ${any})))`;

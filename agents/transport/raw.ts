@@ -21,7 +21,9 @@ export interface RawTransportOptions {
   readonly flag?: string;
   /** Endpoints of other stations, or of none, whose clients are answered here (transparent mode: ../neighbours). */
   readonly intercepts?: readonly Endpoint[];
-  /** Which of their addresses no machine has; at each change. */
+  /** Those addresses of them, or of another port's, for whose MAC address who asks is answered where no machine has them. */
+  readonly neighbours?: readonly string[];
+  /** Which of these no machine has; at each change. */
   readonly onVacant?: (addresses: readonly string[]) => void;
   /** The TCP stack's numbers where they differ from the defaults. */
   readonly tcp?: Partial<TcpConfig>;
@@ -58,6 +60,7 @@ export class RawTransport implements Transport {
 
   async listen(onStream: (stream: ByteStream) => void): Promise<void> {
     const { interface: name, port, flag = "-t", tcp, intercepts = [], onWarning = () => {} } = this.options;
+    const { neighbours: addresses = [] } = this.options;
     requireRawPrivileges();
     try {
       const facts = await readInterface(name);
@@ -82,7 +85,7 @@ export class RawTransport implements Transport {
       });
       const capture = Capture.open({
         interface: name,
-        filter: captureFilter(facts, port, intercepts),
+        filter: captureFilter(facts, port, intercepts, addresses),
         onFrame: (frame, length) => {
           if (neighbours?.receive(frame, length) !== true) runner.receive(frame, length);
         },
@@ -104,7 +107,7 @@ export class RawTransport implements Transport {
       this.watch(facts, async (now) => {
         await guard.update(now);
         runner.stack.setStation(now);
-        if (!capture.reopen(captureFilter(now, port, intercepts))) return false;
+        if (!capture.reopen(captureFilter(now, port, intercepts, addresses))) return false;
         neighbours?.restart(now.mac);
         return true;
       });
@@ -151,12 +154,11 @@ export class RawTransport implements Transport {
     { mac }: InterfaceFacts,
     send: (frame: Buffer, length: number) => void,
   ): NeighbourResponder | undefined {
-    const { intercepts = [], onVacant = () => {} } = this.options;
-    if (intercepts.length === 0) return undefined;
-    const addresses = [...new Set(intercepts.map((i) => i.address))];
-    const neighbours = new NeighbourResponder({ clock: systemClock, mac, addresses, send, onVacant });
-    this.cleanups.push(() => neighbours.close());
-    return neighbours;
+    const { neighbours: addresses = [], onVacant = () => {} } = this.options;
+    if (addresses.length === 0) return undefined;
+    const responder = new NeighbourResponder({ clock: systemClock, mac, addresses, send, onVacant });
+    this.cleanups.push(() => responder.close());
+    return responder;
   }
 
   private async undo(): Promise<void> {

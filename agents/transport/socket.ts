@@ -8,6 +8,8 @@ export interface SocketTransportOptions {
   readonly flag?: string;
   /** Address to listen at; all of the host's where undefined. */
   readonly address?: string | undefined;
+  /** Ms of silence after which the kernel probes a client; 0, the default: never. */
+  readonly keepAliveMs?: number;
   /** Connections at a time; further ones are closed at once and counted. */
   readonly maxConnections?: number;
 }
@@ -23,8 +25,9 @@ export class SocketTransport implements Transport {
   constructor(private readonly options: SocketTransportOptions) {}
 
   listen(onStream: (stream: ByteStream) => void): Promise<void> {
-    const { port, address, flag = "-t", maxConnections = MAX_CONNECTIONS } = this.options;
-    const server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) =>
+    const { port, address, flag = "-t", keepAliveMs = 0, maxConnections = MAX_CONNECTIONS } = this.options;
+    const keep = { keepAlive: keepAliveMs > 0, keepAliveInitialDelay: keepAliveMs };
+    const server = createServer({ allowHalfOpen: true, noDelay: true, ...keep }, (socket) =>
       this.accept(socket, onStream),
     );
     server.maxConnections = maxConnections;

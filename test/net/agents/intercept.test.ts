@@ -96,13 +96,17 @@ s=socket.socket();s.settimeout(0.5);print(s.connect_ex(("${VACANT}",${PORT})))`;
       v6,
       [...v4.slice(0, 8), ...v6.slice(0, 8)],
     ]) {
-      const filter = captureFilter(station, PORT, intercepts);
+      const filter = captureFilter(station, PORT, intercepts, addressesOf(intercepts));
       const code = execFileSync("tcpdump", ["-y", "EN10MB", "-d", filter], { encoding: "utf8" });
       const instructions = code.split("\n").length;
       assert.ok(instructions > 10 && instructions < 4_096, `${instructions} instructions`);
     }
   });
 });
+
+function addressesOf(intercepts: readonly { address: string }[]): string[] {
+  return [...new Set(intercepts.map((i) => i.address))];
+}
 
 async function complaint(child: ReturnType<Namespaces["spawn"]>): Promise<string> {
   let text = "";

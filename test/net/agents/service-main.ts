@@ -5,18 +5,17 @@
  * each change.
  */
 import { RawTransport } from "@topicast/agent/transport/raw.js";
-import { UserError } from "@topicast/protocol";
+import { parseEndpoint, UserError } from "@topicast/protocol";
 import { Service } from "../../unit/agents/transport/service.js";
 
 const [name, port, tcp = "{}", ...endpoints] = process.argv.slice(2);
+const intercepts = endpoints.map((endpoint) => parseEndpoint(endpoint)!);
 const transport = new RawTransport({
   interface: name!,
   port: Number(port),
   tcp: JSON.parse(tcp),
-  intercepts: endpoints.map((endpoint) => {
-    const [address, at] = endpoint.split(":");
-    return { address: address!, port: Number(at) };
-  }),
+  intercepts,
+  neighbours: [...new Set(intercepts.map((i) => i.address))],
   onVacant: (addresses) => console.error(`vacant ${addresses.join(" ")}`),
   onWarning: (message) => console.error(`warning: ${message}`),
 });

@@ -102,6 +102,10 @@ describe("an agent's configuration", () => {
       first,
       { address: "10.0.0.1", port: 8883 },
     ]);
+    assert.deepEqual(intercept(["fd00::250", "[FD00::0:250]:1883", "[fd00::250]:8883"]), [
+      { address: "fd00::250", port: 1883 },
+      { address: "fd00::250", port: 8883 },
+    ]);
     const many = Array.from({ length: 17 }, (_, i) => `10.0.0.1:${i + 1}`);
     assert.equal(intercept(many.slice(1))?.length, 16);
     assert.throws(() => intercept(many), /a list of up to 16/);
@@ -145,6 +149,12 @@ describe("an agent's configuration", () => {
     assert.match(errorOf({ interface: "x", "max-connections": "0" }), /a whole number, 1 to/);
   });
 
+  it("answers for a broker's TLS port without a plain one", () => {
+    const tls = { tcpport: "none", tlsport: "8883", cert: "c", key: "k" };
+    const { intercept } = load({ interface: "x", ...tls, intercept: "[fd00::250]:8883" });
+    assert.deepEqual(intercept, [{ address: "fd00::250", port: 8883 }]);
+  });
+
   it("takes user name and password from the environment", () => {
     const env = { TOPICAST_USERNAME: "u", TOPICAST_PASSWORD: "p" };
     const { username, password } = load({ transport: "socket" }, env);
@@ -178,11 +188,11 @@ describe("an agent's configuration", () => {
     [{ transport: "socket", wsport: "1883" }, "--tcpport and --wsport are both 1883: give each its own"],
     [
       { interface: "x", tcpport: "none", wsport: "9001", intercept: "10.0.0.1" },
-      "--intercept needs a port for plain MQTT, which it is answered with: give -t PORT",
+      "--intercept 10.0.0.1:1883 is answered in plain MQTT, as 1883 is none of the agent's ports, and needs a port for that: give -t PORT",
     ],
     [
-      { interface: "x", wsport: "9001", intercept: "10.0.0.1:9001" },
-      "--intercept 10.0.0.1:9001 is answered in plain MQTT, but 9001 is --wsport: choose another port for one of them",
+      { interface: "x", "tcp-keepalive": "0" },
+      '--tcp-keepalive: "0" is not accepted: must be whole seconds, 1 to 32767, or none',
     ],
     [{ transport: "socket", wspath: "/x" }, "--wspath needs a WebSocket port: give --wsport or --wssport"],
     [

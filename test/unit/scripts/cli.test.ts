@@ -126,7 +126,7 @@ describe("topicast", () => {
     ],
     [
       ["agent", "-i", "x", "--intercept", "10.0.0.1", "--intercept", "broker"],
-      '--intercept: ["10.0.0.1","broker"] is not accepted: must be the IPv4 address of a host, with :PORT where it is not 1883, or a list of up to 16 of these',
+      '--intercept: ["10.0.0.1","broker"] is not accepted: must be the address of a host, such as 192.168.1.250 or fd00::250, with :PORT where it is not 1883 ([fd00::250]:PORT), or a list of up to 16 of these',
     ],
     [["agent", "--config", "none.yaml"], "none.yaml: no such file"],
     [["controller"], "the address for the agents is missing: give --listen ADDRESS[:PORT]"],

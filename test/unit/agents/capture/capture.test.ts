@@ -119,14 +119,14 @@ describe("capture filter", () => {
     assert.equal(filter.match(/dst host/g)?.length, 6);
   });
 
-  it("asks for what is intercepted at its MAC address, and for ARP about it from everywhere", () => {
+  it("asks for what is intercepted at its MAC address, and for ARP and ND about it from everywhere", () => {
     const station = { mac, ipv4: ["10.0.0.1"], ipv6: [] };
     const intercepts = [
       { address: "192.168.1.250", port: 1883 },
       { address: "192.168.1.250", port: 8883 },
       { address: "fd00::250", port: 8883 },
     ];
-    const filter = captureFilter(station, 1883, intercepts);
+    const filter = captureFilter(station, 1883, intercepts, ["192.168.1.250", "fd00::250"]);
     const tcp = [
       `((dst host 10.0.0.1 or dst host 192.168.1.250) and ${ofPort4(1883)})`,
       `((dst host 192.168.1.250) and ${ofPort4(8883)})`,
@@ -134,7 +134,10 @@ describe("capture filter", () => {
     ].join(" or ");
     assert(filter.startsWith(`((ether dst 02:00:00:00:00:0a and (${tcp}`), filter);
     const arp = "(arp and (arp[24:4] = 0xc0a801fa or arp[14:4] = 0xc0a801fa))";
-    assert.equal(filter.split(` or ${arp}`).length, 4);
+    const target = "ip6[48:4] = 0xfd000000 and ip6[52:4] = 0x0 and ip6[56:4] = 0x0 and ip6[60:4] = 0x250";
+    const source = "ip6[8:4] = 0xfd000000 and ip6[12:4] = 0x0 and ip6[16:4] = 0x0 and ip6[20:4] = 0x250";
+    const nd = `(ip6[6:2] = 0x3aff and (ip6[40] = 135 or ip6[40] = 136) and ((${target}) or (${source})))`;
+    assert.equal(filter.split(` or ${arp} or ${nd})`).length, 4);
   });
 });
 

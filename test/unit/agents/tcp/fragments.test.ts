@@ -4,8 +4,8 @@ import { parseMac } from "@topicast/agent/tcp/wire/ethernet.js";
 import type { Endpoints } from "@topicast/agent/tcp/wire/path.js";
 import { ACK, PSH } from "@topicast/agent/tcp/wire/tcp.js";
 import fc from "fast-check";
-import { pattern } from "./pattern.js";
 import { frameOf, Station } from "./frame-station.js";
+import { pattern } from "./pattern.js";
 import { cut, fragment4, fragment6 } from "./wire/cut.js";
 import { FRAGMENTS4, parsed, STATION_MAC } from "./wire/linux-frames.js";
 

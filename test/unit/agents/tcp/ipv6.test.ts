@@ -4,8 +4,8 @@ import type { StackConnection } from "@topicast/agent/tcp/stack.js";
 import { parseMac } from "@topicast/agent/tcp/wire/ethernet.js";
 import type { Endpoints } from "@topicast/agent/tcp/wire/path.js";
 import { ACK, FIN, PSH, RST, SYN } from "@topicast/agent/tcp/wire/tcp.js";
-import { pattern } from "./pattern.js";
 import { frameOf, Station } from "./frame-station.js";
+import { pattern } from "./pattern.js";
 import { parsed } from "./wire/linux-frames.js";
 
 const MAC = parseMac("02:00:00:00:00:01");

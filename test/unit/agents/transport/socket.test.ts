@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
 import { createServer } from "node:net";
 import { text } from "node:stream/consumers";
 import { after, before, describe, it } from "node:test";
@@ -90,6 +91,24 @@ describe("socket transport's edges", () => {
     await closed;
     assert.equal(transport.counters().closed, 1);
     await transport.close();
+  });
+
+  it("has the kernel probe silent clients when asked to", async () => {
+    for (const [keepAliveMs, timer] of [
+      [0, /^(?!.*keepalive)/],
+      [90_000, /timer:\(keepalive,1min(2\d|30)sec,0\)/],
+    ] as const) {
+      const transport = new SocketTransport({ port: 0, address: HOST, keepAliveMs });
+      const accepted = new Promise<void>((resolve) => void transport.listen(() => resolve()));
+      await new Promise(setImmediate);
+      const client = await socketAccess(HOST, transport.port, false).connect();
+      client.resume();
+      await accepted;
+      const sockets = execFileSync("ss", ["-Htno", `sport = :${transport.port}`], { encoding: "utf8" });
+      assert.match(sockets, timer);
+      client.destroy();
+      await transport.close();
+    }
   });
 
   it("writes addresses the way the contract says", () => {

@@ -28,6 +28,8 @@ const settings = {
     value: value.listOf(value.ipv4Endpoint(1883), 3),
     repeatable: true,
   },
+  broker: { argument: "A", help: "a broker", value: value.hostEndpoint(1883) },
+  idle: { argument: "S", help: "seconds", value: value.secondsOrNone(32_767), preset: "none" },
 } as const satisfies Settings;
 
 const dir = mkdtempSync(join(tmpdir(), "topicast-settings-"));
@@ -115,12 +117,56 @@ describe("loadSettings", () => {
     it(`takes --${name} ${given}`, () => assert.deepEqual(load({ flags: { [name]: given } })[name], taken));
   }
 
+  const broker = (address: string, port = 1883) => ({ address, port });
+  for (const [given, taken] of [
+    ["192.168.1.250", broker("192.168.1.250")],
+    ["192.168.1.250:8883", broker("192.168.1.250", 8883)],
+    ["fd00::250", broker("fd00::250")],
+    ["fd00::1:1883", broker("fd00::1:1883")],
+    ["[FD00:0::250]", broker("fd00::250")],
+    ["[fd00::250]:8883", broker("fd00::250", 8883)],
+    ["64:ff9b::192.0.2.1", broker("64:ff9b::c000:201")],
+  ] as const) {
+    it(`takes --broker ${given}`, () => assert.deepEqual(load({ flags: { broker: given } }).broker, taken));
+  }
+
+  it("takes whole seconds, or none", () => {
+    for (const [given, taken] of [
+      ["1", 1],
+      ["900", 900],
+      ["none", undefined],
+    ] as const)
+      assert.equal(load({ flags: { idle: given } }).idle, taken);
+    assert.equal(load({}, "idle: 60\n").idle, 60);
+    assert.equal(load({}).idle, undefined);
+  });
+
+  const hosts =
+    "the address of a host, such as 192.168.1.250 or fd00::250, with :PORT where it is not 1883 ([fd00::250]:PORT)";
   const refusedFlags: [name: keyof typeof settings, given: string, allowed: string][] = [
     ...["", "0", "65536", "-1", "1e3", "0x10", "18 83", "1883.5", "999999"].map(
       (given) => ["port", given, "a port number, 1 to 65535"] as [keyof typeof settings, string, string],
     ),
     ["name", "", "text (in a file: in quotes where YAML would read a number)"],
     ["kind", "Raw", "raw or socket"],
+    ...[
+      "",
+      "broker",
+      "239.1.1.1",
+      "[1.2.3.4]",
+      "[fd00::1",
+      "fd00::1]",
+      "[fd00::1]1883",
+      "[fd00::1]:0",
+      "fd00::1%eth0",
+    ].map((given) => ["broker", given, hosts] as never),
+    // Nobody's, this host's, a group's, one link's, IPv4 in disguise.
+    ...["::", "::1", "ff02::1", "fe80::1", "febf::1", "::ffff:1.2.3.4", "::1.2.3.4"].map(
+      (given) => ["broker", given, hosts] as never,
+    ),
+    ...["0", "-1", "1.5", "", "1e2", "32768", "off"].map(
+      (given) => ["idle", given, "whole seconds, 1 to 32767, or none"] as never,
+    ),
     ...[
       "",
       "forwarder",
@@ -152,7 +198,7 @@ describe("loadSettings", () => {
     });
   }
 
-  const known = "port, name, secret, kind, peer, rest, url, iface, id, peers";
+  const known = "port, name, secret, kind, peer, rest, url, iface, id, peers, broker, idle";
   const refusedFiles: [name: string, yaml: string | Buffer, line: string][] = [
     ["an unknown key", "port: 1\nprot: 2\n", `x.yaml:2: there is no setting "prot": must be one of ${known}`],
     ["a key of another case", "Port: 1\n", `x.yaml:1: there is no setting "Port": must be one of ${known}`],
