@@ -44,7 +44,9 @@ export async function startAgent(config: AgentConfig): Promise<RunningAgent> {
         : { credentials: { username: config.username, password: config.password } }),
       log,
     });
-    const { transport, reload } = openListeners(config, log, (vacant) => {
+    let vacant: readonly string[] = [];
+    const { transport, reload } = openListeners(config, log, (addresses) => {
+      vacant = addresses;
       log.info({ vacant }, "intercepted addresses that no machine has");
       fabric?.core.setVacant(vacant);
     });
@@ -54,6 +56,8 @@ export async function startAgent(config: AgentConfig): Promise<RunningAgent> {
         broker,
         transport,
         fabric: fabric?.core,
+        intercepts: config.intercept ?? [],
+        vacant: () => vacant,
       });
       cleanups.push(() => http.close());
     }

@@ -10,7 +10,6 @@ import {
   type ValuesOf,
   value,
 } from "@topicast/protocol";
-
 import { type ClientLimits, clientLimits, limitSettings } from "./limits.js";
 
 /** Longest time that Linux takes for TCP_KEEPIDLE, in seconds. */

@@ -11,6 +11,9 @@ export interface AgentParts {
   readonly transport: Transport;
   /** Undefined where the agent stands alone. */
   readonly fabric: AgentFabric | undefined;
+  readonly intercepts: readonly Endpoint[];
+  /** Those of their addresses that no machine has now. */
+  readonly vacant: () => readonly string[];
 }
 
 /** The agent's own window: GET (or HEAD) /healthz (JSON) and GET /metrics (Prometheus text). */
@@ -52,11 +55,25 @@ function answer(response: ServerResponse, status: number, body: unknown): void {
   response.writeHead(status, { "content-type": "application/json" }).end(`${JSON.stringify(body)}\n`);
 }
 
-function health({ id, broker, fabric }: AgentParts): unknown {
+function health({ id, broker, fabric, intercepts, vacant }: AgentParts): unknown {
   const { clients } = broker.stats();
-  if (fabric === undefined) return { status: "ok", id, clients, forwarder: null };
-  const { state } = fabric;
-  return { status: state === "registered" ? "ok" : "degraded", id, clients, forwarder: { state } };
+  const problems: string[] = [];
+  if (fabric !== undefined && fabric.state !== "registered") {
+    const but =
+      intercepts.length === 0 ? "" : ", and does not say where the switches lead intercepted clients";
+    problems.push(`the forwarder is not reached (${fabric.state})${but}`);
+  }
+  for (const { endpoint, problem } of fabric?.steering ?? [])
+    problems.push(`not all clients of ${endpoint} are led to agents: ${problem}`);
+  const unowned = vacant();
+  return {
+    status: problems.length === 0 ? "ok" : "degraded",
+    problems,
+    id,
+    clients,
+    forwarder: fabric === undefined ? null : { state: fabric.state },
+    intercepts: intercepts.map((i) => ({ ...i, vacant: unowned.includes(i.address) })),
+  };
 }
 
 /** Every counter of every part, read when it is asked for: counting costs nothing extra. */

@@ -13,6 +13,8 @@ import {
   readGoneEdge,
   readGroupUpdate,
   readRouteUpdate,
+  readSteering,
+  type SteeringProblem,
   StreamReceiver,
   toMessage,
 } from "@topicast/protocol";
@@ -53,6 +55,8 @@ export class AgentFabric implements Uplink {
   private readonly receiver: StreamReceiver;
   private readonly origins = new Origins();
   private vacant: readonly string[] = [];
+  /** Why not all clients of what is intercepted are led to agents; undefined while the forwarder has not said. */
+  steering: readonly SteeringProblem[] | undefined;
 
   readonly stats = {
     delivered: 0,
@@ -92,6 +96,7 @@ export class AgentFabric implements Uplink {
       transmit: (header, payload) => transmit(header, payload, [options.forwarder]),
       onRegistered: () => void this.tellState(),
       onLost: () => {
+        this.steering = undefined;
         this.subscriptions.onLost();
         this.publisher.onLost();
       },
@@ -196,6 +201,12 @@ export class AgentFabric implements Uplink {
     if (packet.topic === FabricTopic.GONE) {
       const gone = readGoneEdge(packet);
       return gone === undefined ? this.drop("bad_gone") : this.publisher.onGone(gone);
+    }
+    if (packet.topic === FabricTopic.STEERING) {
+      const problems = readSteering(packet);
+      if (problems === undefined) return this.drop("bad_steering");
+      this.steering = problems;
+      return;
     }
     if (packet.topic.startsWith(FABRIC_PREFIX)) return this.drop("unknown_control");
     this.stats.delivered_relayed += 1;

@@ -99,6 +99,11 @@ export interface Dataplane {
 
   /** Cheap: state and counts, for /healthz and /metrics. */
   status(): DataplaneStatus;
+  /**
+   * The intercepted endpoints whose clients are not, or not all, led to agents though they should be; empty for
+   * "unicast", which leads none. Cheap while there are few.
+   */
+  unsteered(): SteeringGap[];
   /** For /topology. */
   topology(): TopologyStatus;
   /** For /groups, ordered by address. Empty for "unicast". */
@@ -167,6 +172,14 @@ export interface InterceptStatus extends Intercept {
   /** Steering flows that the switches should hold, and that they were read back to hold. */
   readonly wanted: number;
   readonly seen: number;
+}
+
+/** An intercepted endpoint of which some clients are not led to an agent. */
+export interface SteeringGap extends Intercept {
+  /** Ids of the agents that answer there, sorted. */
+  readonly agents: readonly string[];
+  /** In one line, for people. */
+  readonly reason: string;
 }
 
 export interface SwitchStatus {

@@ -10,6 +10,7 @@ import type {
   GroupStatus,
   GroupWish,
   RyuStatus,
+  SteeringGap,
   SwitchStatus,
   TopologyStatus,
 } from "./dataplane.js";
@@ -286,7 +287,7 @@ export class OpenFlowDataplane implements Dataplane {
   /** Leads the clients of intercepted addresses to the agents nearest to them. */
   private steer(touched: Set<SwitchWorker>): void {
     const { steering, model, counters } = this;
-    const before = steering.refused;
+    const before = steering.refused.length;
     steering.update(this.forest, [...model.places()], model.clientPorts(), this.agents, (dpid, id, rule) => {
       const worker = this.workers.get(dpid);
       if (worker === undefined) return;
@@ -294,12 +295,10 @@ export class OpenFlowDataplane implements Dataplane {
       if (rule !== undefined && wanted !== undefined && sameRule(wanted, rule)) return;
       if (worker.want(id, rule)) touched.add(worker);
     });
-    if (steering.refused === before) return;
-    counters.intercepts_refused += Math.max(steering.refused - before, 0);
-    this.options.log.warn(
-      { refused: steering.refused },
-      "too many intercepted addresses; these are not steered",
-    );
+    const refused = steering.refused.length;
+    if (refused === before) return;
+    counters.intercepts_refused += Math.max(refused - before, 0);
+    this.options.log.warn({ refused }, "too many intercepted addresses; these are not steered");
   }
 
   private workerOf(dpid: Dpid): SwitchWorker {
@@ -445,6 +444,10 @@ export class OpenFlowDataplane implements Dataplane {
         carriage_changes: this.groupTable.changes,
       },
     };
+  }
+
+  unsteered(): SteeringGap[] {
+    return this.steering.gaps((dpid) => this.workers.get(dpid)?.ledger.differences() ?? []);
   }
 
   topology(): TopologyStatus {

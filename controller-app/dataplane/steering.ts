@@ -3,8 +3,9 @@
  * nearest of them. Pure: forest, places and ports in, rules out.
  */
 import { compareAddresses, formatEndpoint } from "@topicast/protocol";
-import type { EdgeAgent, Intercept } from "./dataplane.js";
-import { CONTROLLER, type SteerRule, steerRule } from "./rules.js";
+import { formatDpid } from "node-ryu-rest-client";
+import type { EdgeAgent, Intercept, SteeringGap } from "./dataplane.js";
+import { CONTROLLER, type RuleId, type SteerMatch, type SteerRule, steerRule } from "./rules.js";
 import { type Dpid, type Forest, type Place, portKey } from "./tree.js";
 
 /** What the rules of each switch are named by: `SteerRule.id`. */
@@ -25,7 +26,7 @@ export const SERVICES_MAX = 64;
  * The services of all agents, by address and port; those beyond `SERVICES_MAX` are left out, the same ones whoever
  * registers first.
  */
-export function servicesOf(agents: readonly EdgeAgent[]): { services: Service[]; refused: number } {
+export function servicesOf(agents: readonly EdgeAgent[]): { services: Service[]; refused: Service[] } {
   const found = new Map<string, { address: string; port: number; agents: string[] }>();
   const occupied = new Set<string>();
   for (const { id, intercepts = [], vacant = [] } of agents) {
@@ -37,13 +38,10 @@ export function servicesOf(agents: readonly EdgeAgent[]): { services: Service[];
       if (!vacant.includes(address)) occupied.add(address);
     }
   }
-  const sorted = [...found.values()].sort(
-    (a, b) => compareAddresses(a.address, b.address) || a.port - b.port,
-  );
-  const services = sorted
-    .slice(0, SERVICES_MAX)
+  const sorted = [...found.values()]
+    .sort((a, b) => compareAddresses(a.address, b.address) || a.port - b.port)
     .map((s) => ({ ...s, agents: s.agents.sort(), vacant: !occupied.has(s.address) }));
-  return { services, refused: sorted.length - services.length };
+  return { services: sorted.slice(0, SERVICES_MAX), refused: sorted.slice(SERVICES_MAX) };
 }
 
 /** Where a switch sends what an agent answers. */
@@ -157,7 +155,10 @@ export class Steering {
   plan: SteeringPlan = new Map();
   services: readonly Service[] = [];
   /** Services left out of the plan now. */
-  refused = 0;
+  refused: readonly Service[] = [];
+  private byAddress: ReadonlyMap<string, readonly Service[]> = new Map();
+  /** Ids of the agents whose place is known. */
+  private located: ReadonlySet<string> = new Set();
 
   /**
    * Plans anew where anything has changed; `change` hears of each rule that a switch should hold from now on, or
@@ -173,6 +174,12 @@ export class Steering {
     const { services, refused } = servicesOf(agents);
     this.services = services;
     this.refused = refused;
+    this.located = new Set(places.map((p) => p.agent));
+    const byAddress = new Map<string, Service[]>();
+    for (const service of services) {
+      byAddress.set(service.address, [...(byAddress.get(service.address) ?? []), service]);
+    }
+    this.byAddress = byAddress;
     if (services.length === 0 && this.plan.size === 0) return;
     const inputs = [
       [...forest.values()].map((n) => `${n.dpid} ${n.parent?.dpid} ${n.up} ${n.down}`),
@@ -195,19 +202,61 @@ export class Steering {
   }
 
   /** How many rules a service has in the plan, and how many of them `holds` says are there. */
-  count(
-    { address, port }: Intercept,
-    holds: (dpid: Dpid, id: string) => boolean,
-  ): { wanted: number; seen: number } {
+  count(service: Intercept, holds: (dpid: Dpid, id: string) => boolean): { wanted: number; seen: number } {
     let wanted = 0;
     let seen = 0;
     for (const [dpid, rules] of this.plan) {
       for (const { id, match } of rules.values()) {
-        if (match.address !== address || (match.service !== port && match.service !== "neighbour")) continue;
+        if (!serves(match, service)) continue;
         wanted += 1;
         if (holds(dpid, id)) seen += 1;
       }
     }
     return { wanted, seen };
   }
+
+  /**
+   * The services whose clients are not, or not all, led to agents, and why. Costs by the number of differences.
+   *
+   * @param differing per switch the rules that it was not read back to hold
+   */
+  gaps(differing: (dpid: Dpid) => Iterable<RuleId>): SteeringGap[] {
+    const missing = new Map<Service, { rules: number; switches: Set<Dpid> }>();
+    for (const [dpid, rules] of this.plan) {
+      for (const id of differing(dpid)) {
+        const match = typeof id === "string" ? rules.get(id)?.match : undefined;
+        if (match === undefined) continue;
+        for (const service of this.byAddress.get(match.address) ?? []) {
+          if (!serves(match, service)) continue;
+          const found = missing.get(service) ?? { rules: 0, switches: new Set() };
+          missing.set(service, found);
+          found.rules += 1;
+          found.switches.add(dpid);
+        }
+      }
+    }
+    const gaps: SteeringGap[] = [];
+    for (const service of this.services) {
+      const found = missing.get(service);
+      if (found !== undefined) {
+        const [first, ...others] = [...found.switches].sort().map(formatDpid);
+        const where = others.length === 0 ? `switch ${first}` : `switch ${first} and ${others.length} more`;
+        gaps.push(gap(service, `${found.rules} flows are missing or wrong on ${where}`));
+      } else if (!service.agents.some((id) => this.located.has(id))) {
+        gaps.push(gap(service, "the switches see none of its agents"));
+      }
+    }
+    for (const service of this.refused)
+      gaps.push(gap(service, `more than ${SERVICES_MAX} are intercepted in this network`));
+    return gaps;
+  }
+}
+
+function gap({ address, port, agents }: Service, reason: string): SteeringGap {
+  return { address, port, agents, reason };
+}
+
+/** Whether a rule with this match is one of the service's. */
+function serves({ address, service }: SteerMatch, { address: wanted, port }: Intercept): boolean {
+  return address === wanted && (service === port || service === "neighbour");
 }

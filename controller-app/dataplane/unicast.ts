@@ -7,6 +7,7 @@ import type {
   EdgeAgent,
   GroupStatus,
   GroupWish,
+  SteeringGap,
   TopologyStatus,
 } from "./dataplane.js";
 import { servicesOf } from "./steering.js";
@@ -84,6 +85,10 @@ export class UnicastDataplane implements Dataplane {
       whole: 0,
       counters: { ...this.counters },
     };
+  }
+
+  unsteered(): SteeringGap[] {
+    return [];
   }
 
   topology(): TopologyStatus {

@@ -37,6 +37,8 @@ export class Agent {
   private pendingPackets = 0;
   /** Intercepted addresses that no machine has, as the agent last said. */
   vacant: readonly string[] = [];
+  /** What this registration was last told of steering, as JSON; undefined: nothing yet. */
+  steering: string | undefined;
   lastHeard: number;
 
   constructor(

@@ -24,6 +24,7 @@ import {
   readVacant,
   SETTLE_MS,
   START,
+  type SteeringProblem,
   serialDistance,
   toMessage,
   topicError,
@@ -242,6 +243,7 @@ export class Forwarder implements ForwarderView {
       Object.assign(agent, { claim, endpoint, epoch: datagram.epoch, channel, lastHeard: now });
     }
     agent.relays = 0;
+    agent.steering = undefined;
     agent.confirmed = { filters: new Set(), topics: new Set() };
     this.tellDataplane();
     return agent;
@@ -478,7 +480,23 @@ export class Forwarder implements ForwarderView {
     for (const agent of stalled ? [] : [...this.agentsByNumber.values()]) {
       if (now - agent.lastHeard >= DEAD_MS) this.withdraw(agent, `silent for ${DEAD_MS / 1000} s`);
     }
+    this.tellSteering();
     this.options.clock.setTimer(PING_MS, () => this.tick());
+  }
+
+  /** Agents say to whoever asks them whether the switches lead their intercepted addresses' clients to them. */
+  private tellSteering(): void {
+    const gaps = this.dataplane.unsteered();
+    for (const agent of this.agentsByNumber.values()) {
+      if (agent.claim.intercepts.length === 0 || agent.confirmed !== undefined) continue;
+      const problems = gaps
+        .filter(({ agents }) => agents.includes(agent.id))
+        .map((gap): SteeringProblem => ({ endpoint: formatEndpoint(gap), problem: gap.reason }));
+      const told = JSON.stringify(problems);
+      if (told === agent.steering) continue;
+      agent.steering = told;
+      void agent.channel.send(encodeFabricJson(FabricTopic.STEERING, problems));
+    }
   }
 
   // --- what REST may see ---

@@ -1,4 +1,4 @@
-import { parseIPv4 } from "@topicast/protocol";
+import { formatEndpoint, parseIPv4 } from "@topicast/protocol";
 import express, { type NextFunction, type Request, type Response } from "express";
 import { z } from "zod";
 import { Metrics } from "./metrics.js";
@@ -168,6 +168,9 @@ function groups(view: ForwarderView, { limit, after }: z.infer<typeof groupsQuer
   };
 }
 
+/** Intercepted endpoints that /healthz names one by one. */
+const GAPS_SHOWN = 8;
+
 function health(view: ForwarderView) {
   const { kind, ryu, switches, links, located, groups, whole } = view.dataplane.status();
   const { agents, filters, topics, idle } = view.counts();
@@ -184,6 +187,11 @@ function health(view: ForwarderView) {
     if (whole < groups)
       problems.push(`${groups - whole} of ${groups} groups go by unicast copies (see /groups)`);
   }
+  const gaps = view.dataplane.unsteered();
+  for (const gap of gaps.slice(0, GAPS_SHOWN))
+    problems.push(`not all clients of ${formatEndpoint(gap)} are led to agents: ${gap.reason}`);
+  if (gaps.length > GAPS_SHOWN)
+    problems.push(`so with ${gaps.length - GAPS_SHOWN} further intercepted endpoints (see /topology)`);
   return {
     status: problems.length === 0 ? "ok" : "degraded",
     dataplane: kind,

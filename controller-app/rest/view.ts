@@ -5,7 +5,7 @@ import type { Carriage, Dataplane } from "../dataplane/dataplane.js";
  * and pages them itself, in one pass and bounded memory.
  */
 export interface ForwarderView {
-  readonly dataplane: Pick<Dataplane, "kind" | "status" | "topology" | "groups" | "group">;
+  readonly dataplane: Pick<Dataplane, "kind" | "status" | "unsteered" | "topology" | "groups" | "group">;
   /** Milliseconds since the forwarder started. */
   uptimeMs(): number;
   counts(): ForwarderCounts;

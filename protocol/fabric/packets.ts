@@ -12,6 +12,7 @@ export const FabricTopic = {
   VACANT: "$fabric/vacant",
   GROUP: "$fabric/group",
   GONE: "$fabric/gone",
+  STEERING: "$fabric/steering",
 } as const;
 
 export const FABRIC_PREFIX = "$fabric/";
@@ -48,6 +49,14 @@ export interface GoneEdge {
 
 /** The most addresses that one agent intercepts. */
 export const INTERCEPTS_MAX = 16;
+
+/** `$fabric/steering`: why not all clients of an endpoint that an agent intercepts are led to agents. */
+export interface SteeringProblem {
+  /** `ADDRESS:PORT`, as in CONNECT. */
+  readonly endpoint: string;
+  /** In one line, for people. */
+  readonly problem: string;
+}
 
 /** `$fabric/held`: a route that an agent goes on using over a registration. */
 export interface HeldRoute {
@@ -167,6 +176,7 @@ const groupUpdate = z.object({
 const goneEdge = z.object({ agent: u32, epoch: u32 });
 const heldRoutes = z.array(z.object({ topic: z.string(), group: z.string().nullable() }));
 const released = z.array(z.string());
+const steering = z.array(z.object({ endpoint: z.string(), problem: z.string() })).max(INTERCEPTS_MAX);
 const address = z.string().transform((text, context) => {
   const one = canonicalAddress(text);
   if (one !== undefined) return one;
@@ -203,4 +213,9 @@ export function readReleased(packet: IPublishPacket): string[] | undefined {
 /** Body of `$fabric/vacant`, each address in its canonical form; undefined where it is malformed. */
 export function readVacant(packet: IPublishPacket): string[] | undefined {
   return vacant.safeParse(fabricJson(packet)).data;
+}
+
+/** Body of `$fabric/steering`; undefined where it is malformed. */
+export function readSteering(packet: IPublishPacket): SteeringProblem[] | undefined {
+  return steering.safeParse(fabricJson(packet)).data;
 }

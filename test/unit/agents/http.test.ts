@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
+import type { AgentFabric } from "@topicast/agent/fabric/fabric.js";
 import { AgentHttp } from "@topicast/agent/http.js";
 import { Broker } from "@topicast/agent/mqtt/index.js";
 import { TcpStack } from "@topicast/agent/tcp/stack.js";
@@ -10,7 +11,7 @@ import { freePort } from "../ports.js";
 describe("an agent's own window", () => {
   const broker = new Broker();
   const transport = new SocketTransport({ address: "127.0.0.1", port: 0 });
-  const parts = { id: "e1", broker, transport, fabric: undefined };
+  const parts = { id: "e1", broker, transport, fabric: undefined, intercepts: [], vacant: () => [] };
   let at: { address: string; port: number };
   let http: AgentHttp;
   const ask = (path: string, method = "GET") =>
@@ -25,7 +26,7 @@ describe("an agent's own window", () => {
     const health = await ask("/healthz?verbose");
     assert.deepEqual(
       [health.status, await health.json()],
-      [200, { status: "ok", id: "e1", clients: 0, forwarder: null }],
+      [200, { status: "ok", problems: [], id: "e1", clients: 0, forwarder: null, intercepts: [] }],
     );
     const metrics = await ask("/metrics");
     assert.match(metrics.headers.get("content-type") ?? "", /^text\/plain/);
@@ -48,6 +49,53 @@ describe("an agent's own window", () => {
     for (const [name, value] of Object.entries(counters)) {
       assert(text.includes(`\ntopicast_transport{name="${name}"} ${value}\n`), name);
     }
+  });
+
+  it("tells of intercepted addresses, and why their clients may not come", async () => {
+    const own = { address: "127.0.0.1", port: await freePort() };
+    const fabric = {
+      state: "registered",
+      steering: [{ endpoint: "[fd00::250]:1883", problem: "3 flows are missing" }],
+      counters: () => ({}),
+    };
+    const window = await AgentHttp.open(own, {
+      ...parts,
+      fabric: fabric as unknown as AgentFabric,
+      intercepts: [
+        { address: "fd00::250", port: 1883 },
+        { address: "10.0.0.9", port: 8883 },
+      ],
+      vacant: () => ["fd00::250"],
+    });
+    const look = async () => {
+      const answer = await fetch(`http://127.0.0.1:${own.port}/healthz`, {
+        headers: { connection: "close" },
+      });
+      return (await answer.json()) as Record<string, unknown>;
+    };
+    const first = await look();
+    assert.equal(first.status, "degraded");
+    assert.deepEqual(first.problems, [
+      "not all clients of [fd00::250]:1883 are led to agents: 3 flows are missing",
+    ]);
+    assert.deepEqual(first.intercepts, [
+      { address: "fd00::250", port: 1883, vacant: true },
+      { address: "10.0.0.9", port: 8883, vacant: false },
+    ]);
+    fabric.steering = [];
+    assert.deepEqual((await look()).problems, []);
+    fabric.state = "unreachable";
+    const last = await look();
+    assert.deepEqual(
+      [last.status, last.problems],
+      [
+        "degraded",
+        [
+          "the forwarder is not reached (unreachable), and does not say where the switches lead intercepted clients",
+        ],
+      ],
+    );
+    await window.close();
   });
 
   it("answers HEAD like GET, without a body", async () => {

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { Kind } from "@topicast/protocol";
+import { formatEndpoint, Kind } from "@topicast/protocol";
 import { PERFECT, random, type SimAgent } from "./sim.js";
 import { Whole } from "./whole.js";
 
@@ -167,6 +167,22 @@ describe("transparent mode over the fabric", () => {
     await vacantSoon(whole, false);
     agents[1]!.fabric.setVacant([broker.address]);
     await vacantSoon(whole, true);
+
+    await network.run(2_000, 5);
+    const told = () => agents.map((a) => a.fabric.steering?.map(({ endpoint }) => endpoint).join());
+    assert.deepEqual(told(), ["", "", "", ""], "all are told that all is well");
+    whole.ryu.switches.get(4n)!.refuseNext = Number.POSITIVE_INFINITY;
+    whole.ryu.switches.get(4n)!.flows = [];
+    await network.run(4_000, 5);
+    const endpoint = formatEndpoint(broker);
+    assert.deepEqual(told(), [endpoint, endpoint, endpoint, endpoint]);
+    assert.match(
+      agents[0]!.fabric.steering![0]!.problem,
+      /flows are missing or wrong on switch 0000000000000004$/,
+    );
+    whole.ryu.switches.get(4n)!.refuseNext = 0;
+    await network.run(8_000, 5);
+    assert.deepEqual(told(), ["", "", "", ""]);
 
     whole.forwarder.kill();
     await network.run(1_000);

@@ -251,6 +251,7 @@ describe("steering", () => {
       wanted,
       seen: wanted,
     });
+    assert.deepEqual(bench.plane.unsteered(), []);
     const model = bench.ryu.switches.get(3n)!;
     const flow = model.flows.find(
       (f) => f.steer?.match.inPort === clientPort && f.steer.match.service === 1883,
@@ -268,6 +269,35 @@ describe("steering", () => {
     assert.deepEqual(answers(bench), ["e1", "e1", "e1", "e1"]);
     assert.equal(status().seen, wanted);
     assert.equal(model.flows.filter((f) => f.steer?.match.service === 99).length, 0, "a leftover");
+    assert.deepEqual(bench.plane.unsteered(), []);
+    await bench.plane.close();
+  });
+
+  it("tells what is not steered, and why", async () => {
+    const bench = await steered(line(), ["e1", "e2"], false, brokers);
+    assert.deepEqual(bench.plane.unsteered(), []);
+    const gaps = () => bench.plane.unsteered().map((g) => [g.address, g.agents.join(), g.reason]);
+    // Switches that take nothing any more, and have lost what they had.
+    for (const dpid of [2n, 3n]) {
+      const model = bench.ryu.switches.get(dpid)!;
+      model.flows = [];
+      model.refuseNext = Number.POSITIVE_INFINITY;
+    }
+    await bench.pass(1_500);
+    // Of 64 ports two lead to switches, on s3 two more to agents; what comes from s4 passes s3.
+    const missing = `${62 + 60 + 1} flows are missing or wrong on switch 0000000000000002 and 1 more`;
+    assert.deepEqual(
+      gaps(),
+      brokers.map((address) => [address, "e1,e2", missing]),
+    );
+    for (const model of bench.ryu.switches.values()) model.refuseNext = 0;
+    await bench.pass(8_000);
+    assert.deepEqual(gaps(), []);
+    bench.ryu.hosts = [];
+    const nowhere = { id: "e9", address: "10.0.0.99", mac: "02:00:00:00:00:99", port: 1883 };
+    bench.plane.setAgents([{ ...nowhere, intercepts: [{ address: broker, port: 1883 }], vacant: [] }]);
+    await bench.pass(50);
+    assert.deepEqual(gaps(), [[broker, "e9", "the switches see none of its agents"]]);
     await bench.plane.close();
   });
 
@@ -285,7 +315,7 @@ describe("steering", () => {
         { address: broker, port: 1883, agents: ["e1", "e2"], vacant: false },
         { address: broker, port: 8883, agents: ["e1"], vacant: false },
       ],
-      refused: 0,
+      refused: [],
     });
     assert.equal(servicesOf([agent("e1", 1)]).services[0]?.vacant, true);
     const both = servicesOf([
@@ -300,7 +330,11 @@ describe("steering", () => {
     const forth = servicesOf([agent("e1", ...many)]);
     const back = servicesOf([agent("e1", ...many.toReversed())]);
     assert.deepEqual(forth, back);
-    assert.deepEqual([forth.services.length, forth.refused], [SERVICES_MAX, 5]);
+    assert.deepEqual([forth.services.length, forth.refused.length], [SERVICES_MAX, 5]);
+    assert.deepEqual(
+      forth.refused.map((s) => s.port),
+      many.slice(SERVICES_MAX),
+    );
   });
 
   it("steers nothing at a port that may still turn out to lead to a switch", async () => {

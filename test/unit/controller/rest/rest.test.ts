@@ -181,6 +181,24 @@ describe("REST", () => {
     assert.deepEqual([json.status, json.dataplane, json.ryu, json.problems], ["ok", "unicast", null, []]);
   });
 
+  it("names the first endpoints whose clients are not steered, and counts the others", async () => {
+    const gaps = Array.from({ length: 10 }, (_, i) => ({
+      ...{ address: "fd00::250", port: 1883 + i, agents: ["e1"] },
+      reason: "the switches see none of its agents",
+    }));
+    const dataplane = Object.assign(new UnicastDataplane(), { unsteered: () => gaps });
+    const other = await Rest.open(new TestView(dataplane));
+    const { json } = await other.ask("/healthz");
+    await other.close();
+    assert.equal(json.status, "degraded");
+    assert.equal(
+      json.problems[0],
+      "not all clients of [fd00::250]:1883 are led to agents: the switches see none of its agents",
+    );
+    assert.equal(json.problems[8], "so with 2 further intercepted endpoints (see /topology)");
+    assert.equal(json.problems.length, 9);
+  });
+
   it("names an address that cannot be bound, and the remedy", async () => {
     const open = (address: string, port: number) =>
       RestServer.open({ view, listen: { address, port }, log: { error: () => {} } });
