@@ -1,5 +1,6 @@
 /**
- * Two network namespaces with a veth between them: `server` (10.77.0.1) for the raw transport, `client` (10.77.0.2).
+ * Two network namespaces with a veth between them: `server` (10.77.0.1, fd77::1) for the raw transport, `client`
+ * (10.77.0.2, fd77::2).
  * Everything is named after this process and removed by `close`.
  */
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
@@ -8,6 +9,8 @@ import { createInterface } from "node:readline";
 
 export const SERVER_ADDRESS = "10.77.0.1";
 export const CLIENT_ADDRESS = "10.77.0.2";
+export const SERVER_ADDRESS6 = "fd77::1";
+export const CLIENT_ADDRESS6 = "fd77::2";
 export const PORT = 1883;
 
 export class Namespaces {
@@ -34,11 +37,12 @@ export class Namespaces {
       "netns",
       this.client,
     );
-    for (const [name, link, address] of [
-      [this.server, "edge0", SERVER_ADDRESS],
-      [this.client, "dev0", CLIENT_ADDRESS],
+    for (const [name, link, address, address6] of [
+      [this.server, "edge0", SERVER_ADDRESS, SERVER_ADDRESS6],
+      [this.client, "dev0", CLIENT_ADDRESS, CLIENT_ADDRESS6],
     ] as const) {
       ip("-n", name, "address", "add", `${address}/24`, "dev", link);
+      ip("-n", name, "address", "add", `${address6}/64`, "dev", link, "nodad");
       ip("-n", name, "link", "set", "lo", "up");
       ip("-n", name, "link", "set", link, "up");
     }

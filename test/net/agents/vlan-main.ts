@@ -2,6 +2,7 @@
  * A client of our own that tags its frames: vlan-main.js INTERFACE SERVER-MAC SERVER-ADDRESS PORT VLAN[,VLAN]. Asks the
  * service for its name and prints the answer. (The kernel may be built without VLAN interfaces.)
  */
+import { isIPv6 } from "node:net";
 import { Capture } from "@topicast/agent/capture/capture.js";
 import { captureFilter } from "@topicast/agent/capture/filter.js";
 import { readInterface } from "@topicast/agent/capture/interface.js";
@@ -29,7 +30,7 @@ const path = Path.between({
   localMac: facts.mac,
   remoteMac: parseMac(mac),
   vlans: vlans.split(",").map(Number),
-  local: facts.ipv4[0]!,
+  local: isIPv6(remote) ? facts.ipv6[0]! : facts.ipv4[0]!,
   localPort,
   remote,
   remotePort: Number(port),

@@ -3,6 +3,7 @@ import { Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import { text } from "node:stream/consumers";
 import { setTimeout as sleep } from "node:timers/promises";
+import { formatEndpoint } from "@topicast/protocol";
 import { pattern } from "../tcp/pattern.js";
 
 /** A client's way to the service. */
@@ -208,7 +209,7 @@ export function socketAccess(host: string, port: number, resets: boolean): Acces
       }),
     localName: (client) => {
       const { localAddress, localPort } = client as Socket;
-      return `${localAddress}:${localPort}`;
+      return formatEndpoint({ address: localAddress!, port: localPort! });
     },
     abort: (client) => void (client as Socket).resetAndDestroy(),
   };

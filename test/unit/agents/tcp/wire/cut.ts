@@ -42,3 +42,15 @@ export function fragment6(header: Buffer, piece: Buffer, offset: number, more: b
   bytes.writeUInt16BE(FRAGMENT_HEADER + piece.length, 18);
   return bytes;
 }
+
+/** An IPv6 frame with destination options that say nothing. */
+export function withOptions(frame: Buffer): Buffer {
+  const bytes = Buffer.concat([
+    frame.subarray(0, 54),
+    Buffer.from("0600010400000000", "hex"),
+    frame.subarray(54),
+  ]);
+  bytes[20] = 60;
+  bytes.writeUInt16BE(bytes.length - 54, 18);
+  return bytes;
+}
