@@ -26,17 +26,15 @@ const capture = Capture.open({
   onWarning: () => {},
 });
 let identification = 1;
-const runner = new StackRunner(facts, {
-  clock: systemClock,
-  defer: setImmediate,
-  send: (frame, length) => {
-    const whole = Buffer.from(frame.subarray(0, length));
-    identification += 1;
-    const cuts = length > 300 ? [24, 208] : [];
-    const frames = how === "options" ? [withOptions(whole)] : cut(whole, cuts, identification).reverse();
-    for (const each of frames) capture.send(each, each.length);
-  },
-});
+const send = (frame: Buffer, length: number) => {
+  const whole = Buffer.from(frame.subarray(0, length));
+  identification += 1;
+  const cuts = length > 300 ? [24, 208] : [];
+  const frames = how === "options" ? [withOptions(whole)] : cut(whole, cuts, identification).reverse();
+  for (const each of frames) capture.send(each, each.length);
+};
+// Room for the options.
+const runner = new StackRunner(facts, { clock: systemClock, defer: setImmediate, send }, { mss: 1_400 });
 const path = Path.between({
   localMac: facts.mac,
   remoteMac: parseMac(mac),
