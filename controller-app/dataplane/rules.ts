@@ -11,7 +11,8 @@ export const cookie = 0x746f706963617374n;
 /** Above what learning switches use, below the LLDP flow of Ryu's topology discovery (65535). */
 export const rulePriority = 30_000;
 export const guardPriority = 29_000;
-/** Steering: from a client's port, which wins, and on the way between switches. */
+/** Steering: what claims an address, then all else from a client's port, then on the way between switches. */
+export const claimPriority = 28_500;
 export const ingressPriority = 28_000;
 export const transitPriority = 27_000;
 /** Key of the guard among the rules; our group ids are all far above. */
@@ -93,8 +94,11 @@ export interface SteerMatch {
   readonly to?: string;
   /** IPv4 or IPv6, in its canonical form. */
   readonly address: string;
-  /** TCP port, or "neighbour": requests for the address' MAC address, by ARP or ND. */
-  readonly service: number | "neighbour";
+  /**
+   * TCP port; "neighbour": requests for the address' MAC address, by ARP or ND; "claim": those by which a machine tells
+   * that it has the address (ARP announcement), or is about to (ND, duplicate address detection).
+   */
+  readonly service: number | "neighbour" | "claim";
 }
 
 export interface SteerActions {
@@ -125,7 +129,8 @@ export function steerId({ inPort, to, address, service }: SteerMatch): string {
   return `${address} ${service} ${inPort === undefined ? `to ${to}` : `from ${inPort}`}`;
 }
 
-export function steerPriority({ inPort }: SteerMatch): number {
+export function steerPriority({ inPort, service }: SteerMatch): number {
+  if (service === "claim") return claimPriority;
   return inPort === undefined ? transitPriority : ingressPriority;
 }
 
@@ -138,16 +143,19 @@ export function steerMatchOf({ inPort, to, address, service }: SteerMatch) {
 }
 
 function ipv4Match(address: string, service: SteerMatch["service"]) {
-  return service === "neighbour"
-    ? { eth_type: 0x0806, arp_op: 1, arp_tpa: address }
-    : { eth_type: 0x0800, ip_proto: 6, ipv4_dst: address, tcp_dst: service };
+  if (typeof service === "number")
+    return { eth_type: 0x0800, ip_proto: 6, ipv4_dst: address, tcp_dst: service };
+  // RFC 5227 section 1.1: an announcement names the address twice.
+  const sender = service === "claim" ? { arp_spa: address } : {};
+  return { eth_type: 0x0806, arp_op: 1, arp_tpa: address, ...sender };
 }
 
-/** A request is a Neighbor Solicitation (RFC 4861 section 4.3), mostly sent to many: its target tells what is asked for. */
 function ipv6Match(address: string, service: SteerMatch["service"]) {
-  return service === "neighbour"
-    ? { eth_type: 0x86dd, ip_proto: 58, icmpv6_type: 135, ipv6_nd_target: address }
-    : { eth_type: 0x86dd, ip_proto: 6, ipv6_dst: address, tcp_dst: service };
+  if (typeof service === "number")
+    return { eth_type: 0x86dd, ip_proto: 6, ipv6_dst: address, tcp_dst: service };
+  // A Neighbor Solicitation (RFC 4861 section 4.3); from nowhere where the asker itself will have it (RFC 4862 5.4.2).
+  const source = service === "claim" ? { ipv6_src: "::" } : {};
+  return { eth_type: 0x86dd, ip_proto: 58, icmpv6_type: 135, ipv6_nd_target: address, ...source };
 }
 
 export function sameSteering(a: SteerActions, b: SteerActions): boolean {

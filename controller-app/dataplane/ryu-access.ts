@@ -189,9 +189,10 @@ export function seenFlow(flow: FlowStats): SeenFlow {
 }
 
 function steerMatchIn(match: Match): SteerMatch | undefined {
-  const { in_port: inPort, eth_dst: to, tcp_dst: service = "neighbour" as const } = match;
-  const address =
-    service === "neighbour" ? (match.arp_tpa ?? match.ipv6_nd_target) : (match.ipv4_dst ?? match.ipv6_dst);
+  const { in_port: inPort, eth_dst: to } = match;
+  const claims = match.arp_spa !== undefined || match.ipv6_src !== undefined;
+  const service = match.tcp_dst ?? (claims ? "claim" : "neighbour");
+  const address = match.ipv4_dst ?? match.ipv6_dst ?? match.arp_tpa ?? match.ipv6_nd_target;
   if (address === undefined || (inPort === undefined) === (to === undefined)) return undefined;
   const read: SteerMatch = {
     ...(inPort === undefined ? {} : { inPort }),

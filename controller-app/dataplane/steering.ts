@@ -102,6 +102,8 @@ export function planSteering(
         // agent beside the client is told directly, too, so that it is reached while the controller is away.
         const ports = next === undefined ? [out, CONTROLLER] : [CONTROLLER];
         add(dpid, steerRule({ inPort, address, service: "neighbour" }, { mac: agent.mac, ports }));
+        // All agents must hear of a machine that takes the address: as it would go without us.
+        add(dpid, steerRule({ inPort, address, service: "claim" }, { mac: null, ports: [CONTROLLER] }));
       }
     }
   }
@@ -258,5 +260,5 @@ function gap({ address, port, agents }: Service, reason: string): SteeringGap {
 
 /** Whether a rule with this match is one of the service's. */
 function serves({ address, service }: SteerMatch, { address: wanted, port }: Intercept): boolean {
-  return address === wanted && (service === port || service === "neighbour");
+  return address === wanted && (service === port || typeof service !== "number");
 }

@@ -1,4 +1,4 @@
-import { isIPv4 } from "node:net";
+import { isIP } from "node:net";
 import type { Child } from "./child.js";
 import type { Network } from "./network.js";
 import type { Run } from "./run.js";
@@ -19,7 +19,7 @@ function client(program: string, network: Network, options: ClientOptions): stri
   const { agent, port = 1883, username, password, keepAlive = 60 } = options;
   const access = [
     "-h",
-    isIPv4(agent) ? agent : network.address(agent),
+    isIP(agent) !== 0 ? agent : network.address(agent),
     "-p",
     String(port),
     "-u",

@@ -18,6 +18,12 @@ const V6 = "fd00::250";
 /** A MAC address that nobody has either: that of the real broker, as clients may know it. */
 const BROKER_MAC = "02:99:00:00:00:99";
 
+/** An ARP announcement (RFC 5227 section 1.1) of an address that the kernel need not have. */
+const ANNOUNCE = `import socket
+mac, ip = bytes.fromhex("${FAR.mac.replaceAll(":", "")}"), socket.inet_aton("${V4}")
+s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW); s.bind(("eth0", 0))
+s.send(b"\\xff" * 6 + mac + bytes.fromhex("08060001080006040001") + mac + ip + bytes(6) + ip)`;
+
 const sleep = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
 
 describe("steering on Open vSwitch and Ryu", { timeout: 120_000 }, () => {
@@ -49,7 +55,7 @@ describe("steering on Open vSwitch and Ryu", { timeout: 120_000 }, () => {
   async function steeringFlows(at: number): Promise<string[]> {
     const lines = (await lab.ofctl("dump-flows", at)).split("\n");
     return lines
-      .filter((line) => /priority=2[78]000,/.test(line))
+      .filter((line) => /priority=2[78][05]00,/.test(line))
       .map((line) => line.replace(/^.*(?=priority=)/, ""))
       .sort();
   }
@@ -130,6 +136,28 @@ print(s.connect_ex(("${address}",${port})))`,
       });
     }
   }
+
+  it("lets all hear of a machine that takes an address", async () => {
+    const flows = await steeringFlows(2);
+    for (const match of [
+      `arp,in_port=16,arp_spa=${V4},arp_tpa=${V4},arp_op=1`,
+      `icmp6,in_port=16,ipv6_src=::,icmp_type=135,nd_target=${V6}`,
+    ])
+      assert.ok(flows.includes(`priority=28500,${match} actions=CONTROLLER:65535`), flows.join("\n"));
+    const capture = await lab.capture(AGENT.id, "arp or icmp6");
+    await lab.inHost(FAR.id, "/usr/bin/python3", "-c", ANNOUNCE);
+    await lab.inHost(FAR.id, "ip", "address", "add", `${V6}/64`, "dev", "eth0");
+    const heard = (to: string, what: string) => () =>
+      capture.lines.some((l) => l.startsWith(`${FAR.mac} > ${to}`) && l.includes(what));
+    await eventually(
+      "the test before it takes it is heard",
+      3_000,
+      heard("33:33:ff:00:02:50", `who has ${V6}`),
+    );
+    await eventually("the announcement is heard", 3_000, heard("ff:ff:ff:ff:ff:ff", `who-has ${V4}`));
+    await lab.inHost(FAR.id, "ip", "address", "del", `${V6}/64`, "dev", "eth0");
+    await capture.stop();
+  });
 
   it("puts back the rules of both families that somebody deletes", async () => {
     const right = await steeringFlows(1);

@@ -31,15 +31,15 @@ export class Pki {
     return pair;
   }
 
-  /** @param subject e.g. `/CN=sensor-7` @param days negative: expired */
-  issue(name: string, subject: string, options: { by?: Pair; days?: number } = {}): Pair {
-    const { by = this.ca, days = 2 } = options;
+  /** @param subject e.g. `/CN=sensor-7` @param days negative: expired @param names in openssl's words */
+  issue(name: string, subject: string, options: { by?: Pair; days?: number; names?: string } = {}): Pair {
+    const { by = this.ca, days = 2, names = "DNS:localhost,IP:127.0.0.1,IP:192.0.2.1" } = options;
     const pair = this.pair(name);
     const request = this.path(`${name}.csr`);
     openssl(
       ...["req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-utf8"],
       ...["-subj", subject, "-keyout", pair.key, "-out", request],
-      ...["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1,IP:192.0.2.1"],
+      ...["-addext", `subjectAltName=${names}`],
     );
     openssl(
       ...["x509", "-req", "-in", request, "-CA", by.cert, "-CAkey", by.key, "-CAcreateserial"],

@@ -22,8 +22,8 @@ export interface Frame {
   /** Where it is sent to by its Ethernet header. */
   readonly mac: string;
   readonly address: string;
-  /** TCP port, or "neighbour": a request for the address. */
-  readonly service: number | "neighbour";
+  /** TCP port, or "neighbour": a request for the address, "claim": one of who has it or will. */
+  readonly service: number | "neighbour" | "claim";
 }
 
 /** What a switch did with one datagram. */
@@ -126,7 +126,8 @@ export class ModelSwitch {
       const m = steer?.match;
       return (
         m?.address === frame.address &&
-        m.service === frame.service &&
+        // Who claims an address asks for it, too.
+        (m.service === frame.service || (m.service === "neighbour" && frame.service === "claim")) &&
         (m.inPort ?? inPort) === inPort &&
         (m.to ?? frame.mac) === frame.mac
       );

@@ -146,6 +146,9 @@ describe("steering", () => {
               if (nearest.hops === 0)
                 assert.equal(request.agent, nearest.agent, "without the controller, too");
             }
+            // A machine that takes the address is heard by all, as it would be without steering.
+            const claim = follow(bench, client, { mac, address, service: "claim" });
+            assert.deepEqual(claim, { agent: undefined, mac, hops: 0, toController: vacant });
             // Other ports of the broker, other addresses.
             for (const frame of [syn(brokerMac, 80, address), syn(brokerMac, 1883, `${address}9`)]) {
               assert.deepEqual(follow(bench, client, frame), {
