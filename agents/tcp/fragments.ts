@@ -61,6 +61,11 @@ export class Fragments {
     return undefined;
   }
 
+  /** When `expire` has something to do, Infinity while nothing waits. */
+  get deadline(): number {
+    return this.oldest?.[1].deadline ?? Number.POSITIVE_INFINITY;
+  }
+
   /** Forgets what has waited for too long. */
   expire(now: number): void {
     for (const [key, datagram] of this.datagrams) {

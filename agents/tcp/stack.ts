@@ -185,7 +185,10 @@ export class TcpStack implements ConnectionOwner {
   private receiveFragment(now: number): void {
     const { frame, counters } = this;
     const whole = this.fragments.take(frame, now);
-    if (whole === undefined) return;
+    if (whole === undefined) {
+      this.wake();
+      return;
+    }
     const content = frame.parse(whole, whole.length);
     if (content === undefined) this.receiveSegment(now);
     // A fragment of a fragment.
@@ -222,7 +225,7 @@ export class TcpStack implements ConnectionOwner {
 
   /** When `flush` must be called at the latest, Infinity while nothing runs. Fresh after each `flush`. */
   get deadline(): number {
-    return this.deadlines.next;
+    return Math.min(this.deadlines.next, this.fragments.deadline);
   }
 
   /** Bytes held in fragments. */
@@ -267,9 +270,7 @@ export class TcpStack implements ConnectionOwner {
       connection.touched = true;
       this.touched.push(connection as StackConnection);
     }
-    if (this.awake) return;
-    this.awake = true;
-    this.io.wake();
+    this.wake();
   }
 
   moved(moving: Connection, from: State): void {
@@ -312,6 +313,12 @@ export class TcpStack implements ConnectionOwner {
     this.timeWait.delete(connection);
     this.deadlines.remove(connection);
     if (this.connections.get(connection.key) === connection) this.connections.delete(connection.key);
+  }
+
+  private wake(): void {
+    if (this.awake) return;
+    this.awake = true;
+    this.io.wake();
   }
 
   /** A SYN that may end TIME-WAIT early (RFC 9293 section 3.10.7.4). */
