@@ -115,15 +115,48 @@ const vlanTags: Mutation = (wire, chance) => {
   insert(wire, 12, tags);
 };
 
-/** Cuts the datagram in two or three, of which one comes; the offsets may overlap, repeat, or leave a hole. */
+/** For a frame of any kind. */
+const BLUNT: readonly Mutation[] = [flipBits, cut, vlanTags];
+
+/** The datagram becomes a fragment; its place may overlap others', repeat them, or leave a hole. */
 const fragment: Mutation = (wire, chance) => {
+  makeFragment(wire, chance.of(0, 0, 8, 16, 24, 64, 1_400, 65_528), chance.is(0.7), chance.below(4));
+};
+
+/** For a piece of at most 320 bytes, and what a mutation adds. */
+const FRAGMENT_ROOM = 2_000;
+
+/** Cuts a whole and sound frame into fragments, of which most come, in any order. */
+export function cutInFragments(wire: Wire, chance: Chance): Wire[] {
+  const payloadAt = tcpOffset(wire);
+  const { bytes, length } = wire;
+  const identification = chance.below(65_536);
+  const pieces: Wire[] = [];
+  for (let at = payloadAt; at < length; ) {
+    const end = Math.min(at + 8 * (1 + chance.below(40)), length);
+    const piece = { bytes: Buffer.alloc(FRAGMENT_ROOM), length: payloadAt + end - at };
+    bytes.copy(piece.bytes, 0, 0, payloadAt);
+    bytes.copy(piece.bytes, payloadAt, at, end);
+    piece.bytes.writeUInt16BE(
+      piece.length - (isIpv6(wire) ? payloadAt : ETHERNET_HEADER),
+      lengthOffset(wire),
+    );
+    makeFragment(piece, at - payloadAt, end < length, identification);
+    if (chance.is(0.1)) chance.of(...BLUNT)(piece, chance);
+    if (!chance.is(0.03)) pieces.splice(chance.is(0.5) ? pieces.length : 0, 0, piece);
+    if (chance.is(0.03)) pieces.push(piece);
+    at = end;
+  }
+  return pieces;
+}
+
+function makeFragment(wire: Wire, offset: number, more: boolean, identification: number): void {
   const { bytes } = wire;
-  const offset = chance.of(0, 0, 8, 16, 24, 64, 1_400, 65_528);
-  const more = chance.is(0.7);
-  const identification = chance.below(4);
   if (isIpv6(wire)) {
-    const header = Buffer.from([bytes[ETHERNET_HEADER + 6]!, 0, 0, 0, 0, 0, 0, identification]);
+    const header = Buffer.alloc(8);
+    header[0] = bytes[ETHERNET_HEADER + 6]!;
     header.writeUInt16BE(offset | (more ? 1 : 0), 2);
+    header.writeUInt16BE(identification, 6);
     bytes[ETHERNET_HEADER + 6] = 44;
     insert(wire, ETHERNET_HEADER + 40, header);
     bytes.writeUInt16BE(wire.length - ETHERNET_HEADER - 40, ETHERNET_HEADER + 4);
@@ -132,7 +165,7 @@ const fragment: Mutation = (wire, chance) => {
     bytes.writeUInt16BE((offset / 8) | (more ? 0x2000 : 0), ETHERNET_HEADER + 6);
     mendIpv4(wire);
   }
-};
+}
 
 /** IPv6: further headers in front of TCP; IPv4: options. */
 const moreHeaders: Mutation = (wire, chance) => {
@@ -217,11 +250,15 @@ const MUTATIONS: readonly Mutation[] = [
 /** Does one or two things to a whole and sound frame without VLAN tags. */
 export function mutateFrame(wire: Wire, chance: Chance): void {
   chance.of(...MUTATIONS)(wire, chance);
-  if (chance.is(0.1) && wire.length > 60) chance.of(flipBits, cut, vlanTags)(wire, chance);
+  if (chance.is(0.1) && wire.length > 60) chance.of(...BLUNT)(wire, chance);
 }
 
 function isIpv6({ bytes }: Wire): boolean {
   return bytes.readUInt16BE(12) === 0x86dd;
+}
+
+function lengthOffset(wire: Wire): number {
+  return ETHERNET_HEADER + (isIpv6(wire) ? 4 : 2);
 }
 
 function tcpOffset(wire: Wire): number {

@@ -42,10 +42,15 @@ export class Victim {
   /** What it sends next, and what it expects. */
   private seq: number;
   private ack = 0;
+  /** Where the last segment from the stack began. */
+  private heard = 0;
   private echo = 0;
   private stamp = 1_000;
 
-  constructor(chance: Chance, n: number) {
+  constructor(
+    private readonly chance: Chance,
+    n: number,
+  ) {
     const v6 = chance.is(0.4);
     const host = 1 + chance.below(4);
     const local = v6 ? `fd00:${host}::3` : `10.0.${host}.3`;
@@ -64,6 +69,7 @@ export class Victim {
   /** What comes from the stack. */
   hear(segment: Segment, length: number): void {
     this.ack = seqAdd(segment.seq, length);
+    this.heard = segment.seq;
     if (segment.timestamps) this.echo = segment.tsVal;
   }
 
@@ -73,7 +79,7 @@ export class Victim {
     const { connection } = this;
     if (connection !== undefined && connection.state !== "CLOSED") {
       segment.seq = connection.receiveNext;
-      segment.ack = connection.sendNext;
+      segment.ack = this.chance.is(0.8) ? connection.sendNext : this.heard;
     }
     return segment;
   }

@@ -15,7 +15,7 @@ import { emptySegment, segmentLength } from "@topicast/agent/tcp/wire/tcp.js";
 import { SimClock } from "@topicast/protocol";
 import { random } from "../unit/agents/tcp/link.js";
 import { Peer } from "../unit/agents/tcp/peer.js";
-import { Chance, mutateFrame, mutateSegment, type Wire } from "./mutate.js";
+import { Chance, cutInFragments, mutateFrame, mutateSegment, type Wire } from "./mutate.js";
 import { SERVER, VICTIM_STATES, Victim } from "./victim.js";
 
 const BYSTANDER = { mac: parseMac("02:00:00:00:00:02"), ipv4: ["10.0.0.2"], ipv6: ["fd00::2"] };
@@ -25,9 +25,9 @@ const VICTIMS = 16;
 
 /** Small, so that every bound is met; times short, so that the states pass. */
 const CONFIG = {
-  ...{ receiveBuffer: 16_384, sendBuffer: 16_384, receiveMemory: 256 * 1024 },
-  ...{ maxConnections: 30, maxHalfOpen: 5, maxHalfOpenPerSource: 3, maxConnectionsPerSource: 12 },
-  ...{ connectionRatePerSource: 20, connectionBurstPerSource: 40, maxRestingSources: 8, maxTimeWait: 6 },
+  ...{ receiveBuffer: 16_384, sendBuffer: 16_384, maxFragmented: 8, maxFragmentedPerSource: 3 },
+  ...{ maxConnections: 16, maxHalfOpen: 5, maxHalfOpenPerSource: 3, maxConnectionsPerSource: 5 },
+  ...{ connectionRatePerSource: 3, connectionBurstPerSource: 6, maxRestingSources: 8, maxTimeWait: 6 },
   ...{
     userTimeout: 20_000,
     persistTimeout: 30_000,
@@ -57,8 +57,17 @@ export class World {
     this.chance = new Chance(next);
     const { chance, clock } = this;
     const keepAliveIdle = chance.of(0, 0, 3_000);
-    const frameRatePerSource = chance.of(0, 0, 0, 200);
-    this.config = { ...DEFAULT_CONFIG, ...CONFIG, keepAliveIdle, frameRatePerSource };
+    const frameRatePerSource = chance.of(0, 0, 0, 40);
+    const byteRatePerSource = chance.of(0, 0, 0, 70_000);
+    const receiveMemory = chance.of(256 * 1024, 20_000);
+    this.config = {
+      ...DEFAULT_CONFIG,
+      ...CONFIG,
+      keepAliveIdle,
+      frameRatePerSource,
+      byteRatePerSource,
+      receiveMemory,
+    };
     const rim = (send: (bytes: Buffer, length: number) => void) => ({
       ...{ clock, send },
       defer: (fn: () => void) => void clock.setTimer(0, fn),
@@ -152,8 +161,11 @@ export class World {
     const segment = victim.plausible();
     mutateSegment(segment, chance);
     this.wire.length = victim.path.write(segment, this.wire.bytes);
-    mutateFrame(this.wire, chance);
-    this.throwFrame();
+    if (chance.is(0.1)) for (const piece of cutInFragments(this.wire, chance)) this.throwFrame(piece);
+    else {
+      mutateFrame(this.wire, chance);
+      this.throwFrame();
+    }
     const { connection } = victim;
     if (connection !== undefined && chance.is(0.05)) {
       const action = chance.below(4);
@@ -190,9 +202,9 @@ export class World {
     });
   }
 
-  private throwFrame(): void {
+  private throwFrame({ bytes, length } = this.wire): void {
     this.frames += 1;
-    this.server.receive(this.wire.bytes, this.wire.length);
+    this.server.receive(bytes, length);
   }
 
   /** Segments to a bystander's connection by someone who does not see its numbers. */
@@ -243,7 +255,7 @@ export class World {
     assert(halfOpen <= CONFIG.maxHalfOpen && halfOpen >= 0, `${halfOpen} half-open`);
     assert(timeWait <= CONFIG.maxTimeWait, `${timeWait} in TIME-WAIT`);
     assert(
-      stack.memory.inUse >= 0 && stack.memory.inUse <= CONFIG.receiveMemory,
+      stack.memory.inUse >= 0 && stack.memory.inUse <= this.config.receiveMemory,
       `${stack.memory.inUse} bytes`,
     );
     assert(stack.fragmentMemory <= this.config.fragmentMemory, `${stack.fragmentMemory} bytes of fragments`);
