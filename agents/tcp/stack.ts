@@ -333,6 +333,11 @@ export class TcpStack implements ConnectionOwner {
     if (this.acceptor(frame.destination, frame.destinationPort) !== undefined) {
       if (kind === SYN) return this.receiveSyn(key, undefined, now);
       if (kind === ACK && this.admission.mayComplete(now) && this.completeByCookie(key, now)) return;
+      // RFC 9293 section 3.10.7.2: a listener says nothing to what neither opens nor acknowledges.
+      if (kind === 0) {
+        counters.drop_no_ack += 1;
+        return;
+      }
     }
     counters.drop_no_connection += 1;
     if ((kind & RST) === 0) this.refuse(segment);

@@ -11,6 +11,7 @@ const SYSCTLS = [
   "tcp_no_metrics_save=1",
   "tcp_congestion_control=reno",
   "tcp_autocorking=0",
+  "tcp_ecn=0",
   "tcp_rmem=4096 131072 6291456",
   "tcp_wmem=4096 262144 4194304",
 ];

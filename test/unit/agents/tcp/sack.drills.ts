@@ -148,7 +148,9 @@ export const sacksUsed = group("SACK blocks used (RFC 6675)", [
       +0.01 < . 1:1(0) ack 1 win 512; < . 1:1(0) ack 1 win 512; < . 1:1(0) ack 1 win 512
       < . 1:1(0) ack 1 win 512 <sack 1001:2001>; < . 1:1(0) ack 1 win 512 <sack 1001:2001>
       < . 1:1(0) ack 1 win 512 <sack 1001:2001>
-      counter fast_recoveries 0`,
+      counter fast_recoveries 0
+      abort
+      > R. 8001:8001(0)`,
   },
   {
     name: "D-SACK and nonsense are no news: before una, beyond what was sent, the wrong way round",
@@ -159,13 +161,17 @@ export const sacksUsed = group("SACK blocks used (RFC 6675)", [
       < . 1:1(0) ack 4001 win 512 <sack 5001:5001>
       < . 1:1(0) ack 4001 win 512 <sack 1:8001>
       counter fast_recoveries 0
-      counter retransmitted 0`,
+      counter retransmitted 0
+      abort
+      > R. 8001:8001(0)`,
   },
   {
     name: "half a segment held counts for nothing",
     script: `${EIGHT}
       +0.01 < . 1:1(0) ack 1 win 512 <sack 1501:4500>
-      counter fast_recoveries 0`,
+      counter fast_recoveries 0
+      abort
+      > R. 8001:8001(0)`,
   },
   {
     name: "a retransmission that is lost again is found by what was sent after it, without a time-out",

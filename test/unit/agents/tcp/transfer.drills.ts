@@ -350,11 +350,4 @@ export const dataIn = group("TCP data in", [
       > . 1:1(0) ack 2001
       read 1000`,
   },
-  {
-    name: "urgent and unknown flags do not hinder the data",
-    script: `${OPEN}
-      < P. 1:3(2) ack 1 win 512
-      > . 1:1(0) ack 3
-      read 2`,
-  },
 ]);

@@ -1,4 +1,4 @@
-import { OPEN, runCases } from "./cases.js";
+import { group, OPEN } from "./cases.js";
 
 /** The user has answered a first request, so that the next answer can be waited for. */
 const ANSWERED = `${OPEN}
@@ -10,7 +10,7 @@ const ANSWERED = `${OPEN}
   +0.01 < . 101:101(0) ack 5 win 512
 `;
 
-runCases("delayed acknowledgement (RFC 9293 3.8.6.3, RFC 5681 4.2)", [
+export const delayedAck = group("delayed acknowledgement (RFC 9293 3.8.6.3, RFC 5681 4.2)", [
   {
     name: "none at the beginning, nor while nobody answers",
     script: `${OPEN}
