@@ -16,35 +16,49 @@ export const PORT = 1883;
 export class Namespaces {
   readonly server = `tc${process.pid}s`;
   readonly client = `tc${process.pid}c`;
+  readonly middle: string | undefined;
   readonly interface = "edge0";
   private readonly children: ChildProcess[] = [];
 
-  constructor() {
-    const ip = (...args: string[]) => execFileSync("ip", args);
-    ip("netns", "add", this.server);
-    ip("netns", "add", this.client);
-    ip(
-      "link",
-      "add",
-      "edge0",
-      "netns",
-      this.server,
-      "type",
-      "veth",
-      "peer",
-      "name",
-      "dev0",
-      "netns",
-      this.client,
-    );
-    for (const [name, link, address, address6] of [
-      [this.server, "edge0", SERVER_ADDRESS, SERVER_ADDRESS6],
-      [this.client, "dev0", CLIENT_ADDRESS, CLIENT_ADDRESS6],
+  /** @param relayed puts a third namespace in between, where relay-main.ts can carry frames from `left0` to `right0` */
+  constructor(relayed = false) {
+    if (relayed) this.middle = `tc${process.pid}m`;
+    for (const name of this.all) execFileSync("ip", ["netns", "add", name]);
+    const edge = [this.server, this.interface] as const;
+    const dev = [this.client, "dev0"] as const;
+    if (this.middle === undefined) lay(edge, dev);
+    else {
+      lay(edge, [this.middle, "left0"]);
+      lay([this.middle, "right0"], dev);
+    }
+    for (const [[name, link], address, address6] of [
+      [edge, SERVER_ADDRESS, SERVER_ADDRESS6],
+      [dev, CLIENT_ADDRESS, CLIENT_ADDRESS6],
     ] as const) {
-      ip("-n", name, "address", "add", `${address}/24`, "dev", link);
-      ip("-n", name, "address", "add", `${address6}/64`, "dev", link, "nodad");
-      ip("-n", name, "link", "set", "lo", "up");
-      ip("-n", name, "link", "set", link, "up");
+      execFileSync("ip", ["-n", name, "address", "add", `${address}/24`, "dev", link]);
+      execFileSync("ip", ["-n", name, "address", "add", `${address6}/64`, "dev", link, "nodad"]);
+      execFileSync("ip", ["-n", name, "link", "set", "lo", "up"]);
+    }
+  }
+
+  private get all(): string[] {
+    return [this.server, this.client, ...(this.middle === undefined ? [] : [this.middle])];
+  }
+
+  /** Has every frame hold one segment, so that what happens to a frame happens to a segment. */
+  sendSingleSegments(): void {
+    const offloads = ["tso", "gso", "gro", "tx"].flatMap((offload) => [offload, "off"]);
+    for (const [name, link] of [
+      [this.server, this.interface],
+      [this.client, "dev0"],
+      ...(this.middle === undefined
+        ? []
+        : [
+            [this.middle, "left0"],
+            [this.middle, "right0"],
+          ]),
+    ] as Array<[string, string]>) {
+      this.run(name, "ethtool", "-K", link, ...offloads);
     }
   }
 
@@ -86,8 +100,15 @@ export class Namespaces {
   async close(): Promise<void> {
     for (const child of this.children)
       if (child.exitCode === null && child.signalCode === null) child.kill("SIGKILL");
-    for (const name of [this.server, this.client]) execFileSync("ip", ["netns", "delete", name]);
+    for (const name of this.all) execFileSync("ip", ["netns", "delete", name]);
   }
+}
+
+/** Lays a cable between two namespaces and takes it into use. */
+function lay(from: readonly [name: string, link: string], to: readonly [name: string, link: string]): void {
+  const [a, b] = [from, to].map(([name, link]) => ["name", link, "netns", name]);
+  execFileSync("ip", ["link", "add", ...a!, "type", "veth", "peer", ...b!]);
+  for (const [name, link] of [from, to]) execFileSync("ip", ["-n", name, "link", "set", link, "up"]);
 }
 
 /** A running service-main.js. */
@@ -95,16 +116,27 @@ export class ServiceProcess {
   readonly ready: Promise<void>;
   /** Everything it wrote to standard error. */
   errors = "";
+  private onCounters: (line: string) => void = () => {};
 
   constructor(readonly child: ChildProcess) {
     this.ready = new Promise((resolve, reject) => {
       createInterface({ input: child.stderr! }).on("line", (line) => {
         this.errors += `${line}\n`;
         if (line === "ready") resolve();
+        if (line.startsWith("{")) this.onCounters(line);
       });
       child.on("exit", (code) => reject(new Error(`the service ended with ${code}: ${this.errors}`)));
     });
     child.stdout?.resume();
+  }
+
+  /** Its counters and `heap_bytes`, without using the network. */
+  async counters(): Promise<Record<string, number>> {
+    const told = new Promise<string>((resolve) => {
+      this.onCounters = resolve;
+    });
+    this.child.kill("SIGUSR2");
+    return JSON.parse(await told) as Record<string, number>;
   }
 
   /** What can be said of it when a client gets no answer. */

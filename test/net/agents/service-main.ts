@@ -1,9 +1,11 @@
 /**
  * The transports' test service on a raw transport, as a process of its own: service-main.js INTERFACE PORT [JSON of TCP
  * settings]. Prints `ready` or the error to standard error; ends on SIGTERM, dies of an uncaught exception on SIGHUP, tells its
- * counters on SIGUSR2. Further arguments are endpoints to intercept, ADDRESS:PORT each; `vacant` and a list is printed at
+ * counters and heap_bytes, after collecting what is garbage, on SIGUSR2. Further arguments are endpoints to intercept, ADDRESS:PORT each; `vacant` and a list is printed at
  * each change.
  */
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
 import { RawTransport } from "@topicast/agent/transport/raw.js";
 import { parseEndpoint, UserError } from "@topicast/protocol";
 import { Service } from "../../unit/agents/transport/service.js";
@@ -26,7 +28,12 @@ try {
   console.error(error instanceof UserError ? error.message : error);
   process.exit(1);
 }
-process.on("SIGUSR2", () => console.error(JSON.stringify(transport.counters())));
+setFlagsFromString("--expose-gc");
+const collect = runInNewContext("gc") as () => void;
+process.on("SIGUSR2", () => {
+  collect();
+  console.error(JSON.stringify({ ...transport.counters(), heap_bytes: process.memoryUsage().heapUsed }));
+});
 process.once("SIGTERM", () => void transport.close());
 process.once("SIGHUP", () => {
   throw new Error("on purpose");

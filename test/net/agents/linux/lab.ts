@@ -9,7 +9,7 @@ const LINUX_INTERFACE = "dev0";
 
 const SYSCTLS = [
   "tcp_no_metrics_save=1",
-  "tcp_congestion_control=reno",
+  "tcp_congestion_control=cubic",
   "tcp_autocorking=0",
   "tcp_ecn=0",
   "tcp_rmem=4096 131072 6291456",
