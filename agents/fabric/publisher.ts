@@ -1,4 +1,5 @@
 import {
+  DEAD_MS,
   encodeFabricJson,
   encodePublish,
   FabricTopic,
@@ -11,11 +12,12 @@ import {
   parseIPv4Endpoint,
   type RouteUpdate,
   type SendersOptions,
+  SILENT_MS,
   StreamSenders,
 } from "@topicast/protocol";
 import { withOrigin } from "./origin.js";
 import type { Registration } from "./registration.js";
-import { type Outgoing, parseTarget, type Route, RouteTable, type Target } from "./routes.js";
+import { type Outgoing, parseTarget, type Route, RouteTable, type Step, type Target } from "./routes.js";
 
 export interface PublisherOptions extends SendersOptions {
   readonly registration: Registration;
@@ -31,13 +33,17 @@ const HELD_BYTES_MAX = 16 * 1024 * 1024;
 const RELAY_BYTES_MAX = 8 * 1024 * 1024;
 /** Message ids of PUBACK wrap at 65,535, so never more than these are outstanding. */
 const RELAYS_MAX = 60_000;
+/**
+ * The streams that a topic has moved from are remembered while an edge may lack its last message there: that is sent again
+ * for so long at most. And so many of them.
+ */
+const TRAIL_MS = SILENT_MS + DEAD_MS;
+const TRAIL_MAX = 16;
 /** Bytes of topics in one `$fabric/held`. */
 const HELD_BATCH_BYTES = 16 * 1024;
 
 interface Relay extends Outgoing {
   readonly route: Route;
-  /** The forwarder's side has taken it: it may have been delivered. */
-  taken: boolean;
 }
 
 /**
@@ -60,7 +66,6 @@ export class Publisher {
     published_direct: 0,
     published_relayed: 0,
     published_dropped: 0,
-    relays_unconfirmed: 0,
     routes_evicted: 0,
     bad_routes: 0,
   };
@@ -171,19 +176,17 @@ export class Publisher {
   }
 
   /**
-   * The registration has ended. What the forwarder has certainly not taken, and QoS 1 and 2 that it may have taken, is
-   * sent again: straight where the route is known by now, otherwise by the next registration.
+   * The registration has ended. What has no PUBACK is sent again, with the same origin: straight where the route is known
+   * by now, otherwise by the next registration.
    */
   onLost(): void {
     const relays = [...this.relays.values()];
     this.relays.clear();
     this.relayCount = 0;
     // Backwards, because each goes before what its topic has waiting already.
-    for (const { route, message, done, taken } of relays.reverse()) {
+    for (const { route, message, done } of relays.reverse()) {
       route.outstanding = 0;
-      if (taken && message.qos === 0) {
-        this.stats.relays_unconfirmed += 1;
-      } else if (route.target !== undefined) {
+      if (route.target !== undefined) {
         route.held.unshift({ message, done });
         this.heldBytes += message.payload.length;
       } else {
@@ -222,19 +225,26 @@ export class Publisher {
       return;
     }
     const stream = this.streams.getOrAdd(group);
-    const fence = this.isOnItsWay(route, group) ? route.last : undefined;
-    if (!stream.send(encodePublish(message), { to, done, fence })) {
+    const before = this.onTheirWay(route, group);
+    if (!stream.send(encodePublish(message), { to, done, fences: before })) {
       this.stats.published_dropped += 1;
       return;
     }
     this.stats.published_direct += 1;
-    route.last = { stream: group, number: stream.position };
+    const last = { stream: group, number: stream.position, at: this.options.clock.now() };
+    route.trail = before.length === 0 ? [last] : [...before, last];
   }
 
-  /** Whether the topic's last message went on another stream than `group`, and some edge may lack it. */
-  private isOnItsWay({ last }: Route, group: number | undefined): boolean {
-    if (last === undefined || last.stream === group) return false;
-    return this.streams.get(last.stream)?.hasEverywhere(last.number) === false;
+  /** Where else than on `group` earlier messages of the topic went that some edge may still lack. */
+  private onTheirWay({ trail }: Route, group: number | undefined): readonly Step[] {
+    if (trail.length === 0 || (trail.length === 1 && trail[0]!.stream === group)) return [];
+    const since = this.options.clock.now() - TRAIL_MS;
+    return trail
+      .filter(({ stream, number, at }) => {
+        if (stream === group) return false;
+        return at > since && this.streams.get(stream)?.hasEverywhere(number) === false;
+      })
+      .slice(-TRAIL_MAX);
   }
 
   private hold(route: Route, outgoing: Outgoing): void {
@@ -273,16 +283,13 @@ export class Publisher {
   private relay(outgoing: Outgoing): void {
     const { done } = outgoing;
     // It may have to be sent again, some edges having it already.
-    const message = outgoing.message.qos === 0 ? outgoing.message : this.identified(outgoing.message);
+    const message = this.identified(outgoing.message);
     const route = this.routeOf(message.topic);
     this.stats.published_relayed += 1;
     route.outstanding += 1;
     this.relayCount += 1;
-    const relay: Relay = { route, message, done, taken: false };
-    this.relays.set(((this.relayCount - 1) % 0xffff) + 1, relay);
-    void this.options.registration.send(encodePublish(message)).then((taken) => {
-      relay.taken = taken;
-    });
+    this.relays.set(((this.relayCount - 1) % 0xffff) + 1, { route, message, done });
+    void this.options.registration.send(encodePublish(message));
   }
 
   private identified(message: Message): Message {
@@ -352,10 +359,17 @@ export class Publisher {
   private forget(route: Route): void {
     route.target = undefined;
     if (route.leaving) return;
-    const stream = this.isOnItsWay(route, undefined) ? this.streams.get(route.last!.stream) : undefined;
     route.leaving = true;
-    if (stream === undefined) this.left(route);
-    else stream.whenEverywhere(() => this.left(route));
+    let left = 1;
+    const one = () => {
+      left -= 1;
+      if (left === 0) this.left(route);
+    };
+    for (const { stream } of this.onTheirWay(route, undefined)) {
+      left += 1;
+      this.streams.getOrAdd(stream).whenEverywhere(one);
+    }
+    one();
   }
 
   /** Nothing that went straight is on its way any more. */

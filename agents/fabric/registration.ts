@@ -194,7 +194,9 @@ export class Registration {
     } else if (silent && this.registered) {
       this.stats.silences += 1;
       this.reconnect();
-    } else if (silent && this.state === "refused") {
+    } else if (silent) {
+      // Also where an earlier forwarder has taken the CONNECT and died before its answer: nothing is repeated then.
+      this.channel?.close();
       this.connect();
     }
     if (this.state === "connecting" && now - this.connectingSince >= DEAD_MS) {

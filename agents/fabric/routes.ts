@@ -23,12 +23,21 @@ export interface Route {
   waiting: number;
   /** Messages that are held until older ones have arrived. */
   readonly held: Outgoing[];
-  /** The stream that the last message went to, and the position behind it there. */
-  last: { readonly stream: number; readonly number: number } | undefined;
+  /** The streams that the last messages went to, the latest one last. */
+  trail: readonly Step[];
   /** The route is forgotten, and what went straight is still on its way: relays would overtake it. */
   leaving: boolean;
   /** Published to since the last time that room was needed. */
   used: boolean;
+}
+
+/** Where a topic's messages went for a while. */
+export interface Step {
+  /** The stream, and the position there behind the topic's last message. */
+  readonly stream: number;
+  readonly number: number;
+  /** When that was sent (ms). */
+  readonly at: number;
 }
 
 export interface Target {
@@ -89,7 +98,7 @@ export class RouteTable {
       outstanding: 0,
       waiting: 0,
       held: [],
-      last: undefined,
+      trail: [],
       leaving: false,
       used: true,
     };

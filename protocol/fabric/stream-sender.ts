@@ -87,8 +87,8 @@ export interface SendOptions {
   readonly to: readonly Endpoint[];
   /** Called when every edge of the group has it; without it the message is QoS 0. */
   readonly done?: (() => void) | undefined;
-  /** What goes before it on another stream; said once. */
-  readonly fence?: Fence | undefined;
+  /** What goes before it on other streams; said once. */
+  readonly fences?: readonly Fence[];
 }
 
 /**
@@ -152,7 +152,7 @@ export class StreamSender {
   }
 
   /** Sends one encoded packet, or drops it and returns false: QoS 0 beyond what may wait. */
-  send(packet: Buffer, { to, done, fence }: SendOptions): boolean {
+  send(packet: Buffer, { to, done, fences }: SendOptions): boolean {
     if (this.closed) return false;
     const pinned = done !== undefined;
     if (!pinned && this.queuedBytes > LOOSE_QUEUE_BYTES_MAX) {
@@ -160,7 +160,10 @@ export class StreamSender {
       return false;
     }
     this.to = to;
-    this.enqueue(packet, pinned, this.unsaid(fence));
+    const unsaid = fences === undefined || fences.length === 0 ? [] : fences.filter((f) => this.isUnsaid(f));
+    // A datagram has one fence: those before the last one have datagrams without packets.
+    for (const fence of unsaid.slice(0, -1)) this.enqueue(Buffer.alloc(0), pinned, fence);
+    this.enqueue(packet, pinned, unsaid.at(-1));
     if (done !== undefined) this.wait(done);
     if (this.pumping) return true;
     this.pumping = true;
@@ -202,14 +205,13 @@ export class StreamSender {
 
   // --- new datagrams ---
 
-  /** The fence, where this stream has not said as much yet. */
-  private unsaid(fence: Fence | undefined): Fence | undefined {
-    if (fence === undefined) return undefined;
-    const said = this.fences.get(fence.stream);
-    if (said !== undefined && serialDistance(said, fence.number) <= 0) return undefined;
+  /** Whether this stream has not said as much yet; from now on it has. */
+  private isUnsaid({ stream, number }: Fence): boolean {
+    const said = this.fences.get(stream);
+    if (said !== undefined && serialDistance(said, number) <= 0) return false;
     if (this.fences.size >= FENCES_MAX) this.fences.clear();
-    this.fences.set(fence.stream, fence.number);
-    return fence;
+    this.fences.set(stream, number);
+    return true;
   }
 
   private enqueue(packet: Buffer, pinned: boolean, fence: Fence | undefined): void {

@@ -40,6 +40,20 @@ describe("registration", () => {
     assert.equal(agent.fabric.state, "registered");
   });
 
+  it("registers anew where a forwarder has taken the CONNECT and died before its answer arrived", async () => {
+    const { network, forwarder } = await simFabric(1, 0);
+    network.lose = (header, to) => header.kind === Kind.CONTROL && to.address !== FORWARDER.address;
+    const agent = new SimAgent(network, "e1", "10.0.0.101");
+    await network.run(1_000, 5);
+    assert.equal(forwarder.forwarder.counts().agents, 1);
+    assert.equal(agent.fabric.state, "connecting");
+    forwarder.kill();
+    network.lose = () => false;
+    new SimForwarder(network);
+    await network.run(7_000, 10);
+    assert.equal(agent.fabric.state, "registered");
+  });
+
   it("refuses an id that a living agent has at another address, and takes it when that one is dead", async () => {
     const { network, forwarder, agents } = await simFabric(1, 1);
     const twin = new SimAgent(network, "e1", "10.0.0.200");

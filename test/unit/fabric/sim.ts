@@ -48,9 +48,13 @@ export class SimNetwork {
   private readonly hosts = new Map<string, (bytes: Buffer, from: Endpoint) => void>();
   /** Hosts that nothing reaches and that reach nothing. */
   readonly cut = new Set<string>();
+  /** Pairs of hosts, as `pair` names them, that do not reach each other. */
+  readonly parted = new Set<string>();
   /** Datagrams by kind (second byte), since `clear`. */
   readonly carried = new Map<number, number>();
   dropped = 0;
+  /** Datagrams to lose besides what the faults lose. */
+  lose: (header: Header, to: Endpoint) => boolean = () => false;
   /** Where the switches bring a datagram that `from` sends to a group: addresses, one for each copy. */
   copies: (from: string, group: string) => readonly string[] = () => [];
 
@@ -83,16 +87,20 @@ export class SimNetwork {
     const bytes = Buffer.concat([encodeHeader(header), payload]);
     this.carried.set(header.kind, (this.carried.get(header.kind) ?? 0) + 1);
     const { loss, repeat, delay } = this.faults;
-    if (this.cut.has(from.address) || this.cut.has(to.address) || this.rand() < loss) {
+    if (this.isCut(from.address, to.address) || this.lose(header, to) || this.rand() < loss) {
       this.dropped += 1;
       return;
     }
     for (let copies = this.rand() < repeat ? 2 : 1; copies > 0; copies--) {
       const wait = delay[0] + this.rand() * (delay[1] - delay[0]);
       this.clock.setTimer(wait, () => {
-        if (!this.cut.has(to.address)) this.hosts.get(to.address)?.(bytes, from);
+        if (!this.isCut(from.address, to.address)) this.hosts.get(to.address)?.(bytes, from);
       });
     }
+  }
+
+  private isCut(a: string, b: string): boolean {
+    return this.cut.has(a) || this.cut.has(b) || (this.parted.size > 0 && this.parted.has(pair(a, b)));
   }
 
   /** Lets virtual time pass, with the promises of each step settled before the next. */
@@ -115,6 +123,10 @@ export class SimNetwork {
     if (pending) throw new Error(`still pending after ${limit} ms of virtual time`);
     return promise;
   }
+}
+
+export function pair(a: string, b: string): string {
+  return a < b ? `${a} ${b}` : `${b} ${a}`;
 }
 
 /** Lets every promise that can settle do so. */

@@ -502,7 +502,7 @@ describe("fences", () => {
   const fenced = (net: Streams, text: string) =>
     net.senders.getOrAdd(OTHER).send(publish(text), {
       to: [{ address: "239.192.0.1", port: 1883 }],
-      fence: { stream: GROUP, number: net.senders.getOrAdd(GROUP).position },
+      fences: [{ stream: GROUP, number: net.senders.getOrAdd(GROUP).position }],
     });
 
   it("hold a datagram until another stream has come so far, however little is known of that one", () => {
@@ -561,7 +561,7 @@ describe("fences", () => {
         if (rand() < 0.2) group = group === GROUP ? OTHER : GROUP;
         const fence = { stream: before, number: net.senders.getOrAdd(before).position };
         const to = [{ address: "239.192.0.1", port: 1883 }];
-        const options = { to, done: () => done++, ...(before === group ? {} : { fence }) };
+        const options = { to, done: () => done++, fences: before === group ? [] : [fence] };
         net.senders.getOrAdd(group).send(publish(String(i)), options);
         if (rand() < 0.7) net.clock.advance(rand() * 5);
       }
