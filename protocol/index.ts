@@ -16,4 +16,5 @@ export * from "./fabric/stream-sender.js";
 export * from "./fabric/stream-senders.js";
 export * from "./fabric/timing.js";
 export * from "./message.js";
+export * from "./mqtt/index.js";
 export * from "./topics/index.js";

@@ -1,5 +1,3 @@
-import type { IPublishPacket } from "mqtt-packet";
-
 /**
  * One application message on its way between clients and the fabric. The payload's bytes are shared, never copied
  * or changed, by everyone who handles the message.
@@ -9,6 +7,11 @@ export interface Message {
   readonly payload: Buffer;
   readonly qos: 0 | 1 | 2;
   readonly retain: boolean;
-  /** MQTT 5 PUBLISH properties to forward unchanged (MQTT-3.3.2-17 and others); undefined where there are none. */
-  readonly properties?: NonNullable<IPublishPacket["properties"]>;
+  /**
+   * MQTT 5 properties to forward unchanged and in their order (MQTT-3.3.2-17, -18), encoded as they stand in a PUBLISH;
+   * absent where there are none.
+   */
+  readonly properties?: Buffer;
+  /** MQTT 5 message expiry interval: seconds that the message has left; absent where it does not expire. */
+  readonly messageExpiry?: number;
 }

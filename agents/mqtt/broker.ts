@@ -1,8 +1,10 @@
 import type { Clock, Message } from "@topicast/protocol";
 import type { ByteStream } from "../transport/transport.js";
+import type { Authority } from "./authority.js";
 import { Connection } from "./connection.js";
 import type { Limits } from "./limits.js";
 import type { Log } from "./log.js";
+import { Publication } from "./publication.js";
 import { Server } from "./server.js";
 import type { Uplink } from "./uplink.js";
 
@@ -11,6 +13,8 @@ export interface BrokerOptions {
   readonly clock?: Clock;
   /** The world beyond this agent; without it the broker stands alone. */
   readonly uplink?: Uplink;
+  /** Who may connect and do what; without it `credentials` decides. */
+  readonly authority?: Authority;
   /** What every client must present whose stream has no identity; without it everybody may connect. */
   readonly credentials?: { readonly username: string; readonly password: string };
   readonly limits?: Partial<Limits>;
@@ -44,18 +48,23 @@ export class Broker {
   /** Delivers a message from the fabric to local subscribers. */
   deliver(message: Message): void {
     this.server.stats.publish_delivered += 1;
-    this.server.fanout.deliver(message);
+    this.server.deliver(Publication.of(message, this.server.now()), undefined);
   }
 
   /** Counters since start and gauges of now, by snake_case name. */
   stats(): Readonly<Record<string, number>> {
-    const { stats, connections, sessions, subscriptions } = this.server;
+    const { stats, connections, sessions, subscriptions, retained, queued } = this.server;
     return {
       ...stats,
       connections: connections.size,
-      clients: sessions.size,
+      clients: this.server.connected,
+      sessions: sessions.size,
       subscriptions: subscriptions.size,
       filters: subscriptions.filters,
+      shared_groups: subscriptions.groups,
+      retained_messages: retained.size,
+      retained_bytes: retained.bytes,
+      queued_bytes: queued.bytes,
     };
   }
 
@@ -68,6 +77,7 @@ export class Broker {
       const { server } = this;
       server.onEmpty = resolve;
       for (const connection of [...server.connections]) connection.close("shutdown");
+      server.stopTimers();
       if (server.connections.size === 0) resolve();
     });
     return this.closing;

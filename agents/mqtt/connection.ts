@@ -1,12 +1,13 @@
-import type { Message, Timer } from "@topicast/protocol";
-import type { Packet } from "mqtt-packet";
+import type { Timer } from "@topicast/protocol";
+import { PacketError } from "@topicast/protocol";
 import type { ByteStream } from "../transport/transport.js";
 import { AckQueue } from "./acks.js";
 import { decode, type ProtocolVersion } from "./codec/decode.js";
-import { encode } from "./codec/encode.js";
-import { type CloseReason, PacketError } from "./codec/errors.js";
+import { encodeDisconnect } from "./codec/encode.js";
+import { type CloseReason, closeReason, DISCONNECT_CODES, FramingError } from "./codec/errors.js";
 import { FrameReader } from "./codec/frames.js";
 import { Outbox } from "./outbox.js";
+import type { Outgoing } from "./outgoing.js";
 import { handleConnect } from "./packets/connect.js";
 import { handlePacket } from "./packets/index.js";
 import type { Server } from "./server.js";
@@ -21,9 +22,15 @@ export class Connection {
   readonly acks: AckQueue;
   version: ProtocolVersion = 4;
   /** Set by CONNECT; until then nothing but a CONNECT is taken. */
-  session: Session | undefined;
-  /** Published when the connection ends without DISCONNECT (MQTT-3.1.2-8). */
-  will: Message | undefined;
+  session: Session | undefined = undefined;
+  /** The messages' way out; set together with the session. */
+  outgoing!: Outgoing;
+  /** The client asked to be told reasons in words. */
+  wantsReasons = false;
+  /** Topics by the aliases that the client has given them (MQTT 5, section 3.3.2.3.4). */
+  readonly aliases = new Map<number, string>();
+  /** Identifiers of the QoS 1 and 2 messages that the client waits for: they count towards Receive Maximum. */
+  readonly receiving = new Set<number>();
 
   private readonly reader: FrameReader;
   private state: "open" | "closing" | "closed" = "open";
@@ -32,6 +39,7 @@ export class Connection {
   private lastReceived = 0;
   private pending = 0;
   private held = false;
+  private isConnecting = false;
 
   constructor(
     readonly server: Server,
@@ -39,7 +47,7 @@ export class Connection {
   ) {
     const { clock, limits, stats, flusher } = server;
     this.reader = new FrameReader(limits.packetBytes);
-    this.outbox = new Outbox(stream, limits, stats, flusher, () => this.unhold());
+    this.outbox = new Outbox(stream, limits, stats, flusher, () => this.hasRoom());
     this.acks = new AckQueue((packet) => this.outbox.push(packet));
     this.timer = clock.setTimer(limits.connectTimeoutMs, () => this.close("connect_timeout"));
     stream.on("data", (chunk: Buffer) => this.received(chunk));
@@ -49,19 +57,29 @@ export class Connection {
     stream.on("close", () => this.closed());
   }
 
-  /** Sends a control packet that answers the client. */
-  send(packet: Packet): void {
-    this.outbox.push(encode(packet));
+  get isOpen(): boolean {
+    return this.state === "open";
   }
 
   /**
    * Starts the keep-alive of the session: after one and a half times `seconds` without a packet the connection is
-   * closed (MQTT-3.1.2-24); 0 is never.
+   * closed (MQTT-3.1.2-22); 0 is never.
    */
   startKeepAlive(seconds: number): void {
     this.timer.cancel();
     this.keepAliveMs = seconds * 1_500;
     if (this.keepAliveMs > 0) this.timer = this.server.clock.setTimer(this.keepAliveMs, this.checkKeepAlive);
+  }
+
+  /** Reads nothing more until `ready`: whether the client is let in is being looked up. */
+  awaitAdmission(): void {
+    this.isConnecting = true;
+    this.hold();
+  }
+
+  admitted(): void {
+    this.isConnecting = false;
+    this.unhold();
   }
 
   /** One more packet whose answer waits for the uplink; `settled` when it has been answered. */
@@ -75,10 +93,11 @@ export class Connection {
   }
 
   /**
-   * Ends the session and closes in order: what is queued is written, then the stream is ended, and it is reset when
-   * the client leaves its side open for too long. Does nothing when already closing.
+   * Closes in order: an MQTT 5 client is told why, what is queued is written, then the stream is ended, and it is reset
+   * when the client leaves its side open for too long. Does nothing when already closing.
+   * @param isTold false where the client is not to be sent anything
    */
-  close(reason: CloseReason, detail?: string): void {
+  close(reason: CloseReason, detail?: string, isTold = true): void {
     if (this.state !== "open") return;
     this.state = "closing";
     const { server, stream } = this;
@@ -86,11 +105,16 @@ export class Connection {
     server.stats.closed(reason);
     server.log?.info({ peer: stream.peer, client: this.session?.clientId, reason, detail }, "client closed");
     this.timer = server.clock.setTimer(server.limits.lingerMs, () => stream.destroy());
+    const code = DISCONNECT_CODES[reason];
+    if (isTold && code !== undefined && this.version === 5 && this.session !== undefined) {
+      this.outbox.push(encodeDisconnect(code, this.wantsReasons ? detail : undefined));
+    }
+    // Before the session hears of it: what is queued for the client leaves, and nothing new is queued for it.
+    this.outbox.end();
+    server.detach(this);
     // What the client still sends is read and thrown away, so that it can read why it was closed before a reset.
     this.held = false;
-    this.outbox.end();
     stream.resume();
-    server.endSession(this, reason);
   }
 
   private received(chunk: Buffer): void {
@@ -111,11 +135,11 @@ export class Connection {
         this.server.stats.packets_received += 1;
         if (this.session === undefined) handleConnect(this, frame);
         else handlePacket(this, this.session, decode(frame, this.version));
-        if (this.pending >= this.server.limits.pendingAcks || this.outbox.congested) this.hold();
+        if (this.isWaiting || this.pending >= this.server.limits.pendingAcks) this.hold();
       }
     } catch (error) {
       if (error instanceof PacketError) {
-        this.close(error.reason, error.message);
+        this.close(closeReason(error), error.message, !(error instanceof FramingError));
       } else {
         this.server.log?.error({ peer: this.stream.peer, err: error }, "packet handler failed");
         this.close("internal_error");
@@ -123,15 +147,30 @@ export class Connection {
     }
   }
 
-  private hold(): void {
+  private hasRoom(): void {
     if (this.state !== "open") return;
+    this.session?.pump();
+    this.unhold();
+  }
+
+  /**
+   * What comes next must wait: until the client is let in, until it reads its acknowledgements, or, where it has as many
+   * messages unacknowledged as it may, until the uplink has had its say; what it has sent meanwhile is not its fault.
+   */
+  private get isWaiting(): boolean {
+    const isFull = this.version === 5 && this.receiving.size >= this.server.limits.receiveMaximum;
+    return this.isConnecting || this.outbox.congested || (isFull && this.pending > 0);
+  }
+
+  private hold(): void {
+    if (this.state !== "open" || this.held) return;
     this.held = true;
     this.server.stats.reads_held += 1;
     this.stream.pause();
   }
 
   private unhold(): void {
-    if (!this.held || this.outbox.congested || this.pending > this.server.limits.pendingAcks / 2) return;
+    if (!this.held || this.isWaiting || this.pending > this.server.limits.pendingAcks / 2) return;
     this.held = false;
     // The time while nothing was read is not the client's silence.
     this.lastReceived = this.server.clock.now();
@@ -142,8 +181,8 @@ export class Connection {
   /** The timer is not moved with each packet; it looks when the last one came, and waits for the rest. */
   private readonly checkKeepAlive = (): void => {
     const { clock } = this.server;
-    const waitingForUplink = this.held && !this.outbox.congested;
-    const silent = waitingForUplink ? 0 : clock.now() - this.lastReceived;
+    const isWaitingForUplink = this.held && !this.outbox.congested;
+    const silent = isWaitingForUplink ? 0 : clock.now() - this.lastReceived;
     if (silent >= this.keepAliveMs) this.close("keep_alive");
     else this.timer = clock.setTimer(this.keepAliveMs - silent, this.checkKeepAlive);
   };

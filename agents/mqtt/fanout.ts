@@ -1,31 +1,73 @@
-import type { Message } from "@topicast/protocol";
-import { encodeLive } from "./codec/encode.js";
+import { type Authority, allowAll } from "./authority.js";
+import { LivePackets } from "./outgoing.js";
+import type { Publication } from "./publication.js";
+import type { Session } from "./session.js";
 import type { Stats } from "./stats.js";
-import type { Subscriptions } from "./subscriptions.js";
+import type { Subscription, Subscriptions } from "./subscriptions.js";
 
-/** Gives a message to every local subscriber, encoded once. */
+/** Gives a message to every local subscriber, encoded once for all that get the same packet. */
 export class Fanout {
-  private mark = 0;
+  /** Undefined where everybody may receive everything: then nobody is asked. */
+  private readonly authority: Authority | undefined;
 
   constructor(
     private readonly subscriptions: Subscriptions,
     private readonly stats: Stats,
-  ) {}
-
-  /** Queues `message` for each client with a matching subscription, once per client (MQTT 3.1.1, section 3.3.5). */
-  deliver(message: Message): void {
-    const matching = this.subscriptions.match(message.topic);
-    if (matching.length === 0) return;
-    this.mark += 1;
-    const { mark } = this;
-    let packet: Buffer | undefined;
-    let sent = 0;
-    for (const { session } of matching) {
-      if (session.reached === mark || session.connection === undefined) continue;
-      session.reached = mark;
-      packet ??= encodeLive(message);
-      if (session.connection.outbox.offer(packet)) sent += 1;
-    }
-    this.stats.publish_sent += sent;
+    authority: Authority,
+    private readonly now: () => number,
+  ) {
+    this.authority = authority.mayReceive === allowAll.mayReceive ? undefined : authority;
   }
+
+  /**
+   * Sends or queues `message` for each client with a matching subscription, once per client (MQTT-3.3.4-2), and for one
+   * client of each shared subscription.
+   * @param publisher whose message it is, for No Local; undefined where it is of no client of this agent
+   * @returns whether any subscription matches
+   */
+  deliver(message: Publication, publisher: Session | undefined): boolean {
+    const { recipients, shares } = this.subscriptions.match(message.topic);
+    if (recipients.length === 0 && shares.length === 0) return false;
+    const packets = new LivePackets(message, this.now());
+    for (let recipient of recipients) {
+      const { session } = recipient;
+      if (session === publisher) {
+        if (recipient.own === undefined) continue;
+        recipient = recipient.own;
+      }
+      if (!this.mayReceive(session, message.topic)) continue;
+      const { qos, retainAsPublished, subscriptionIds } = recipient;
+      give(packets, session, qos, retainAsPublished, subscriptionIds);
+    }
+    for (const share of shares) {
+      const member = share.next(message.qos, (session) => this.mayReceive(session, message.topic));
+      if (member !== undefined) giveMember(packets, member);
+    }
+    return true;
+  }
+
+  private mayReceive(session: Session, topic: string): boolean {
+    if (this.authority === undefined || this.authority.mayReceive(session.client, topic)) return true;
+    this.stats.receive_denied += 1;
+    return false;
+  }
+}
+
+function giveMember(packets: LivePackets, member: Subscription): void {
+  const { session, qos, retainAsPublished, subscriptionIds } = member;
+  give(packets, session, qos, retainAsPublished, subscriptionIds);
+}
+
+function give(
+  packets: LivePackets,
+  session: Session,
+  maxQos: 0 | 1 | 2,
+  retainAsPublished: boolean,
+  subscriptionIds: readonly number[],
+): void {
+  const { message } = packets;
+  const qos = message.qos < maxQos ? message.qos : maxQos;
+  const retain = retainAsPublished && message.retain;
+  if (qos > 0) session.delivery.offer({ message: message.kept(), qos, retain, subscriptionIds });
+  else session.connection?.outgoing.sendLive(packets, retain, subscriptionIds);
 }

@@ -1,5 +1,5 @@
 import type { Duplex } from "node:stream";
-import { SOLO_BYTES } from "./codec/encode.js";
+import { SHARED_BYTES } from "./codec/encode-publish.js";
 import type { Limits } from "./limits.js";
 import type { Stats } from "./stats.js";
 
@@ -7,6 +7,9 @@ import type { Stats } from "./stats.js";
 const EARLY_BYTES = 65_536;
 /** A slow client's queue is copied into pieces of this size. */
 const PIECE_BYTES = 16_384;
+/** From so many pieces on it is worth copying them together, where they are small on average. */
+const MANY_PIECES = 4;
+const SMALL_PIECE_BYTES = 2_048;
 
 /** Runs the flushes of all outboxes that have something queued, once per turn of the event loop. */
 export class Flusher {
@@ -51,8 +54,8 @@ export class Outbox {
     private readonly limits: Limits,
     private readonly stats: Stats,
     private readonly flusher: Flusher,
-    /** Called when the outbox is no longer congested. */
-    private readonly onRelief: () => void,
+    /** Called when what was queued has been handed to the stream, and when the stream has room again. */
+    private readonly onRoom: () => void,
   ) {}
 
   /** Bytes queued here, without those that the stream has already. */
@@ -65,17 +68,33 @@ export class Outbox {
     return this.control >= this.limits.controlBytes;
   }
 
-  /** Queues a message that may be lost; false (and nothing queued) when the client has too much waiting. */
-  offer(packet: Buffer): boolean {
-    if (this.queued > 0 && this.queued + packet.length > this.limits.outboxBytes) {
+  /** What is queued now leaves within this turn. */
+  get hasRoom(): boolean {
+    return !this.blocked && !this.ended && this.queued < EARLY_BYTES;
+  }
+
+  /**
+   * Queues a message that may be lost; false (and nothing queued) when the client has too much waiting.
+   * @param payload the rest of the packet, where `packet` is only its head
+   */
+  offer(packet: Buffer, payload?: Buffer): boolean {
+    const length = packet.length + (payload?.length ?? 0);
+    if (this.queued > 0 && this.queued + length > this.limits.outboxBytes) {
       this.stats.publish_dropped += 1;
       return false;
     }
     this.add(packet);
+    if (payload !== undefined) this.add(payload);
     return true;
   }
 
-  /** Queues a packet that must not be lost. */
+  /** Queues a message that must not be lost. */
+  send(packet: Buffer, payload?: Buffer): void {
+    this.add(packet);
+    if (payload !== undefined) this.add(payload);
+  }
+
+  /** Queues a control packet; it counts towards congestion. */
   push(packet: Buffer): void {
     this.control += packet.length;
     this.add(packet);
@@ -87,7 +106,8 @@ export class Outbox {
     this.early = false;
     if (this.blocked || this.queued === 0 || this.ended) return;
     this.closePiece();
-    const { pieces, stream, congested } = this;
+    const { stream } = this;
+    const pieces = gather(this.pieces, this.queued);
     this.pieces = [];
     this.stats.bytes_sent += this.queued;
     this.queued = 0;
@@ -103,13 +123,14 @@ export class Outbox {
       // A stream that throws instead of reporting must not keep the others' packets from leaving.
       stream.destroy(error as Error);
     }
-    if (congested) this.onRelief();
+    this.onRoom();
   }
 
   /** The stream has room again. */
   drained(): void {
     this.blocked = false;
-    this.flush();
+    if (this.queued > 0) this.flush();
+    else this.onRoom();
   }
 
   /** Writes what is queued and then ends the stream; nothing is taken any more. */
@@ -132,7 +153,7 @@ export class Outbox {
 
   private add(packet: Buffer): void {
     if (this.ended) return;
-    if (this.blocked && packet.length < SOLO_BYTES) this.copyIn(packet);
+    if (this.blocked && packet.length < SHARED_BYTES) this.copyIn(packet);
     else this.append(packet, packet.byteOffset, packet.byteOffset + packet.length);
     this.queued += packet.length;
     if (this.blocked) return;
@@ -175,4 +196,10 @@ export class Outbox {
     this.copied += packet.length;
     this.append(copies, copies.byteOffset + copied, copies.byteOffset + this.copied);
   }
+}
+
+/** The same bytes in fewer pieces, where the pieces cost more than copying them together. */
+function gather(pieces: Buffer[], bytes: number): Buffer[] {
+  if (pieces.length < MANY_PIECES || bytes > pieces.length * SMALL_PIECE_BYTES) return pieces;
+  return [Buffer.concat(pieces, bytes)];
 }

@@ -1,16 +1,30 @@
-import { createHash, timingSafeEqual } from "node:crypto";
-import { type Clock, type Message, systemClock } from "@topicast/protocol";
+import { type Clock, systemClock } from "@topicast/protocol";
+import { type Authority, allowAll } from "./authority.js";
 import type { BrokerOptions } from "./broker.js";
-import type { CloseReason } from "./codec/errors.js";
+import type { Connect } from "./codec/connect.js";
 import type { Connection } from "./connection.js";
+import { oneUser } from "./credentials.js";
+import { Deadline } from "./deadline.js";
+import { Delivery, type QueueBudget } from "./delivery.js";
 import { Fanout } from "./fanout.js";
 import { DEFAULT_LIMITS, type Limits } from "./limits.js";
 import type { Log } from "./log.js";
 import { Flusher } from "./outbox.js";
+import type { Publication } from "./publication.js";
+import { MemoryRetained, type RetainedStore } from "./retained.js";
+import { RetainedFeed } from "./retained-feed.js";
 import { Session } from "./session.js";
 import { Stats } from "./stats.js";
 import { Subscriptions } from "./subscriptions.js";
 import type { Uplink } from "./uplink.js";
+
+/** What became of a message. */
+export interface Published {
+  /** What an acknowledgement waits for; undefined: nothing. */
+  readonly uplink: Promise<void> | undefined;
+  /** No subscription matches, here or elsewhere, as far as is known (MQTT 5, section 3.4.2.1: reason code 0x10). */
+  readonly isUnheard: boolean;
+}
 
 /** What all connections of one broker share. */
 export class Server {
@@ -19,73 +33,95 @@ export class Server {
   readonly log: Log | undefined;
   readonly stats = new Stats();
   readonly flusher: Flusher;
+  readonly authority: Authority;
   readonly subscriptions: Subscriptions;
-  readonly fanout: Fanout;
+  readonly retained: RetainedStore;
   readonly connections = new Set<Connection>();
+  /** By client identifier, connected or not. */
   readonly sessions = new Map<string, Session>();
+  /** Sessions that are connected. */
+  connected = 0;
+  /** What waits for all clients. */
+  readonly queued: QueueBudget = { bytes: 0 };
   /** Called when the last connection has gone. */
   onEmpty: (() => void) | undefined;
   private readonly uplink: Uplink | undefined;
-  private readonly credentials: { readonly username: Buffer; readonly password: Buffer } | undefined;
+  private readonly fanout: Fanout;
+  readonly now: () => number;
 
   constructor(options: BrokerOptions) {
     this.clock = options.clock ?? systemClock;
+    this.now = () => this.clock.now();
     this.limits = { ...DEFAULT_LIMITS, ...options.limits };
     this.log = options.log;
     this.flusher = new Flusher(options.defer ?? setImmediate);
     this.uplink = options.uplink;
+    this.authority = options.authority ?? (options.credentials ? oneUser(options.credentials) : allowAll);
     this.subscriptions = new Subscriptions(options.uplink);
-    this.fanout = new Fanout(this.subscriptions, this.stats);
-    this.credentials = options.credentials && {
-      username: digest(options.credentials.username),
-      password: digest(options.credentials.password),
-    };
+    this.retained = new MemoryRetained(this.limits, this.stats, this.now);
+    this.fanout = new Fanout(this.subscriptions, this.stats, this.authority, this.now);
   }
 
-  /** Whether a client with this user name and password may connect; takes the same time for any wrong one. */
-  authenticate(username: string | undefined, password: Buffer | undefined): boolean {
-    if (this.credentials === undefined) return true;
-    const usernameRight = timingSafeEqual(digest(username ?? ""), this.credentials.username);
-    const passwordRight = timingSafeEqual(digest(password ?? ""), this.credentials.password);
-    return usernameRight && passwordRight;
-  }
-
-  /** Opens the session of a client that has been let in; one with the same identifier is closed (MQTT-3.1.4-2). */
-  openSession(clientId: string, connection: Connection): Session {
+  /**
+   * Opens or resumes the session of a client that has been let in (MQTT-3.1.2-4, -5, -6). A connection with the same
+   * client identifier is closed first (MQTT-3.1.4-3).
+   * @returns undefined when there are too many sessions
+   */
+  openSession(
+    connection: Connection,
+    connect: Connect,
+    clientId: string,
+    username: string | undefined,
+  ): { session: Session; isPresent: boolean } | undefined {
     this.sessions.get(clientId)?.connection?.close("taken_over");
-    const session = new Session(clientId, connection);
-    this.sessions.set(clientId, session);
-    return session;
+    const old = this.sessions.get(clientId);
+    if (old !== undefined && connect.clean) this.endSession(old);
+    const isPresent = old !== undefined && !connect.clean;
+    if (!isPresent && this.sessions.size >= this.limits.sessions) return undefined;
+    const session = isPresent ? old : this.newSession(clientId);
+    session.client = { clientId, username };
+    session.connection = connection;
+    this.connected += 1;
+    session.expiry = Math.min(connect.sessionExpiry, this.limits.sessionExpirySeconds);
+    session.deadlines.end.cancel();
+    session.deadlines.will.cancel();
+    // A will that still waits for its delay is not published: the client is back (MQTT-3.1.3-9).
+    session.will = undefined;
+    if (isPresent) this.stats.sessions_resumed += 1;
+    return { session, isPresent };
   }
 
   /**
    * Publishes a local client's message: to local subscribers at once, then to the uplink.
-   * @returns what an acknowledgement waits for, or undefined when nothing
+   * @param publisher whose message it is
    */
-  publish(message: Message): Promise<void> | undefined {
-    // Only the server itself publishes there (4.7.2).
-    if (message.topic.startsWith("$SYS/")) {
-      this.stats.publish_denied += 1;
-      return undefined;
-    }
-    this.fanout.deliver(message);
-    return this.uplink?.publish(message);
+  publish(message: Publication, publisher: Session): Published {
+    const isHeard = this.deliver(message, publisher);
+    return {
+      uplink: this.uplink?.publish(message.toMessage(this.now())),
+      isUnheard: !isHeard && this.uplink === undefined,
+    };
   }
 
-  /** The connection is closing: ends its session and publishes its will where one is due. */
-  endSession(connection: Connection, reason: CloseReason): void {
-    const { session, will } = connection;
+  /** Keeps a message where it is to be retained, and gives it to local subscribers; whether there are any. */
+  deliver(message: Publication, publisher: Session | undefined): boolean {
+    if (message.retain) this.retained.set(message);
+    return this.fanout.deliver(message, publisher);
+  }
+
+  /** The connection is closing: ends its session or lets it wait for the client to come back. */
+  detach(connection: Connection): void {
+    const { session } = connection;
     if (session === undefined || session.connection !== connection) return;
     session.connection = undefined;
-    this.sessions.delete(session.clientId);
-    try {
-      this.subscriptions.removeAll(session);
-      if (will === undefined || reason === "disconnect") return;
-      this.stats.wills_published += 1;
-      this.publish(will)?.catch((error: unknown) => this.uplinkFailed(error));
-    } catch (error) {
-      this.uplinkFailed(error);
-    }
+    this.connected -= 1;
+    session.delivery.disconnect();
+    session.retained.clear();
+    if (session.expiry === 0) return this.endSession(session);
+    session.deadlines.end.set(session.expiryMs);
+    if (session.will === undefined) return;
+    if (session.will.delay === 0) this.publishWill(session);
+    else session.deadlines.will.set(session.will.delay * 1_000);
   }
 
   /** The connection's stream is closed. */
@@ -94,12 +130,58 @@ export class Server {
     if (this.connections.size === 0) this.onEmpty?.();
   }
 
+  /** Forgets the times that sessions wait for. */
+  stopTimers(): void {
+    for (const { deadlines } of this.sessions.values()) {
+      deadlines.end.cancel();
+      deadlines.will.cancel();
+    }
+  }
+
+  private newSession(clientId: string): Session {
+    const { clock, limits, stats, retained, now } = this;
+    const delivery = new Delivery(limits, stats, this.queued, now);
+    const feed = new RetainedFeed(retained, delivery, limits, stats, now);
+    const session: Session = new Session({ clientId, username: undefined }, delivery, feed, {
+      end: new Deadline(clock, () => {
+        stats.sessions_expired += 1;
+        this.endSession(session);
+      }),
+      will: new Deadline(clock, () => this.publishWill(session)),
+    });
+    this.sessions.set(clientId, session);
+    return session;
+  }
+
+  /** Forgets a session; a will that waits is published now at the latest (MQTT-3.1.2-8, MQTT-3.1.3-9). */
+  private endSession(session: Session): void {
+    this.sessions.delete(session.clientId);
+    session.deadlines.end.cancel();
+    session.deadlines.will.cancel();
+    session.delivery.clear();
+    try {
+      this.subscriptions.removeAll(session);
+    } catch (error) {
+      this.uplinkFailed(error);
+    }
+    this.publishWill(session);
+  }
+
+  /** Once at most (MQTT-3.1.2-10). */
+  private publishWill(session: Session): void {
+    const { will } = session;
+    if (will === undefined) return;
+    session.will = undefined;
+    this.stats.wills_published += 1;
+    try {
+      const { uplink } = this.publish(will.message(this.now()), session);
+      uplink?.catch((error: unknown) => this.uplinkFailed(error));
+    } catch (error) {
+      this.uplinkFailed(error);
+    }
+  }
+
   private uplinkFailed(error: unknown): void {
     this.log?.error({ err: error }, "uplink failed");
   }
-}
-
-/** Digests are compared instead of the texts, so that neither content nor length shows in the time it takes. */
-function digest(text: string | Buffer): Buffer {
-  return createHash("sha256").update(text).digest();
 }

@@ -1,31 +1,56 @@
+import type { ClientIdentity } from "./authority.js";
+import { NEVER } from "./codec/connect.js";
 import type { Connection } from "./connection.js";
+import type { Deadline } from "./deadline.js";
+import type { Delivery } from "./delivery.js";
+import type { Publication } from "./publication.js";
+import type { RetainedFeed } from "./retained-feed.js";
+import type { Subscription } from "./subscriptions.js";
 
-/** One filter of one client. */
-export interface Subscription {
-  readonly session: Session;
-  readonly filter: string;
-  /** What it counts for towards `Limits.subscriptionBytes`. */
-  readonly bytes: number;
-  /** Greatest QoS that the client asked for; what is granted is decided when messages leave. */
-  requestedQos: 0 | 1 | 2;
+/** A message to publish when the client is gone (MQTT 5, section 3.1.2.5). */
+export interface Will {
+  readonly message: (now: number) => Publication;
+  /** In seconds. */
+  readonly delay: number;
 }
 
-/** What the server keeps for one client identifier (MQTT 3.1.1, section 3.1.2.4). */
+/**
+ * What the server keeps for one client identifier, connected or not (MQTT 5, section 4.1): it begins with the first
+ * CONNECT and ends `expiry` seconds after the last connection.
+ */
 export class Session {
   readonly subscriptions = new Map<string, Subscription>();
   /** What the filters take, see `Limits.subscriptionBytes`. */
   subscriptionBytes = 0;
-  /** Identifiers of QoS 2 messages received and not yet released (MQTT-4.3.3-2). */
+  /** Identifiers of QoS 2 messages received and not yet released (MQTT-4.3.3-10). */
   readonly unreleased = new Set<number>();
-  /** Where the client is connected; undefined once the connection has ended. */
-  connection: Connection | undefined;
-  /** Mark of the fan-out that reached this session last, to serve overlapping subscriptions once. */
-  reached = 0;
+  /** Where the client is connected. */
+  connection: Connection | undefined = undefined;
+  /** Session expiry interval in seconds. */
+  expiry = 0;
+  /** Published when the connection ends without DISCONNECT, or its delay later. */
+  will: Will | undefined = undefined;
 
   constructor(
-    readonly clientId: string,
-    connection: Connection,
-  ) {
-    this.connection = connection;
+    /** Who the client is, by its last CONNECT. */
+    public client: ClientIdentity,
+    readonly delivery: Delivery,
+    readonly retained: RetainedFeed,
+    readonly deadlines: { readonly end: Deadline; readonly will: Deadline },
+  ) {}
+
+  get clientId(): string {
+    return this.client.clientId;
+  }
+
+  /** Milliseconds that it outlives its connection. */
+  get expiryMs(): number {
+    return this.expiry === NEVER ? Number.POSITIVE_INFINITY : this.expiry * 1_000;
+  }
+
+  /** Sends what waits, as far as the connection takes it. */
+  pump(): void {
+    this.delivery.pump();
+    this.retained.pump();
   }
 }

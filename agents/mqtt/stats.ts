@@ -7,21 +7,47 @@ export class Stats {
   refused_protocol_version = 0;
   refused_client_id = 0;
   refused_credentials = 0;
+  refused_authentication_method = 0;
+  refused_will = 0;
+  refused_sessions = 0;
+  refused_malformed = 0;
   refused_subscriptions = 0;
   packets_received = 0;
   bytes_received = 0;
   bytes_sent = 0;
   publish_received = 0;
+  publish_received_bytes = 0;
   /** Messages from the fabric. */
   publish_delivered = 0;
-  /** PUBLISH packets queued for clients. */
+  /** PUBLISH packets queued for clients, and those of them with QoS 1 and 2. */
   publish_sent = 0;
+  publish_sent_qos1 = 0;
+  publish_sent_qos2 = 0;
+  /** PUBLISH packets sent again on a new connection. */
+  publish_resent = 0;
   /** QoS 0 messages not queued because a client reads too slowly. */
   publish_dropped = 0;
+  /** Messages larger than the client takes. */
+  publish_too_large = 0;
   /** Repeated QoS 2 PUBLISHes, answered and not published again. */
   publish_repeated = 0;
-  /** Messages to $SYS, which only the server publishes. */
+  /** Messages that their client may not publish; those to $SYS among them, which only the server publishes. */
   publish_denied = 0;
+  /** Messages that a matching subscriber may not receive. */
+  receive_denied = 0;
+  /** Messages said to be text whose payload is not UTF-8. */
+  publish_not_text = 0;
+  /** QoS 1 and 2 messages not queued because too much waits for their client. */
+  queue_dropped = 0;
+  /** Queued messages whose time was over before they could be sent. */
+  queue_expired = 0;
+  /** Retained messages not kept because there are too many. */
+  retained_refused = 0;
+  retained_expired = 0;
+  /** Retained messages not sent to a new subscription because too many wait for its client. */
+  retained_dropped = 0;
+  sessions_resumed = 0;
+  sessions_expired = 0;
   wills_published = 0;
   /** Times that reading from a client was held. */
   reads_held = 0;
@@ -31,7 +57,9 @@ export class Stats {
   closed_malformed = 0;
   closed_protocol_error = 0;
   closed_packet_too_large = 0;
-  closed_too_many_levels = 0;
+  closed_topic_name = 0;
+  closed_topic_alias = 0;
+  closed_receive_maximum = 0;
   closed_keep_alive = 0;
   closed_connect_timeout = 0;
   closed_taken_over = 0;

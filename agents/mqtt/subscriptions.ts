@@ -1,46 +1,122 @@
 import { FilterTrie, levelCount } from "@topicast/protocol";
+import type { FilterRequest } from "./codec/decode.js";
 import { LEVEL_BYTES } from "./limits.js";
-import type { Session, Subscription } from "./session.js";
+import type { Session } from "./session.js";
+import { Share } from "./share.js";
 import type { Uplink } from "./uplink.js";
+
+/** One filter of one client, as it asked for it. */
+export interface Subscription extends FilterRequest {
+  readonly session: Session;
+  /** The filter without `$share/NAME/`. */
+  readonly topicFilter: string;
+  /** The group that it is a member of, where it is a shared one. */
+  readonly share: Share | undefined;
+  /** What it counts for towards `Limits.subscriptionBytes`. */
+  readonly bytes: number;
+  /** The subscription identifier, alone in an array, or nothing in it. */
+  readonly subscriptionIds: readonly number[];
+}
+
+/** What a message of one topic means to one client, whatever number of its subscriptions match. */
+export interface Recipient {
+  readonly session: Session;
+  /** The greatest QoS of them all (MQTT-3.3.4-2). */
+  readonly qos: 0 | 1 | 2;
+  readonly retainAsPublished: boolean;
+  /** Those of all of them that have one (MQTT-3.3.4-4). */
+  readonly subscriptionIds: readonly number[];
+  /** The same for messages of the client's own: without those with No Local (MQTT-3.8.3-3); undefined where none is left. */
+  readonly own: Recipient | undefined;
+}
+
+/** Who gets a message of one topic. */
+export interface Audience {
+  readonly recipients: readonly Recipient[];
+  /** Of each of these groups one member gets it. */
+  readonly shares: readonly Share[];
+}
+
+const NOBODY: Audience = { recipients: [], shares: [] };
+const NO_IDS: readonly number[] = [];
 
 /** All subscriptions of this agent's clients, and what the uplink has been told of them. */
 export class Subscriptions {
-  private readonly trie = new FilterTrie<Subscription>();
-  /** Filters whose subscribe barrier does not hold yet. */
+  /** A shared subscription stands here as its group. */
+  private readonly trie = new FilterTrie<Subscription | Share>();
+  /** By `$share/NAME/FILTER`. */
+  private readonly shares = new Map<string, Share>();
+  /** For the match results of the trie, which it remembers by topic until a subscription changes. */
+  private audiences = new WeakMap<readonly (Subscription | Share)[], Audience>();
+  /** Topic filters whose subscribe barrier does not hold yet. */
   private readonly barriers = new Map<string, Promise<void>>();
+  /** Subscriptions over all clients. */
+  size = 0;
 
   constructor(private readonly uplink: Uplink | undefined) {}
-
-  /** Subscriptions over all clients. */
-  get size(): number {
-    return this.trie.values;
-  }
 
   /** Distinct filters over all clients. */
   get filters(): number {
     return this.trie.size;
   }
 
-  match(topic: string): readonly Subscription[] {
-    return this.trie.match(topic);
+  /** Groups of shared subscriptions. */
+  get groups(): number {
+    return this.shares.size;
+  }
+
+  match(topic: string): Audience {
+    const matching = this.trie.match(topic);
+    if (matching.length === 0) return NOBODY;
+    let audience = this.audiences.get(matching);
+    if (audience === undefined) {
+      audience = audienceOf(matching);
+      this.audiences.set(matching, audience);
+    }
+    return audience;
   }
 
   /**
    * Subscribes, or replaces the subscription with the same filter (MQTT-3.8.4-3). Local messages flow from now on.
    * @returns what the SUBACK waits for, or undefined when the barrier holds already; never rejects
    */
-  add(session: Session, filter: string, requestedQos: 0 | 1 | 2): Promise<void> | undefined {
+  add(
+    session: Session,
+    request: FilterRequest,
+    subscriptionId: number | undefined,
+  ): { isNew: boolean; barrier: Promise<void> | undefined } {
+    const { filter } = request;
+    const topicFilter = topicFilterOf(filter);
     const known = session.subscriptions.get(filter);
-    if (known !== undefined) {
-      known.requestedQos = requestedQos;
+    const share = topicFilter === filter ? undefined : this.shareOf(filter);
+    const subscription: Subscription = {
+      ...request,
+      session,
+      topicFilter,
+      share,
+      bytes: costOf(filter),
+      subscriptionIds: subscriptionId === undefined ? NO_IDS : [subscriptionId],
+    };
+    // The new one first: the filter is never without a value, and the uplink need not be told.
+    let isFirst = false;
+    if (share === undefined) {
+      isFirst = this.trie.add(filter, subscription).first;
     } else {
-      const subscription: Subscription = { session, filter, bytes: costOf(filter), requestedQos };
-      session.subscriptions.set(filter, subscription);
-      session.subscriptionBytes += subscription.bytes;
-      const { first } = this.trie.add(filter, subscription);
-      if (first && this.uplink !== undefined) this.raiseBarrier(filter, this.uplink.subscribe(filter));
+      share.add(subscription);
+      isFirst = this.trie.add(topicFilter, share).first;
     }
-    return this.barriers.get(filter);
+    if (known === undefined) {
+      this.size += 1;
+      session.subscriptionBytes += subscription.bytes;
+    } else if (share === undefined) {
+      this.trie.remove(filter, known);
+    } else {
+      share.remove(known);
+    }
+    session.subscriptions.set(filter, subscription);
+    if (isFirst && this.uplink !== undefined)
+      this.raiseBarrier(topicFilter, this.uplink.subscribe(topicFilter));
+    return { isNew: known === undefined, barrier: this.barriers.get(topicFilter) };
   }
 
   /** @returns false when there was no such subscription */
@@ -49,16 +125,35 @@ export class Subscriptions {
     if (subscription === undefined) return false;
     session.subscriptions.delete(filter);
     session.subscriptionBytes -= subscription.bytes;
-    const { last } = this.trie.remove(filter, subscription);
-    if (last) {
-      this.barriers.delete(filter);
-      this.uplink?.unsubscribe(filter);
+    this.size -= 1;
+    const { topicFilter, share } = subscription;
+    let isLast = false;
+    if (share === undefined) {
+      isLast = this.trie.remove(filter, subscription).last;
+    } else {
+      share.remove(subscription);
+      if (share.size > 0) return true;
+      this.shares.delete(filter);
+      isLast = this.trie.remove(topicFilter, share).last;
+    }
+    if (isLast) {
+      this.barriers.delete(topicFilter);
+      this.uplink?.unsubscribe(topicFilter);
     }
     return true;
   }
 
   removeAll(session: Session): void {
     for (const filter of [...session.subscriptions.keys()]) this.remove(session, filter);
+  }
+
+  private shareOf(filter: string): Share {
+    let share = this.shares.get(filter);
+    if (share === undefined) {
+      share = new Share();
+      this.shares.set(filter, share);
+    }
+    return share;
   }
 
   private raiseBarrier(filter: string, subscribed: Promise<void>): void {
@@ -74,4 +169,48 @@ export class Subscriptions {
 /** What a filter counts for towards `Limits.subscriptionBytes`. */
 export function costOf(filter: string): number {
   return Buffer.byteLength(filter) + LEVEL_BYTES * levelCount(filter);
+}
+
+/** The filter without `$share/NAME/` (MQTT 5, section 4.8.2). */
+export function topicFilterOf(filter: string): string {
+  return filter.startsWith("$share/") ? filter.slice(filter.indexOf("/", 7) + 1) : filter;
+}
+
+function audienceOf(matching: readonly (Subscription | Share)[]): Audience {
+  const shares: Share[] = [];
+  const bySession = new Map<Session, Subscription[]>();
+  for (const value of matching) {
+    if (value instanceof Share) {
+      shares.push(value);
+      continue;
+    }
+    const others = bySession.get(value.session);
+    if (others === undefined) bySession.set(value.session, [value]);
+    else others.push(value);
+  }
+  const recipients: Recipient[] = [];
+  for (const [session, subscriptions] of bySession) {
+    const local = subscriptions.filter(({ noLocal }) => !noLocal);
+    const own = local.length === subscriptions.length ? undefined : merge(session, local, undefined);
+    const all = merge(session, subscriptions, own)!;
+    recipients.push(local.length === subscriptions.length ? { ...all, own: all } : all);
+  }
+  return { recipients, shares };
+}
+
+function merge(
+  session: Session,
+  subscriptions: readonly Subscription[],
+  own: Recipient | undefined,
+): Recipient | undefined {
+  const [first] = subscriptions;
+  if (first === undefined) return undefined;
+  const ids = subscriptions.flatMap(({ subscriptionIds }) => subscriptionIds);
+  return {
+    session,
+    qos: Math.max(...subscriptions.map(({ qos }) => qos)) as 0 | 1 | 2,
+    retainAsPublished: subscriptions.some(({ retainAsPublished }) => retainAsPublished),
+    subscriptionIds: ids.length === 0 ? NO_IDS : ids,
+    own,
+  };
 }

@@ -19,6 +19,8 @@ export interface ByteStream extends Duplex {
   readonly peer: string;
   /** Who the client has proven to be below MQTT (its certificate's common name): its user name, without a password. */
   readonly identity?: string | undefined;
+  /** Name of the listener that it came by, where listeners have names. */
+  readonly listener?: string | undefined;
 }
 
 /** Takes over streams as they become ready. */

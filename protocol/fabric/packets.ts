@@ -2,6 +2,10 @@ import mqtt, { type IPublishPacket, type Packet } from "mqtt-packet";
 import { z } from "zod";
 import { canonicalAddress } from "../addresses.js";
 import type { Message } from "../message.js";
+import { FieldReader } from "../mqtt/fields.js";
+import { bodyStart, packetSize, variableSize, writeVariable } from "../mqtt/lengths.js";
+import { PropertyId } from "../mqtt/properties.js";
+import { readPublish } from "../mqtt/publish.js";
 
 /** Reserved topics of the control channel: protocol/README.md, section "Messages". */
 export const FabricTopic = {
@@ -68,17 +72,26 @@ const MQTT5 = { protocolVersion: 5 } as const;
 
 /** The PUBLISH of `message` as the fabric carries it: MQTT 5, message id 1 where QoS is over 0. */
 export function encodePublish(message: Message): Buffer {
-  const packet: IPublishPacket = {
-    cmd: "publish",
-    topic: message.topic,
-    payload: message.payload,
-    qos: message.qos,
-    retain: message.retain,
-    dup: false,
-    ...(message.qos > 0 ? { messageId: 1 } : {}),
-    ...(message.properties ? { properties: message.properties } : {}),
-  };
-  return mqtt.generate(packet, MQTT5);
+  const { topic, payload, qos, retain, properties, messageExpiry } = message;
+  const expiry = messageExpiry === undefined ? 0 : 5;
+  const propertyBytes = expiry + (properties?.length ?? 0);
+  const topicBytes = Buffer.byteLength(topic);
+  const rest =
+    2 + topicBytes + (qos > 0 ? 2 : 0) + variableSize(propertyBytes) + propertyBytes + payload.length;
+  const bytes = Buffer.allocUnsafe(1 + variableSize(rest) + rest);
+  bytes[0] = 0x30 | (qos << 1) | (retain ? 1 : 0);
+  let at = writeVariable(bytes, 1, rest);
+  at = bytes.writeUInt16BE(topicBytes, at);
+  at += bytes.write(topic, at);
+  if (qos > 0) at = bytes.writeUInt16BE(1, at);
+  at = writeVariable(bytes, at, propertyBytes);
+  if (messageExpiry !== undefined) {
+    bytes[at] = PropertyId.MESSAGE_EXPIRY_INTERVAL;
+    at = bytes.writeUInt32BE(messageExpiry, at + 1);
+  }
+  if (properties !== undefined) at += properties.copy(bytes, at);
+  payload.copy(bytes, at);
+  return bytes;
 }
 
 export function encodePacket(packet: Packet): Buffer {
@@ -90,13 +103,20 @@ export function encodeFabricJson(topic: string, body: unknown): Buffer {
   return encodePublish({ topic, payload: Buffer.from(JSON.stringify(body)), qos: 0, retain: false });
 }
 
-export function toMessage(packet: IPublishPacket): Message {
+/** A PUBLISH of the fabric, with what mqtt-packet does not keep of its properties. */
+export interface FabricPublish extends IPublishPacket {
+  forward?: Buffer | undefined;
+  expiry?: number | undefined;
+}
+
+export function toMessage(packet: FabricPublish): Message {
   return {
     topic: packet.topic,
     payload: packet.payload as Buffer,
     qos: packet.qos,
     retain: packet.retain,
-    ...(packet.properties ? { properties: packet.properties } : {}),
+    ...(packet.forward === undefined ? {} : { properties: packet.forward }),
+    ...(packet.expiry === undefined ? {} : { messageExpiry: packet.expiry }),
   };
 }
 
@@ -117,6 +137,7 @@ export class PacketReader {
     let rest: number;
     try {
       rest = this.parser.parse(bytes);
+      if (!this.malformed && rest === 0) readProperties(bytes, this.packets);
     } catch {
       // On some malformed input mqtt-packet reads outside its buffer and throws instead of emitting an error.
       rest = -1;
@@ -149,18 +170,28 @@ function fabricJson(packet: IPublishPacket): unknown {
 function endsWithPacket(bytes: Buffer): boolean {
   let at = 0;
   while (at < bytes.length) {
-    let length = 0;
-    for (let i = 0; ; i++) {
-      const byte = bytes[at + 1 + i];
-      if (byte === undefined || i === 4) return false;
-      length += (byte & 0x7f) * 128 ** i;
-      if (byte < 0x80) {
-        at += 2 + i + length;
-        break;
-      }
-    }
+    const size = packetSize(bytes, at, bytes.length);
+    if (size <= 0) return false;
+    at += size;
   }
   return at === bytes.length;
+}
+
+/**
+ * Reads the PUBLISHes among `packets`, which were decoded from `bytes`, once more for what they forward.
+ * @throws PacketError where one is malformed
+ */
+function readProperties(bytes: Buffer, packets: readonly Packet[]): void {
+  let at = 0;
+  for (const packet of packets) {
+    const end = at + packetSize(bytes, at, bytes.length);
+    if (packet.cmd === "publish" && packet.properties !== undefined) {
+      const fields = new FieldReader(bytes, bodyStart(bytes, at), end);
+      const { forward, expiry } = readPublish(fields, bytes[at]! & 0x0f, true);
+      Object.assign(packet as FabricPublish, { forward, expiry });
+    }
+    at = end;
+  }
 }
 
 const routeUpdate = z.object({

@@ -57,7 +57,7 @@ describe("mosquitto clients over kernel sockets", () => {
     return { ended };
   }
 
-  for (const version of ["mqttv31", "mqttv311"]) {
+  for (const version of ["mqttv31", "mqttv311", "mqttv5"]) {
     for (const qos of ["0", "1", "2"]) {
       it(`${version}, QoS ${qos}: published lines arrive in order`, async () => {
         const topic = `${version}/${qos}`;
@@ -101,10 +101,76 @@ describe("mosquitto clients over kernel sockets", () => {
     assert.match(err, /bad user name or password|not authorised/i);
   });
 
-  it("MQTT 5 is refused in words", async () => {
-    const { code, err } = await run("mosquitto_pub", "-V", "mqttv5", "-t", "t", "-m", "x");
-    assert.notEqual(code, 0);
-    assert.match(err, /unsupported protocol version/i);
+  for (const version of ["mqttv311", "mqttv5"]) {
+    it(`${version}: retained messages come with a subscription, until they are deleted`, async () => {
+      const topic = `retained/${version}`;
+      const pub = (...args: string[]) => run("mosquitto_pub", "-V", version, "-t", topic, "-r", ...args);
+      assert.equal((await pub("-m", "first")).code, 0);
+      assert.equal((await pub("-q", "1", "-m", "last")).code, 0);
+      const got = await run(
+        "mosquitto_sub",
+        "-V",
+        version,
+        "-t",
+        `retained/+/#`,
+        "-F",
+        "%r %t %p",
+        "-W",
+        "1",
+      );
+      assert.equal(got.out, `1 ${topic} last\n`);
+      assert.equal((await pub("-n")).code, 0);
+      const none = await run("mosquitto_sub", "-V", version, "-t", topic, "-W", "1");
+      assert.equal(none.out, "");
+    });
+
+    it(`${version}: a persistent session keeps what its client misses`, async () => {
+      const id = ["-V", version, "-i", `keeper-${version}`, "-c"];
+      const expiry = version === "mqttv5" ? ["-x", "60"] : [];
+      const sub = ["mosquitto_sub", ...id, ...expiry, "-q", "2", "-t", `kept/${version}/#`] as const;
+      assert.equal((await run(...sub, "-W", "1")).code, 27);
+      for (const qos of ["0", "1", "2"]) {
+        await run("mosquitto_pub", "-V", version, "-t", `kept/${version}/${qos}`, "-q", qos, "-m", `q${qos}`);
+      }
+      const { out } = await run(...sub, "-W", "2", "-C", "2", "-F", "%q %p");
+      assert.equal(out, "1 q1\n2 q2\n");
+    });
+  }
+
+  it("mqttv5: properties arrive as they were sent", async () => {
+    const { ended } = await sub(
+      "-V",
+      "mqttv5",
+      "-t",
+      "props",
+      "-C",
+      "1",
+      "-W",
+      "5",
+      "-F",
+      "%A|%C|%D|%R|%P|%p",
+    );
+    const done = await run(
+      "mosquitto_pub",
+      ...["-V", "mqttv5", "-t", "props", "-m", "x", "-D", "publish", "content-type", "text/plain"],
+      ...["-D", "publish", "response-topic", "answer", "-D", "publish", "correlation-data", "c-1"],
+      ...["-D", "publish", "user-property", "b", "1", "-D", "publish", "user-property", "a", "2"],
+    );
+    assert.equal(done.code, 0, done.err);
+    assert.equal((await ended).out, "|text/plain|c-1|answer|b:1 a:2|x\n");
+  });
+
+  it("mqttv5: a shared subscription's messages go to one of its members each", async () => {
+    const args = ["-V", "mqttv5", "-t", "$share/g/work/#", "-W", "2"];
+    const one = await sub(...args);
+    const two = await sub(...args);
+    for (let i = 0; i < 6; i++) await run("mosquitto_pub", "-V", "mqttv5", "-t", "work/x", "-m", String(i));
+    const outs = [(await one.ended).out, (await two.ended).out].map((out) => out.trim().split("\n"));
+    assert.deepEqual(
+      outs.map((lines) => lines.length),
+      [3, 3],
+    );
+    assert.deepEqual(outs.flat().sort(), ["0", "1", "2", "3", "4", "5"]);
   });
 
   it("a killed client's will is published", async () => {

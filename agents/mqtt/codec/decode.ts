@@ -1,75 +1,246 @@
-import mqtt, { type IConnectPacket, type Packet, type Parser } from "mqtt-packet";
-import { checkConnect, checkPacket, checkTopic, Type } from "./check.js";
-import { malformed } from "./errors.js";
-import { bodyStart } from "./frames.js";
+import {
+  bodyStart,
+  FieldReader,
+  filterError,
+  malformed,
+  numberOf,
+  type Property,
+  PropertyId,
+  PropertySet,
+  type Publish,
+  protocolError,
+  readProperties,
+  readPublish,
+} from "@topicast/protocol";
+import { FramingError } from "./errors.js";
 
 /** MQTT protocol levels served here: 3 is MQTT 3.1, 4 is MQTT 3.1.1. */
-export type ProtocolVersion = 3 | 4;
+export type ProtocolVersion = 3 | 4 | 5;
 
-/**
- * mqtt-packet as a function of one whole packet. The parser keeps no state between whole packets, so that one serves
- * all connections; after an error it is not whole any more and the next packet gets a new one.
- */
-class PacketDecoder {
-  private parser: Parser | undefined;
-  private packet: Packet | undefined;
-  private error: Error | undefined;
+/** Control packet types (MQTT 5, table 2-1). */
+export const Type = {
+  CONNECT: 1,
+  PUBLISH: 3,
+  PUBACK: 4,
+  PUBREC: 5,
+  PUBREL: 6,
+  PUBCOMP: 7,
+  SUBSCRIBE: 8,
+  UNSUBSCRIBE: 10,
+  PINGREQ: 12,
+  PINGRESP: 13,
+  DISCONNECT: 14,
+  AUTH: 15,
+} as const;
 
-  decode(frame: Buffer): Packet {
-    this.parser ??= this.newParser();
-    this.error = undefined;
-    let left: number;
-    try {
-      left = this.parser.parse(frame);
-    } catch (error) {
-      this.parser = undefined;
-      throw error;
-    }
-    const packet = this.packet as Packet | undefined;
-    this.packet = undefined;
-    if (packet !== undefined && this.error === undefined && left === 0) return packet;
-    this.parser = undefined;
-    throw malformed((this.error as Error | undefined)?.message ?? "packet does not fill its length");
-  }
+export type AckType = typeof Type.PUBACK | typeof Type.PUBREC | typeof Type.PUBREL | typeof Type.PUBCOMP;
 
-  private newParser(): Parser {
-    // 3.1 and 3.1.1 differ in CONNECT only, which carries its level itself.
-    const parser = mqtt.parser({ protocolVersion: 4 });
-    parser.on("packet", (packet) => {
-      this.packet = packet;
-    });
-    parser.on("error", (error: Error) => {
-      this.error = error;
-    });
-    return parser;
-  }
+export interface Ack {
+  readonly type: AckType;
+  readonly id: number;
+  /** Reason code; 0 before MQTT 5. */
+  readonly code: number;
 }
 
-const decoder = new PacketDecoder();
-/** Of its own, because mqtt-packet's parser takes a CONNECT's version over as the version of what follows. */
-const connectDecoder = new PacketDecoder();
+/** One filter of a SUBSCRIBE with its options (MQTT 5, section 3.8.3.1; before that noLocal and the others are 0). */
+export interface FilterRequest {
+  /** As the client wrote it: `$share/` included. */
+  readonly filter: string;
+  readonly qos: 0 | 1 | 2;
+  readonly noLocal: boolean;
+  readonly retainAsPublished: boolean;
+  readonly retainHandling: 0 | 1 | 2;
+}
+
+export interface Subscribe {
+  readonly type: typeof Type.SUBSCRIBE;
+  readonly id: number;
+  readonly subscriptionId: number | undefined;
+  readonly filters: readonly FilterRequest[];
+}
+
+export interface Unsubscribe {
+  readonly type: typeof Type.UNSUBSCRIBE;
+  readonly id: number;
+  readonly filters: readonly string[];
+}
+
+export interface Disconnect {
+  readonly type: typeof Type.DISCONNECT;
+  /** Undefined where the client gave one that does not exist. */
+  readonly code: number | undefined;
+  /** In seconds; undefined where the client does not change it. */
+  readonly sessionExpiry: number | undefined;
+}
+
+export interface PublishPacket extends Publish {
+  readonly type: typeof Type.PUBLISH;
+}
+
+export type ClientPacket =
+  | PublishPacket
+  | Ack
+  | Subscribe
+  | Unsubscribe
+  | Disconnect
+  | { readonly type: typeof Type.PINGREQ };
+
+const PINGREQ = { type: Type.PINGREQ } as const;
+
+/** Reason codes that a client may acknowledge with (MQTT 5, tables 3-4 and 3-5; 3-6 and 3-7). */
+const RECEIVED_CODES = new Set([0x00, 0x10, 0x80, 0x83, 0x87, 0x90, 0x91, 0x97, 0x99]);
+const RELEASED_CODES = new Set([0x00, 0x92]);
+/** Reason codes that a client may disconnect with (MQTT 5, table 3-10). */
+const DISCONNECT_CODES = new Set([
+  0x00, 0x04, 0x80, 0x81, 0x82, 0x83, 0x90, 0x93, 0x94, 0x95, 0x96, 0x97, 0x98, 0x99,
+]);
 
 /**
- * Decodes one whole packet of a connected client. The payload is a view of `frame`.
- * @throws PacketError
+ * Decodes one whole packet of a connected client. Buffers are views of `frame`.
+ * @throws PacketError 0x81 malformed, 0x82 protocol error; FramingError for a ping with a body
  */
-export function decode(frame: Buffer, version: ProtocolVersion): Packet {
+export function decode(frame: Buffer, version: ProtocolVersion): ClientPacket {
   const type = frame[0]! >> 4;
-  // MQTT 3.1 (section 3.1.1.1) lets these be repeated with DUP set, which 3.1.1 reserves and mqtt-packet refuses.
-  if (version === 3 && (type === Type.SUBSCRIBE || type === Type.UNSUBSCRIBE || type === Type.PUBREL)) {
-    frame[0]! &= 0xf7;
+  const flags = frame[0]! & 0x0f;
+  const fields = new FieldReader(frame, bodyStart(frame), frame.length);
+  switch (type) {
+    case Type.PUBLISH: {
+      const packet = readPublish(fields, flags, version === 5) as PublishPacket & { type: 3 };
+      packet.type = Type.PUBLISH;
+      return packet;
+    }
+    case Type.PUBACK:
+    case Type.PUBREC:
+    case Type.PUBCOMP:
+      requireFlags(flags, 0);
+      return readAck(fields, type, version);
+    case Type.PUBREL:
+      requireFlags(repeatable(flags, version), 2);
+      return readAck(fields, type, version);
+    case Type.SUBSCRIBE:
+      requireFlags(repeatable(flags, version), 2);
+      return readSubscribe(fields, version);
+    case Type.UNSUBSCRIBE:
+      requireFlags(repeatable(flags, version), 2);
+      return readUnsubscribe(fields, version);
+    case Type.PINGREQ:
+      requireFlags(flags, 0);
+      if (!fields.done) throw new FramingError("PINGREQ with a body");
+      return PINGREQ;
+    case Type.DISCONNECT:
+      requireFlags(flags, 0);
+      return readDisconnect(fields, version);
+    case Type.CONNECT:
+      throw protocolError("a second CONNECT (MQTT-3.1.0-2)");
+    case Type.AUTH:
+      throw protocolError("AUTH without an authentication method (MQTT-4.12.0-6)");
+    default:
+      requireFlags(flags, 0);
+      if (type === Type.PINGRESP && !fields.done) throw new FramingError("PINGRESP with a body");
+      throw protocolError(`packet type ${type} is not for a client to send`);
   }
-  checkPacket(frame);
-  const packet = decoder.decode(frame);
-  if (packet.cmd === "publish") checkTopic(packet.topic, frame, bodyStart(frame));
-  return packet;
 }
 
-/**
- * Decodes a CONNECT whose protocol level is known to be served.
- * @throws PacketError
- */
-export function decodeConnect(frame: Buffer): IConnectPacket {
-  checkConnect(frame);
-  return connectDecoder.decode(frame) as IConnectPacket;
+/** Fixed header flags other than PUBLISH's have one value per type (MQTT-2.1.3-1, 3.1.1: MQTT-2.2.2-2). */
+function requireFlags(flags: number, expected: number): void {
+  if (flags !== expected) throw malformed(`fixed header flags ${flags}, must be ${expected}`);
+}
+
+/** MQTT 3.1 (section 3.1.1.1) lets these packets be repeated with DUP set, which later versions reserve. */
+function repeatable(flags: number, version: ProtocolVersion): number {
+  return version === 3 ? flags & 0x07 : flags;
+}
+
+function readAck(fields: FieldReader, type: AckType, version: ProtocolVersion): Ack {
+  const id = fields.uint16("packet identifier");
+  if (version !== 5) fields.finish("an acknowledgement");
+  let code = 0;
+  if (!fields.done) {
+    code = fields.byte("reason code");
+    if (!fields.done) readProperties(fields, PropertySet.ACKNOWLEDGEMENT);
+    fields.finish("an acknowledgement");
+  }
+  if (id === 0) throw protocolError("packet identifier 0");
+  const codes = type === Type.PUBACK || type === Type.PUBREC ? RECEIVED_CODES : RELEASED_CODES;
+  if (!codes.has(code)) throw protocolError(`reason code ${code} in an acknowledgement`);
+  return { type, id, code };
+}
+
+/** Packet identifiers are not zero (MQTT-2.2.1-3). */
+function readIdentifier(fields: FieldReader): number {
+  const id = fields.uint16("packet identifier");
+  if (id === 0) throw malformed("packet identifier 0");
+  return id;
+}
+
+/** At least one filter (MQTT-3.8.3-2), each a valid one, options without reserved bits (MQTT-3.8.3-5). */
+function readSubscribe(fields: FieldReader, version: ProtocolVersion): Subscribe {
+  const id = readIdentifier(fields);
+  const properties = version === 5 ? readProperties(fields, PropertySet.SUBSCRIBE) : [];
+  if (fields.done) throw malformed("SUBSCRIBE without a topic filter");
+  const filters: FilterRequest[] = [];
+  while (!fields.done) {
+    const filter = readFilter(fields);
+    const options = fields.byte("subscription options");
+    const qos = options & 3;
+    const retainHandling = (options >> 4) & 3;
+    if (qos === 3 || retainHandling === 3 || options > (version === 5 ? 0x3f : 2)) {
+      throw malformed(`subscription options ${options}`);
+    }
+    const noLocal = (options & 4) !== 0;
+    checkShare(filter, noLocal);
+    filters.push({
+      filter,
+      qos: qos as 0 | 1 | 2,
+      noLocal,
+      retainAsPublished: (options & 8) !== 0,
+      retainHandling: retainHandling as 0 | 1 | 2,
+    });
+  }
+  const subscriptionId = numberOf(properties, PropertyId.SUBSCRIPTION_IDENTIFIER);
+  return { type: Type.SUBSCRIBE, id, subscriptionId, filters };
+}
+
+function readUnsubscribe(fields: FieldReader, version: ProtocolVersion): Unsubscribe {
+  const id = readIdentifier(fields);
+  if (version === 5) readProperties(fields, PropertySet.UNSUBSCRIBE);
+  if (fields.done) throw malformed("UNSUBSCRIBE without a topic filter");
+  const filters: string[] = [];
+  while (!fields.done) filters.push(readFilter(fields));
+  return { type: Type.UNSUBSCRIBE, id, filters };
+}
+
+function readFilter(fields: FieldReader): string {
+  const filter = fields.name("topic filter");
+  const error = filterError(filter);
+  if (error !== undefined) throw malformed(`topic filter ${error}`);
+  return filter;
+}
+
+/** A shared subscription has a name without wildcards, a filter, and no No Local (MQTT-4.8.2-1, -2, MQTT-3.8.3-4). */
+function checkShare(filter: string, noLocal: boolean): void {
+  if (!filter.startsWith("$share/")) return;
+  const nameEnd = filter.indexOf("/", 7);
+  const name = filter.slice(7, nameEnd === -1 ? undefined : nameEnd);
+  if (name === "" || name.includes("+") || name.includes("#")) {
+    throw protocolError(`share name of ${filter}`);
+  }
+  if (nameEnd === -1 || nameEnd === filter.length - 1)
+    throw protocolError(`${filter} shares no topic filter`);
+  if (noLocal) throw protocolError("No Local on a shared subscription");
+}
+
+function readDisconnect(fields: FieldReader, version: ProtocolVersion): Disconnect {
+  let code = 0;
+  let properties: readonly Property[] = [];
+  if (version === 5 && !fields.done) {
+    code = fields.byte("reason code");
+    if (!fields.done) properties = readProperties(fields, PropertySet.DISCONNECT);
+  }
+  fields.finish("DISCONNECT");
+  return {
+    type: Type.DISCONNECT,
+    code: DISCONNECT_CODES.has(code) ? code : undefined,
+    sessionExpiry: numberOf(properties, PropertyId.SESSION_EXPIRY_INTERVAL),
+  };
 }

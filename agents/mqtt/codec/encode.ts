@@ -1,88 +1,83 @@
-import type { Message } from "@topicast/protocol";
-import mqtt, { type Packet } from "mqtt-packet";
+import { ReasonCode } from "@topicast/protocol";
+import mqtt, { type IConnackPacket, type Packet } from "mqtt-packet";
+import { type AckType, type ProtocolVersion, Type } from "./decode.js";
+import { Slab } from "./slab.js";
 
 // Otherwise mqtt-packet makes 65,536 two-byte buffers at its first packet (6 MB); measured, they make nothing faster.
 mqtt.writeToStream.cacheNumbers = false;
 
-const SLAB_BYTES = 65_536;
-/** Packets from this size on have a buffer to themselves: `Outbox` holds on to them without copying. */
-export const SOLO_BYTES = 16_384;
+/** Acknowledgements lie together: a message between two of them does not part them. */
+const control = new Slab();
+
+/** A control packet that is sent rarely. */
+export function encode(packet: Packet, version: ProtocolVersion): Buffer {
+  return mqtt.generate(packet, { protocolVersion: version });
+}
+
+/** CONNACK return codes of MQTT 3.1 and 3.1.1 (table 3.1) for the reason codes that have one. */
+const RETURN_CODES = new Map<number, number>([
+  [ReasonCode.SUCCESS, 0],
+  [ReasonCode.UNSUPPORTED_PROTOCOL_VERSION, 1],
+  [ReasonCode.CLIENT_IDENTIFIER_NOT_VALID, 2],
+  [ReasonCode.QUOTA_EXCEEDED, 3],
+  [ReasonCode.BAD_USER_NAME_OR_PASSWORD, 4],
+  [ReasonCode.NOT_AUTHORIZED, 5],
+]);
+
+/** CONNACK; undefined where the version has none for this reason. */
+export function encodeConnack(
+  version: ProtocolVersion,
+  reasonCode: number,
+  sessionPresent: boolean,
+  properties: NonNullable<IConnackPacket["properties"]> = {},
+): Buffer | undefined {
+  if (version === 5) return encode({ cmd: "connack", reasonCode, sessionPresent, properties }, 5);
+  const returnCode = RETURN_CODES.get(reasonCode);
+  if (returnCode === undefined) return undefined;
+  // The flag was reserved in MQTT 3.1.
+  return encode({ cmd: "connack", returnCode, sessionPresent: sessionPresent && version === 4 }, version);
+}
+
+/** The fixed header's first byte of each acknowledgement. */
+const ACK_HEADERS: Readonly<Record<AckType, number>> = {
+  [Type.PUBACK]: 0x40,
+  [Type.PUBREC]: 0x50,
+  [Type.PUBREL]: 0x62,
+  [Type.PUBCOMP]: 0x70,
+};
 
 /**
- * Encodes packets one behind the other into shared slabs. Consecutive packets are neighbours in memory, so that a
- * queue that takes several of them in order can hand them on as one piece without copying.
+ * PUBACK, PUBREC, PUBREL or PUBCOMP, as short as it may be: without reason code where that is 0, and without property
+ * length (MQTT 5, section 3.4.2.1).
+ * @param code 0 before MQTT 5
  */
-class Encoder {
-  private slab = Buffer.allocUnsafeSlow(SLAB_BYTES);
-  private start = 0;
-  private at = 0;
-
-  encode(packet: Packet, atLeast: number, options: object | undefined): Buffer {
-    if (atLeast >= SOLO_BYTES) return mqtt.generate(packet, options);
-    this.start = this.at;
-    this.reserve(atLeast);
-    try {
-      mqtt.writeToStream(packet, this as unknown as NodeJS.WritableStream, options);
-    } catch (error) {
-      this.at = this.start;
-      throw error;
-    }
-    return this.slab.subarray(this.start, this.at);
-  }
-
-  /** For mqtt-packet, which takes this object for a stream. */
-  write(part: Buffer | string): boolean {
-    if (typeof part === "string") {
-      // At most three bytes for a UTF-16 unit: no need to count before there is room for the most.
-      this.reserve(part.length * 3);
-      this.at += this.slab.write(part, this.at);
-    } else if (part.length < 16) {
-      // Header bytes come in ones and twos, for which a call of copy() costs more than the loop.
-      this.reserve(part.length);
-      for (let i = 0; i < part.length; i++) this.slab[this.at++] = part[i]!;
-    } else {
-      this.reserve(part.length);
-      this.at += part.copy(this.slab, this.at);
-    }
-    return true;
-  }
-
-  /** For mqtt-packet, which reports a packet that it cannot encode this way. */
-  destroy(error: Error): void {
-    throw error;
-  }
-
-  private reserve(bytes: number): void {
-    if (this.at + bytes <= this.slab.length) return;
-    const begun = this.slab.subarray(this.start, this.at);
-    this.slab = Buffer.allocUnsafeSlow(Math.max(SLAB_BYTES, begun.length + bytes));
-    begun.copy(this.slab);
-    this.start = 0;
-    this.at = begun.length;
-  }
+export function encodeAck(type: AckType, id: number, code = 0): Buffer {
+  control.begin(5);
+  const { bytes } = control;
+  let { at } = control;
+  bytes[at++] = ACK_HEADERS[type];
+  bytes[at++] = code === 0 ? 2 : 3;
+  bytes[at++] = id >> 8;
+  bytes[at++] = id & 0xff;
+  if (code !== 0) bytes[at++] = code;
+  control.at = at;
+  return control.take();
 }
 
-/** Messages and control packets have slabs of their own: an acknowledgement does not part two neighbours. */
-const messages = new Encoder();
-const control = new Encoder();
-
-/** A control packet other than PUBLISH, in the form that 3.1 and 3.1.1 share. */
-export function encode(packet: Packet): Buffer {
-  return control.encode(packet, 0, undefined);
+/** DISCONNECT of MQTT 5; in its short form where there are no words to say. */
+export function encodeDisconnect(reasonCode: number, reasonString: string | undefined): Buffer {
+  if (reasonString === undefined) return Buffer.from([0xe0, 1, reasonCode]);
+  return encode({ cmd: "disconnect", reasonCode, properties: { reasonString } }, 5);
 }
 
-/** A PUBLISH at QoS 0 with RETAIN 0, as live subscribers get it, in the form that 3.1 and 3.1.1 share. */
-export function encodeLive(message: Message): Buffer {
-  const { topic, payload } = message;
-  const size = 7 + Buffer.byteLength(topic) + payload.length;
-  return messages.encode(
-    { cmd: "publish", topic, payload, qos: 0, dup: false, retain: false },
-    size,
-    undefined,
-  );
+/** SUBACK or UNSUBACK; before MQTT 5 an UNSUBACK has no codes. */
+export function encodeGranted(
+  cmd: "suback" | "unsuback",
+  messageId: number,
+  granted: number[],
+  version: ProtocolVersion,
+): Buffer {
+  return encode({ cmd, messageId, granted }, version);
 }
 
-/** CONNACK with a reason code in the form of MQTT 5, for a client whose version is not served (MQTT5-3.1.2-2). */
-export function encodeConnack5(reasonCode: number): Buffer {
-  return mqtt.generate({ cmd: "connack", reasonCode, sessionPresent: false }, { protocolVersion: 5 });
-}
+export const PINGRESP = Buffer.from([0xd0, 0]);

@@ -1,3 +1,5 @@
+import { PacketError, ReasonCode } from "@topicast/protocol";
+
 /** Why a connection ends; each has a counter `closed_<reason>`. */
 export type CloseReason =
   | "disconnect"
@@ -6,7 +8,9 @@ export type CloseReason =
   | "malformed"
   | "protocol_error"
   | "packet_too_large"
-  | "too_many_levels"
+  | "topic_name"
+  | "topic_alias"
+  | "receive_maximum"
   | "keep_alive"
   | "connect_timeout"
   | "taken_over"
@@ -15,17 +19,46 @@ export type CloseReason =
   | "uplink_error"
   | "internal_error";
 
-/** A client broke the protocol: the message says how, `reason` is what the connection is closed with. */
-export class PacketError extends Error {
-  override readonly name = "PacketError";
-  constructor(
-    readonly reason: CloseReason,
-    message: string,
-  ) {
-    super(message);
+/**
+ * The client's bytes cannot be cut into packets any more: whatever it were told, it would hardly read. Its connection
+ * is closed without an answer.
+ */
+export class FramingError extends PacketError {
+  constructor(message: string) {
+    super(ReasonCode.MALFORMED_PACKET, message);
   }
 }
 
-export function malformed(message: string): PacketError {
-  return new PacketError("malformed", message);
+const REASONS = new Map<number, CloseReason>([
+  [ReasonCode.MALFORMED_PACKET, "malformed"],
+  [ReasonCode.CLIENT_IDENTIFIER_NOT_VALID, "malformed"],
+  [ReasonCode.PACKET_TOO_LARGE, "packet_too_large"],
+  [ReasonCode.TOPIC_NAME_INVALID, "topic_name"],
+  [ReasonCode.TOPIC_ALIAS_INVALID, "topic_alias"],
+  [ReasonCode.RECEIVE_MAXIMUM_EXCEEDED, "receive_maximum"],
+]);
+
+/** What a connection is closed with when its client has broken the protocol. */
+export function closeReason(error: PacketError): CloseReason {
+  return REASONS.get(error.code) ?? "protocol_error";
 }
+
+/** The reason code of the DISCONNECT that tells an MQTT 5 client why; undefined where none is sent. */
+export const DISCONNECT_CODES: Readonly<Record<CloseReason, number | undefined>> = {
+  disconnect: undefined,
+  peer_closed: undefined,
+  stream_error: undefined,
+  connect_timeout: undefined,
+  refused: undefined,
+  malformed: ReasonCode.MALFORMED_PACKET,
+  protocol_error: ReasonCode.PROTOCOL_ERROR,
+  packet_too_large: ReasonCode.PACKET_TOO_LARGE,
+  topic_name: ReasonCode.TOPIC_NAME_INVALID,
+  topic_alias: ReasonCode.TOPIC_ALIAS_INVALID,
+  receive_maximum: ReasonCode.RECEIVE_MAXIMUM_EXCEEDED,
+  keep_alive: ReasonCode.KEEP_ALIVE_TIMEOUT,
+  taken_over: ReasonCode.SESSION_TAKEN_OVER,
+  shutdown: ReasonCode.SERVER_SHUTTING_DOWN,
+  uplink_error: ReasonCode.IMPLEMENTATION_SPECIFIC_ERROR,
+  internal_error: ReasonCode.UNSPECIFIED_ERROR,
+};

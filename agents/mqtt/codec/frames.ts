@@ -1,4 +1,5 @@
-import { malformed, PacketError } from "./errors.js";
+import { PacketError, packetSize, protocolError, ReasonCode } from "@topicast/protocol";
+import { FramingError } from "./errors.js";
 
 const NOTHING = Buffer.alloc(0);
 /** First allocation for a packet that is not whole yet; it grows with the bytes that really arrive. */
@@ -29,13 +30,15 @@ export class FrameReader {
 
   /**
    * The next whole packet, fixed header included, or undefined until more arrives.
-   * @throws PacketError malformed (MQTT-2.2.3: a length of more than four bytes) or packet_too_large
+   * @throws FramingError where the length has more than four bytes, PacketError 0x95 where it is above the limit, and
+   *   0x82 where the first byte is of type 0, which no packet has (MQTT 5, table 2-1), whatever follows it
    */
   next(): Buffer | undefined {
     if (this.partial !== undefined) return this.continuePartial(this.partial);
     const { chunk, at } = this;
     const left = chunk.length - at;
     if (left === 0) return undefined;
+    if (chunk[at]! < 0x10) throw protocolError("packet type 0");
     const size = this.size(chunk, at, chunk.length);
     if (size !== 0 && size <= left) {
       this.at = at + size;
@@ -83,26 +86,11 @@ export class FrameReader {
 
   /** Size of the packet at `at`, fixed header included; 0 while its length is not there whole. */
   private size(bytes: Buffer, at: number, end: number): number {
-    let length = 0;
-    for (let i = 1; i <= 4; i++) {
-      if (at + i >= end) return 0;
-      const byte = bytes[at + i]!;
-      length += (byte & 0x7f) << (7 * (i - 1));
-      if (byte < 0x80) {
-        const size = 1 + i + length;
-        if (size > this.maxBytes) {
-          throw new PacketError("packet_too_large", `packet of ${size} bytes, at most ${this.maxBytes}`);
-        }
-        return size;
-      }
+    const size = packetSize(bytes, at, end);
+    if (size < 0) throw new FramingError("remaining length of more than four bytes");
+    if (size > this.maxBytes) {
+      throw new PacketError(ReasonCode.PACKET_TOO_LARGE, `packet of ${size} bytes, at most ${this.maxBytes}`);
     }
-    throw malformed("remaining length of more than four bytes");
+    return size;
   }
-}
-
-/** Index of the first byte after the fixed header of a whole packet. */
-export function bodyStart(frame: Buffer): number {
-  let at = 1;
-  while (frame[at]! >= 0x80) at += 1;
-  return at + 1;
 }

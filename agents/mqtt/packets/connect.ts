@@ -1,98 +1,196 @@
 import { randomUUID } from "node:crypto";
-import { levelCount, type Message } from "@topicast/protocol";
-import type { IConnectPacket } from "mqtt-packet";
-import { protocolLevel } from "../codec/check.js";
-import { decodeConnect } from "../codec/decode.js";
-import { encode, encodeConnack5 } from "../codec/encode.js";
-import { PacketError } from "../codec/errors.js";
+import { levelCount, PacketError, ReasonCode } from "@topicast/protocol";
+import type { IConnackPacket } from "mqtt-packet";
+import type { Admission } from "../authority.js";
+import { type Connect, protocolLevel, readConnect, type WillRequest } from "../codec/connect.js";
+import { encodeConnack } from "../codec/encode.js";
+import { FramingError } from "../codec/errors.js";
 import type { Connection } from "../connection.js";
+import type { Limits } from "../limits.js";
+import { Outgoing } from "../outgoing.js";
+import { expiresAt, Publication } from "../publication.js";
+import type { Will } from "../session.js";
+import type { Stats } from "../stats.js";
 
-/** CONNACK return codes (MQTT 3.1.1, table 3.1). */
-const ReturnCode = {
-  ACCEPTED: 0,
-  UNACCEPTABLE_PROTOCOL_VERSION: 1,
-  IDENTIFIER_REJECTED: 2,
-  BAD_USER_NAME_OR_PASSWORD: 4,
-  NOT_AUTHORIZED: 5,
-} as const;
-
-/** MQTT 5, section 3.2.2.2. */
-const UNSUPPORTED_PROTOCOL_VERSION_5 = 0x84;
+/** A counter that tells what clients are refused for. */
+type Refusal = keyof Stats & `refused_${string}`;
 
 /**
- * The first packet of a connection: CONNECT (MQTT 3.1.1, section 3.1), answered with CONNACK.
- * @throws PacketError when it is another packet or malformed: the connection is closed without an answer (MQTT-3.1.4-1)
+ * The first packet of a connection: CONNECT (MQTT 3.1.1 and 5, section 3.1), answered with CONNACK.
+ * @throws PacketError when it is another packet, or malformed and not of MQTT 5: the connection is closed without an
+ *   answer (MQTT-3.1.4-1)
  */
 export function handleConnect(connection: Connection, frame: Buffer): void {
-  const { server } = connection;
-  const { name, level } = protocolLevel(frame);
-  if (name === "MQTT" && level === 5) {
-    server.stats.refused_protocol_version += 1;
-    connection.outbox.push(encodeConnack5(UNSUPPORTED_PROTOCOL_VERSION_5));
-    return connection.close("refused", "MQTT 5");
+  const { version, text, fields } = protocolLevel(frame);
+  if (version === undefined) {
+    // Whatever the version, the refusal has the form of MQTT 5 (MQTT-3.1.2-2).
+    connection.version = 5;
+    return refuse(connection, ReasonCode.UNSUPPORTED_PROTOCOL_VERSION, "refused_protocol_version", text);
   }
-  if (!(name === "MQTT" && level === 4) && !(name === "MQIsdp" && level === 3)) {
-    server.stats.refused_protocol_version += 1;
-    return refuse(connection, ReturnCode.UNACCEPTABLE_PROTOCOL_VERSION, `${name} level ${level}`);
+  connection.version = version;
+  let connect: Connect;
+  try {
+    connect = readConnect(fields, version);
+  } catch (error) {
+    if (version !== 5 || !(error instanceof PacketError) || error instanceof FramingError) throw error;
+    return refuse(connection, error.code, "refused_malformed", error.message);
   }
-  connection.version = level;
-
-  const packet = decodeConnect(frame);
-  const clientId = acceptableClientId(packet, server.limits.clientIdBytes, level);
+  const clientId = acceptableClientId(connect, connection.server.limits);
   if (clientId === undefined) {
-    server.stats.refused_client_id += 1;
-    return refuse(connection, ReturnCode.IDENTIFIER_REJECTED, "client identifier");
+    const code = ReasonCode.CLIENT_IDENTIFIER_NOT_VALID;
+    return refuse(connection, code, "refused_client_id", "client identifier", connect);
   }
-  // Whoever has proven who it is below MQTT need not do so again, and is nobody else by saying so.
-  const { identity } = connection.stream;
-  if (identity === undefined && !server.authenticate(packet.username, packet.password)) {
-    server.stats.refused_credentials += 1;
-    const given = packet.username !== undefined;
-    return refuse(
-      connection,
-      given ? ReturnCode.BAD_USER_NAME_OR_PASSWORD : ReturnCode.NOT_AUTHORIZED,
-      given ? "wrong user name or password" : "no user name",
-    );
+  if (connect.authenticationMethod !== undefined) {
+    const code = ReasonCode.BAD_AUTHENTICATION_METHOD;
+    const detail = `authentication method ${connect.authenticationMethod}`;
+    return refuse(connection, code, "refused_authentication_method", detail, connect);
   }
-  const will = willOf(packet, server.limits.topicLevels);
-
-  connection.session = server.openSession(clientId, connection);
-  connection.will = will;
-  connection.startKeepAlive(packet.keepalive ?? 0);
-  connection.send({ cmd: "connack", returnCode: ReturnCode.ACCEPTED, sessionPresent: false });
-  const { peer } = connection.stream;
-  server.log?.info(
-    { peer, client: clientId, protocolLevel: level, user: identity ?? packet.username },
-    "client connected",
-  );
+  authenticate(connection, connect, clientId);
 }
 
-function refuse(connection: Connection, returnCode: number, detail: string): void {
-  connection.outbox.push(encode({ cmd: "connack", returnCode, sessionPresent: false }));
+/** The client's identifier, one assigned to it, or undefined where it is to be refused (MQTT-3.1.3-5 to -9). */
+function acceptableClientId({ clientId, clean, version }: Connect, limits: Limits): string | undefined {
+  if (clientId !== "") return Buffer.byteLength(clientId) <= limits.clientIdBytes ? clientId : undefined;
+  // MQTT 3.1 has no empty identifiers, 3.1.1 has them for clean sessions only.
+  if (version === 3 || (version === 4 && !clean)) return undefined;
+  return `auto-${randomUUID()}`;
+}
+
+function authenticate(connection: Connection, connect: Connect, clientId: string): void {
+  const { server, stream } = connection;
+  const { username, password } = connect;
+  const { identity, peer, listener } = stream;
+  const answer = server.authority.authenticate({ clientId, username, password, identity, peer, listener });
+  if (!(answer instanceof Promise)) return admit(connection, connect, clientId, answer);
+  connection.awaitAdmission();
+  const failed = (error: unknown): Admission => {
+    server.log?.error({ peer, client: clientId, err: error }, "authentication failed");
+    return { admitted: false, reason: "not_authorized" };
+  };
+  answer.catch(failed).then((admission) => {
+    if (!connection.isOpen) return;
+    try {
+      admit(connection, connect, clientId, admission);
+    } catch (error) {
+      server.log?.error({ peer, client: clientId, err: error }, "CONNECT failed");
+      connection.close("internal_error");
+    }
+    connection.admitted();
+  });
+}
+
+function admit(connection: Connection, connect: Connect, clientId: string, admission: Admission): void {
+  const { server } = connection;
+  if (!admission.admitted) {
+    const isBad = admission.reason === "bad_credentials";
+    const code = isBad ? ReasonCode.BAD_USER_NAME_OR_PASSWORD : ReasonCode.NOT_AUTHORIZED;
+    return refuse(connection, code, "refused_credentials", admission.reason.replaceAll("_", " "), connect);
+  }
+  const { username } = admission;
+  const refusal = connect.will && willRefusal(connection, connect.will, { clientId, username });
+  if (refusal !== undefined) {
+    return refuse(connection, refusal.code, "refused_will", refusal.message, connect);
+  }
+  const opened = server.openSession(connection, connect, clientId, username);
+  if (opened === undefined) {
+    return refuse(connection, ReasonCode.QUOTA_EXCEEDED, "refused_sessions", "too many sessions", connect);
+  }
+  const { session, isPresent } = opened;
+  const { limits, stats, now } = server;
+  connection.session = session;
+  connection.wantsReasons = connect.wantsReasons;
+  connection.outgoing = new Outgoing(connect, limits, connection.outbox, stats, now);
+  if (connect.will !== undefined) session.will = willOf(connect.will);
+  const keepAlive = keepAliveOf(connect, limits);
+  connection.startKeepAlive(keepAlive);
+
+  const properties = propertiesOf(connect, clientId, keepAlive, session.expiry, limits);
+  const connack = encodeConnack(connect.version, ReasonCode.SUCCESS, isPresent, properties)!;
+  if (connack.length > connect.maximumPacketSize) {
+    return connection.close("packet_too_large", "CONNACK", false);
+  }
+  connection.outbox.push(connack);
+  server.log?.info(
+    {
+      peer: connection.stream.peer,
+      client: clientId,
+      protocolLevel: connect.version,
+      user: username,
+      resumed: isPresent,
+    },
+    "client connected",
+  );
+  session.delivery.connect(connection.outgoing);
+  session.retained.connect(connection.outgoing);
+  session.pump();
+}
+
+function refuse(
+  connection: Connection,
+  code: number,
+  counter: Refusal,
+  detail: string,
+  connect?: Connect,
+): void {
+  connection.server.stats[counter] += 1;
+  const properties = connect?.wantsReasons ? { reasonString: detail } : {};
+  const connack = encodeConnack(connection.version, code, false, properties);
+  if (connack !== undefined && connack.length <= (connect?.maximumPacketSize ?? connack.length)) {
+    connection.outbox.push(connack);
+  }
   connection.close("refused", detail);
 }
 
-/**
- * The client's identifier, one assigned by the server where it may leave that to us (MQTT-3.1.3-6), or undefined
- * where it is to be refused (MQTT-3.1.3-8; MQTT 3.1 has no empty identifiers).
- */
-function acceptableClientId(packet: IConnectPacket, maxBytes: number, level: number): string | undefined {
-  const { clientId } = packet;
-  if (clientId !== "") return Buffer.byteLength(clientId) <= maxBytes ? clientId : undefined;
-  return level >= 4 && packet.clean === true ? `auto-${randomUUID()}` : undefined;
+/** What the client must know of this server that is not as it asked, or not the standard's default. */
+function propertiesOf(
+  connect: Connect,
+  clientId: string,
+  keepAlive: number,
+  sessionExpiry: number,
+  limits: Limits,
+): NonNullable<IConnackPacket["properties"]> {
+  return {
+    topicAliasMaximum: limits.topicAliases,
+    maximumPacketSize: limits.packetBytes,
+    receiveMaximum: limits.receiveMaximum,
+    ...(sessionExpiry === connect.sessionExpiry ? {} : { sessionExpiryInterval: sessionExpiry }),
+    ...(clientId === connect.clientId ? {} : { assignedClientIdentifier: clientId }),
+    ...(keepAlive === connect.keepAlive ? {} : { serverKeepAlive: keepAlive }),
+  };
 }
 
-function willOf({ will }: IConnectPacket, maxLevels: number): Message | undefined {
-  if (will === undefined) return undefined;
-  const levels = levelCount(will.topic);
-  if (levels > maxLevels) {
-    throw new PacketError("too_many_levels", `will topic of ${levels} levels, at most ${maxLevels}`);
+/** The keep-alive in force, in seconds: an MQTT 5 client can be told another one than it asked for (MQTT-3.1.2-21). */
+function keepAliveOf({ keepAlive, version }: Connect, { keepAliveSeconds }: Limits): number {
+  if (version !== 5 || keepAliveSeconds === 65_535) return keepAlive;
+  return keepAlive === 0 ? keepAliveSeconds : Math.min(keepAlive, keepAliveSeconds);
+}
+
+function willRefusal(
+  { server }: Connection,
+  { topic }: WillRequest,
+  client: { readonly clientId: string; readonly username: string | undefined },
+): PacketError | undefined {
+  const levels = levelCount(topic);
+  if (levels > server.limits.topicLevels) {
+    return new PacketError(ReasonCode.TOPIC_NAME_INVALID, `will topic of ${levels} levels`);
   }
+  if (!server.authority.mayPublish(client, topic) || isReserved(topic)) {
+    return new PacketError(ReasonCode.NOT_AUTHORIZED, "will topic");
+  }
+  return undefined;
+}
+
+/** Topics that only the server publishes on, and those that no message can have (4.7.2, MQTT-4.8.2). */
+export function isReserved(topic: string): boolean {
+  return topic.charCodeAt(0) === 0x24 && (topic.startsWith("$SYS/") || topic.startsWith("$share/"));
+}
+
+function willOf({ topic, payload, qos, retain, delay, expiry, forward }: WillRequest): Will {
+  // Copies: the will lives as long as the connection, what the CONNECT arrived in need not.
+  const body = Buffer.from(payload);
+  const properties = forward && Buffer.from(forward);
   return {
-    topic: will.topic,
-    // A copy: the will lives as long as the connection, what the CONNECT arrived in need not.
-    payload: Buffer.from(will.payload),
-    qos: will.qos ?? 0,
-    retain: will.retain ?? false,
+    delay,
+    message: (now) => new Publication(topic, body, qos, retain, properties, expiresAt(expiry, now)),
   };
 }

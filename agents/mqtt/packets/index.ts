@@ -1,38 +1,34 @@
-import type { Packet } from "mqtt-packet";
-import { PacketError } from "../codec/errors.js";
+import { type ClientPacket, Type } from "../codec/decode.js";
+import { PINGRESP } from "../codec/encode.js";
 import type { Connection } from "../connection.js";
 import type { Session } from "../session.js";
+import { handleAck } from "./acks.js";
 import { handleDisconnect } from "./disconnect.js";
-import { handlePingreq } from "./pingreq.js";
 import { handlePublish } from "./publish.js";
-import { handlePubrel } from "./pubrel.js";
 import { handleSubscribe } from "./subscribe.js";
 import { handleUnsubscribe } from "./unsubscribe.js";
 
 /**
  * Hands a packet of a connected client to its handler.
- * @throws PacketError when the client must not send it
+ * @throws PacketError when it breaks the protocol in what it means
  */
-export function handlePacket(connection: Connection, session: Session, packet: Packet): void {
-  switch (packet.cmd) {
-    case "publish":
+export function handlePacket(connection: Connection, session: Session, packet: ClientPacket): void {
+  switch (packet.type) {
+    case Type.PUBLISH:
       return handlePublish(connection, session, packet);
-    case "pubrel":
-      return handlePubrel(connection, session, packet);
-    case "subscribe":
+    case Type.PUBACK:
+    case Type.PUBREC:
+    case Type.PUBREL:
+    case Type.PUBCOMP:
+      return handleAck(connection, session, packet);
+    case Type.SUBSCRIBE:
       return handleSubscribe(connection, session, packet);
-    case "unsubscribe":
+    case Type.UNSUBSCRIBE:
       return handleUnsubscribe(connection, session, packet);
-    case "pingreq":
-      return handlePingreq(connection);
-    case "disconnect":
-      return handleDisconnect(connection);
-    case "puback":
-    case "pubrec":
-    case "pubcomp":
-      // Everything is sent at QoS 0: nothing is in flight that this could acknowledge.
-      return;
-    default:
-      throw new PacketError("protocol_error", `${packet.cmd} is not for a client to send`);
+    case Type.PINGREQ:
+      // MQTT-3.12.4-1
+      return connection.outbox.push(PINGRESP);
+    case Type.DISCONNECT:
+      return handleDisconnect(connection, session, packet);
   }
 }

@@ -1,40 +1,50 @@
-import { levelCount } from "@topicast/protocol";
-import type { ISubscribePacket } from "mqtt-packet";
+import { levelCount, ReasonCode } from "@topicast/protocol";
+import type { FilterRequest, Subscribe } from "../codec/decode.js";
+import { encodeGranted } from "../codec/encode.js";
 import type { Connection } from "../connection.js";
 import type { Limits } from "../limits.js";
 import type { Session } from "../session.js";
-import { costOf } from "../subscriptions.js";
-
-/** SUBACK return code (MQTT-3.9.3-2). */
-const FAILURE = 0x80;
-/** Every subscription is granted QoS 0. */
-const GRANTED = 0;
+import { costOf, topicFilterOf } from "../subscriptions.js";
 
 /**
- * SUBSCRIBE (MQTT 3.1.1, section 3.8). The SUBACK, with one return code per filter in their order (MQTT-3.8.4-5),
- * waits until the uplink's barrier holds for each of them.
+ * SUBSCRIBE (MQTT 3.1.1 and 5, section 3.8). The SUBACK, with one reason code per filter in their order
+ * (MQTT-3.8.4-6), waits until the uplink's barrier holds for each of them; retained messages follow it.
  */
-export function handleSubscribe(connection: Connection, session: Session, packet: ISubscribePacket): void {
+export function handleSubscribe(connection: Connection, session: Session, packet: Subscribe): void {
   const { server } = connection;
   const granted: number[] = [];
   const barriers: Promise<void>[] = [];
-  for (const { topic: filter, qos } of packet.subscriptions) {
-    if (!session.subscriptions.has(filter) && !fits(session, filter, server.limits)) {
+  const retained: FilterRequest[] = [];
+  for (const request of packet.filters) {
+    const refusal = refusalOf(connection, session, request);
+    if (refusal !== undefined) {
       server.stats.refused_subscriptions += 1;
-      granted.push(FAILURE);
+      // MQTT 3.1.1 has one code for all of it (MQTT-3.9.3-2).
+      granted.push(connection.version === 5 ? refusal : ReasonCode.UNSPECIFIED_ERROR);
       continue;
     }
-    granted.push(GRANTED);
-    const barrier = server.subscriptions.add(session, filter, qos);
+    granted.push(request.qos);
+    const { isNew, barrier } = server.subscriptions.add(session, request, packet.subscriptionId);
     if (barrier !== undefined) barriers.push(barrier);
+    if (wantsRetained(request, isNew)) retained.push(request);
   }
-  const suback = { cmd: "suback", messageId: packet.messageId ?? 0, granted } as const;
-  if (barriers.length === 0) return connection.send(suback);
+  const answer = () => {
+    connection.outbox.push(encodeGranted("suback", packet.id, granted, connection.version));
+    for (const request of retained) sendRetained(connection, session, request, packet.subscriptionId);
+  };
+  if (barriers.length === 0) return answer();
   connection.pend();
   Promise.all(barriers).then(() => {
-    connection.send(suback);
+    if (connection.isOpen) answer();
     connection.settled();
   });
+}
+
+/** Why the client may not subscribe to this, as a reason code. */
+function refusalOf({ server }: Connection, session: Session, { filter }: FilterRequest): number | undefined {
+  if (!server.authority.maySubscribe(session.client, topicFilterOf(filter))) return ReasonCode.NOT_AUTHORIZED;
+  if (session.subscriptions.has(filter) || fits(session, filter, server.limits)) return undefined;
+  return ReasonCode.QUOTA_EXCEEDED;
 }
 
 function fits(session: Session, filter: string, limits: Limits): boolean {
@@ -43,4 +53,23 @@ function fits(session: Session, filter: string, limits: Limits): boolean {
     levelCount(filter) <= limits.topicLevels &&
     session.subscriptionBytes + costOf(filter) <= limits.subscriptionBytes
   );
+}
+
+/** Retain Handling (MQTT-3.3.1-9 to -11); shared subscriptions get no retained messages (MQTT 5, section 4.8.2). */
+function wantsRetained({ filter, retainHandling }: FilterRequest, isNew: boolean): boolean {
+  if (filter.startsWith("$share/")) return false;
+  return retainHandling === 0 || (retainHandling === 1 && isNew);
+}
+
+function sendRetained(
+  { server }: Connection,
+  session: Session,
+  { filter, qos }: FilterRequest,
+  subscriptionId: number | undefined,
+): void {
+  const { authority, retained } = server;
+  const messages = retained
+    .matching(filter)
+    .filter(({ topic }) => authority.mayReceive(session.client, topic));
+  session.retained.add(messages, qos, subscriptionId === undefined ? [] : [subscriptionId]);
 }

@@ -1,13 +1,14 @@
-import type { IUnsubscribePacket } from "mqtt-packet";
+import { ReasonCode } from "@topicast/protocol";
+import type { Unsubscribe } from "../codec/decode.js";
+import { encodeGranted } from "../codec/encode.js";
 import type { Connection } from "../connection.js";
 import type { Session } from "../session.js";
 
-/** UNSUBSCRIBE, answered whether the filters were subscribed or not (MQTT-3.10.4-5). */
-export function handleUnsubscribe(
-  connection: Connection,
-  session: Session,
-  packet: IUnsubscribePacket,
-): void {
-  for (const filter of packet.unsubscriptions) connection.server.subscriptions.remove(session, filter);
-  connection.send({ cmd: "unsuback", messageId: packet.messageId ?? 0, granted: [] });
+/** UNSUBSCRIBE, answered whether the filters were subscribed or not (MQTT-3.10.4-5, MQTT-3.11.3-1). */
+export function handleUnsubscribe(connection: Connection, session: Session, packet: Unsubscribe): void {
+  const { subscriptions } = connection.server;
+  const codes = packet.filters.map((filter) =>
+    subscriptions.remove(session, filter) ? ReasonCode.SUCCESS : ReasonCode.NO_SUBSCRIPTION_EXISTED,
+  );
+  connection.outbox.push(encodeGranted("unsuback", packet.id, codes, connection.version));
 }

@@ -7,7 +7,12 @@ import { setImmediate as nextTurn } from "node:timers/promises";
 import { Broker, type BrokerOptions } from "@topicast/agent/mqtt/index.js";
 import type { ByteStream } from "@topicast/agent/transport/transport.js";
 import { SimClock } from "@topicast/protocol";
-import mqtt, { type IConnectPacket, type Packet } from "mqtt-packet";
+import mqtt, {
+  type IConnackPacket,
+  type IConnectPacket,
+  type IPublishPacket,
+  type Packet,
+} from "mqtt-packet";
 
 export class MemoryStream extends Duplex implements ByteStream {
   other!: MemoryStream;
@@ -75,6 +80,9 @@ export function streamPair(
 export class TestClient {
   readonly received: Packet[] = [];
   readonly errors: Error[] = [];
+  connack!: IConnackPacket;
+  /** What came with the CONNACK. */
+  early: Packet[] = [];
   ended = false;
   closed = false;
   bytes = 0;
@@ -83,7 +91,7 @@ export class TestClient {
   constructor(
     readonly stream: MemoryStream,
     readonly server: MemoryStream,
-    version: 3 | 4 | 5 = 4,
+    private readonly version: 3 | 4 | 5 = 4,
   ) {
     const parser = mqtt.parser({ protocolVersion: version });
     parser.on("packet", (packet) => this.received.push(packet));
@@ -101,7 +109,8 @@ export class TestClient {
   }
 
   send(...packets: Packet[]): this {
-    for (const packet of packets) this.stream.write(mqtt.generate(packet));
+    const options = { protocolVersion: this.version };
+    for (const packet of packets) this.stream.write(mqtt.generate(packet, options));
     return this;
   }
 
@@ -136,9 +145,22 @@ export function describe(packet: Packet): string {
     }
     case "suback":
       return `suback ${packet.messageId} [${packet.granted.join(",")}]`;
-    default:
-      return packet.messageId === undefined ? packet.cmd : `${packet.cmd} ${packet.messageId}`;
+    case "unsuback": {
+      const codes = (packet.granted as number[] | undefined) ?? [];
+      return `unsuback ${packet.messageId}${codes.length > 0 ? ` [${codes.join(",")}]` : ""}`;
+    }
+    case "disconnect":
+      return `disconnect${packet.reasonCode === undefined ? "" : ` ${hex(packet.reasonCode)}`}`;
+    default: {
+      const code = (packet as { reasonCode?: number }).reasonCode ?? 0;
+      const id = packet.messageId === undefined ? "" : ` ${packet.messageId}`;
+      return `${packet.cmd}${id}${code > 0 ? ` ${hex(code)}` : ""}`;
+    }
   }
+}
+
+export function hex(code: number): string {
+  return `0x${code.toString(16).padStart(2, "0")}`;
 }
 
 /** Lets everything that is under way in this turn of the event loop, and in what follows from it, come to rest. */
@@ -163,11 +185,20 @@ export class TestBroker {
 
   /** A connected client. */
   async connect(clientId: string, options: Partial<IConnectPacket> = {}): Promise<TestClient> {
-    const client = this.open();
+    const client = this.open(options.protocolVersion);
     client.send({ cmd: "connect", clientId, clean: true, keepalive: 0, ...options });
-    const told = await client.told();
-    if (told[0] !== "connack 0") throw new Error(`not connected: ${told}`);
+    const [first, ...rest] = await client.take();
+    if (first?.cmd !== "connack" || (first.returnCode ?? first.reasonCode) !== 0) {
+      throw new Error(`not connected: ${first && describe(first)}`);
+    }
+    client.connack = first;
+    client.early = rest;
     return client;
+  }
+
+  /** A connected client of MQTT 5. */
+  connect5(clientId: string, options: Partial<IConnectPacket> = {}): Promise<TestClient> {
+    return this.connect(clientId, { protocolVersion: 5, ...options });
   }
 
   stat(name: string): number {
@@ -177,18 +208,28 @@ export class TestBroker {
   }
 }
 
-export function publish(
-  topic: string,
-  payload = "x",
-  options: { qos?: 0 | 1 | 2; id?: number; retain?: boolean; dup?: boolean } = {},
-): Packet {
-  const { qos = 0, id, retain = false, dup = false } = options;
+export interface PublishOptions {
+  qos?: 0 | 1 | 2;
+  id?: number;
+  retain?: boolean;
+  dup?: boolean;
+  properties?: NonNullable<IPublishPacket["properties"]>;
+}
+
+export function publish(topic: string, payload = "x", options: PublishOptions = {}): Packet {
+  const { qos = 0, id, retain = false, dup = false, properties } = options;
   const packet: Packet = { cmd: "publish", topic, payload: Buffer.from(payload), qos, retain, dup };
-  return id === undefined ? packet : { ...packet, messageId: id };
+  if (id !== undefined) packet.messageId = id;
+  if (properties !== undefined) packet.properties = properties;
+  return packet;
 }
 
 export function subscribe(messageId: number, ...filters: string[]): Packet {
-  return { cmd: "subscribe", messageId, subscriptions: filters.map((topic) => ({ topic, qos: 0 })) };
+  return subscribeAt(0, messageId, ...filters);
+}
+
+export function subscribeAt(qos: 0 | 1 | 2, messageId: number, ...filters: string[]): Packet {
+  return { cmd: "subscribe", messageId, subscriptions: filters.map((topic) => ({ topic, qos })) };
 }
 
 export function unsubscribe(messageId: number, ...unsubscriptions: string[]): Packet {

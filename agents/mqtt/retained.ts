@@ -1,0 +1,82 @@
+import { TopicTree } from "@topicast/protocol";
+import { type Limits, MESSAGE_BYTES } from "./limits.js";
+import type { Publication } from "./publication.js";
+import type { Stats } from "./stats.js";
+
+/** The last message of each topic that was published with RETAIN (MQTT 5, section 3.3.1.3). */
+export interface RetainedStore {
+  /** Keeps a message instead of the one of its topic; an empty payload removes it (MQTT-3.3.1-6). */
+  set(message: Publication): void;
+  /** The message of exactly this topic. */
+  get(topic: string): Publication | undefined;
+  /** The messages that `filter` matches and that have not expired. */
+  matching(filter: string): Publication[];
+  readonly size: number;
+  readonly bytes: number;
+}
+
+/** Retained messages in memory, this agent's own. */
+export class MemoryRetained implements RetainedStore {
+  private readonly tree = new TopicTree<Publication>();
+  private held = 0;
+
+  constructor(
+    private readonly limits: Limits,
+    private readonly stats: Stats,
+    private readonly now: () => number,
+  ) {}
+
+  get size(): number {
+    return this.tree.size;
+  }
+
+  get bytes(): number {
+    return this.held;
+  }
+
+  set(message: Publication): void {
+    const { topic } = message;
+    if (message.payload.length === 0) return this.delete(topic);
+    const before = this.tree.get(topic);
+    const bytes = costOf(message);
+    const others = this.held - (before === undefined ? 0 : costOf(before));
+    if (
+      others + bytes > this.limits.retainedBytes ||
+      (before === undefined && this.size >= this.limits.retainedMessages)
+    ) {
+      this.stats.retained_refused += 1;
+      // What it was to replace is not the last message any more.
+      return this.delete(topic);
+    }
+    this.tree.set(topic, message.kept());
+    this.held = others + bytes;
+  }
+
+  get(topic: string): Publication | undefined {
+    return this.tree.get(topic);
+  }
+
+  matching(filter: string): Publication[] {
+    const now = this.now();
+    const found: Publication[] = [];
+    const expired: string[] = [];
+    this.tree.matching(filter, (topic, message) => {
+      if (message.hasExpired(now)) expired.push(topic);
+      else found.push(message);
+    });
+    for (const topic of expired) {
+      this.stats.retained_expired += 1;
+      this.delete(topic);
+    }
+    return found;
+  }
+
+  private delete(topic: string): void {
+    const before = this.tree.delete(topic);
+    if (before !== undefined) this.held -= costOf(before);
+  }
+}
+
+function costOf(message: Publication): number {
+  return message.bytes + MESSAGE_BYTES;
+}

@@ -1,0 +1,52 @@
+import type { Session } from "./session.js";
+import type { Subscription } from "./subscriptions.js";
+
+/**
+ * The members of one shared subscription at this agent (MQTT 5, section 4.8.2). Messages go round among them; those who
+ * can take one at once come before those who are slow, and these before those who are away.
+ */
+export class Share {
+  private members: Subscription[] = [];
+  private turn = 0;
+
+  get size(): number {
+    return this.members.length;
+  }
+
+  add(member: Subscription): void {
+    this.members.push(member);
+  }
+
+  remove(member: Subscription): void {
+    this.members = this.members.filter((other) => other !== member);
+  }
+
+  /**
+   * Whose turn it is; undefined where none can be given a message of this QoS.
+   * @param mayReceive leaves members out that must not have it
+   */
+  next(qos: 0 | 1 | 2, mayReceive: (session: Session) => boolean): Subscription | undefined {
+    const { members } = this;
+    const count = members.length;
+    let slow: Subscription | undefined;
+    let away: Subscription | undefined;
+    for (let i = 0; i < count; i++) {
+      const at = (this.turn + i) % count;
+      const member = members[at]!;
+      const { session } = member;
+      if (!mayReceive(session)) continue;
+      const { connection } = session;
+      const atMostOnce = Math.min(qos, member.qos) === 0;
+      if (connection === undefined) {
+        if (!atMostOnce) away ??= member;
+      } else if (atMostOnce ? connection.outgoing.hasRoom : session.delivery.isReady) {
+        this.turn = at + 1;
+        return member;
+      } else {
+        slow ??= member;
+      }
+    }
+    this.turn += 1;
+    return slow ?? away;
+  }
+}
