@@ -1,4 +1,4 @@
-import type { Message } from "@topicast/protocol";
+import { encodeUserProperty, type Message, PropertySet, propertiesIn } from "@topicast/protocol";
 
 /** The user property that tells copies of one message apart from two equal messages: protocol/README.md, "Relays". */
 const ORIGIN = "$fabric/origin";
@@ -8,13 +8,19 @@ const ORIGINS_MAX = 65_536;
 /** The message with its origin: the one that it has, otherwise a new one. */
 export function withOrigin(message: Message, newOrigin: () => string): Message {
   if (originOf(message) !== undefined) return message;
-  const userProperties = { ...message.properties?.userProperties, [ORIGIN]: newOrigin() };
-  return { ...message, properties: { ...message.properties, userProperties } };
+  const origin = encodeUserProperty(ORIGIN, newOrigin());
+  const { properties } = message;
+  return { ...message, properties: properties === undefined ? origin : Buffer.concat([properties, origin]) };
 }
 
-function originOf(message: Message): string | undefined {
-  const origin = message.properties?.userProperties?.[ORIGIN];
-  return typeof origin === "string" ? origin : undefined;
+/** Where it stands among the message's properties, and what it says. */
+function originOf({ properties }: Message): { start: number; end: number; value: string } | undefined {
+  // Most messages have none, and need not be read for it.
+  if (properties === undefined || !properties.includes(ORIGIN)) return undefined;
+  for (const { value, start, end } of propertiesIn(properties, PropertySet.PUBLISH)) {
+    if (Array.isArray(value) && value[0] === ORIGIN) return { start, end, value: value[1] };
+  }
+  return undefined;
 }
 
 /** Tells a message that came before, by another path or in another registration, from a new one. */
@@ -27,20 +33,18 @@ export class Origins {
   admit(message: Message): Message | undefined {
     const origin = originOf(message);
     if (origin === undefined) return message;
-    if (this.seen.has(origin)) {
+    if (this.seen.has(origin.value)) {
       this.stats.delivered_before += 1;
       return undefined;
     }
-    this.seen.add(origin);
+    this.seen.add(origin.value);
     if (this.seen.size > ORIGINS_MAX) this.seen.delete(this.seen.values().next().value!);
-    return withoutOrigin(message);
+    return without(message, origin);
   }
 }
 
-function withoutOrigin(message: Message): Message {
+function without(message: Message, { start, end }: { start: number; end: number }): Message {
   const { properties, ...bare } = message;
-  const { userProperties, ...others } = properties!;
-  const { [ORIGIN]: _, ...theirs } = userProperties!;
-  const left = { ...others, ...(Object.keys(theirs).length > 0 ? { userProperties: theirs } : {}) };
-  return Object.keys(left).length > 0 ? { ...bare, properties: left } : bare;
+  const left = Buffer.concat([properties!.subarray(0, start), properties!.subarray(end)]);
+  return left.length > 0 ? { ...bare, properties: left } : bare;
 }

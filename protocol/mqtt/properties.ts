@@ -1,6 +1,5 @@
 import { topicError } from "../topics/names.js";
-import type { FieldReader } from "./fields.js";
-import { FieldReader as Fields, VARIABLE_MAX } from "./fields.js";
+import { FieldReader, VARIABLE_MAX } from "./fields.js";
 import { malformed, PacketError, protocolError, ReasonCode } from "./reason-code.js";
 
 /** Property identifiers (MQTT 5, table 2-4). */
@@ -123,7 +122,30 @@ export function readProperties(fields: FieldReader, set: number): readonly Prope
   if (length === 0) return NO_PROPERTIES;
   const end = fields.at + length;
   if (end > fields.end) throw malformed("properties run past the end");
-  const section = new Fields(fields.bytes, fields.at, end);
+  const properties = readSection(new FieldReader(fields.bytes, fields.at, end), set);
+  fields.at = end;
+  return properties;
+}
+
+/** The properties that stand in `bytes` without their length, e.g. `Message.properties`. Throws as `readProperties`. */
+export function propertiesIn(bytes: Buffer, set: number): readonly Property[] {
+  return readSection(new FieldReader(bytes, 0, bytes.length), set);
+}
+
+/** A user property, encoded (MQTT 5, section 3.3.2.3.7). */
+export function encodeUserProperty(name: string, value: string): Buffer {
+  const bytes = Buffer.allocUnsafe(5 + Buffer.byteLength(name) + Buffer.byteLength(value));
+  bytes[0] = PropertyId.USER_PROPERTY;
+  let at = 1;
+  for (const text of [name, value]) {
+    const length = bytes.write(text, at + 2);
+    bytes.writeUInt16BE(length, at);
+    at += 2 + length;
+  }
+  return bytes;
+}
+
+function readSection(section: FieldReader, set: number): readonly Property[] {
   const properties: Property[] = [];
   while (!section.done) {
     const start = section.at;
@@ -137,7 +159,6 @@ export function readProperties(fields: FieldReader, set: number): readonly Prope
     checkValue(id, definition, value, set);
     properties.push({ id, start, end: section.at, value });
   }
-  fields.at = end;
   return properties;
 }
 
