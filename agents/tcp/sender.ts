@@ -82,12 +82,13 @@ export class Sender {
     this.flight.nxt = nxt;
   }
 
-  /** The SYN is acknowledged by `segment`: data may flow. `sack`: losses are found by blocks, else by duplicates. */
+  /** The SYN is acknowledged by `segment`: data may flow. */
   open(segment: Segment, window: number): void {
     this.flight.una = this.nxt;
     this.setWindow(segment, window);
   }
 
+  /** Whether both sides have agreed on SACK: losses are found by blocks, else by duplicates. */
   set sack(agreed: boolean) {
     this.recovery.sack = agreed;
   }
