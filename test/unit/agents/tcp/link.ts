@@ -36,9 +36,11 @@ export const PERFECT: Faults = { loss: 0, duplicate: 0, reorder: 0, corrupt: 0, 
 
 export const SERVER_PORT = 1883;
 const ETHERNET_HEADER = 14;
-const IPV4_HEADER = 20;
-const SERVER = { mac: parseMac("02:00:00:00:00:01"), address: "10.0.0.1" };
-const CLIENT = { mac: parseMac("02:00:00:00:00:02"), address: "10.0.0.2" };
+export const IPV4_HEADER = 20;
+export const IPV6_HEADER = 40;
+const TCP = 6;
+const SERVER = { mac: parseMac("02:00:00:00:00:01"), address: "10.0.0.1", ipv6: "fd00::1" };
+const CLIENT = { mac: parseMac("02:00:00:00:00:02"), address: "10.0.0.2", ipv6: "fd00::2" };
 
 export class SimLink {
   readonly clock = new SimClock();
@@ -73,13 +75,13 @@ export class SimLink {
       send: (bytes: Buffer, length: number) => this.carry(Buffer.from(bytes.subarray(0, length)), way, to),
     });
     this.server = new StackRunner(
-      { mac: SERVER.mac, ipv4: [SERVER.address] },
+      { mac: SERVER.mac, ipv4: [SERVER.address], ipv6: [SERVER.ipv6] },
       rim(1, () => this.client),
       config.server,
       isn,
     );
     this.client = new StackRunner(
-      { mac: CLIENT.mac, ipv4: [CLIENT.address] },
+      { mac: CLIENT.mac, ipv4: [CLIENT.address], ipv6: [CLIENT.ipv6] },
       rim(0, () => this.server),
       config.client,
       isn,
@@ -87,13 +89,13 @@ export class SimLink {
   }
 
   /** The way from the client's `port` to the server. */
-  path(port: number): Path {
+  path(port: number, ipv6 = false): Path {
     return Path.between({
       localMac: CLIENT.mac,
       remoteMac: SERVER.mac,
-      local: CLIENT.address,
+      local: ipv6 ? CLIENT.ipv6 : CLIENT.address,
       localPort: port,
-      remote: SERVER.address,
+      remote: ipv6 ? SERVER.ipv6 : SERVER.address,
       remotePort: SERVER_PORT,
     });
   }
@@ -176,8 +178,10 @@ export class SimLink {
  */
 function looksUnfinished(frame: Buffer): boolean {
   const ipAt = ETHERNET_HEADER;
-  let sum = frame[ipAt + 9]! + frame.readUInt16BE(ipAt + 2) - IPV4_HEADER;
-  for (let at = ipAt + 12; at < ipAt + IPV4_HEADER; at += 2) sum += frame.readUInt16BE(at);
-  sum = (sum & 0xffff) + (sum >>> 16);
-  return frame.readUInt16BE(ipAt + IPV4_HEADER + 16) === (sum & 0xffff) + (sum >>> 16);
+  const ipv6 = frame[ipAt]! >> 4 === 6;
+  const tcpAt = ipAt + (ipv6 ? IPV6_HEADER : IPV4_HEADER);
+  let sum = TCP + frame.length - tcpAt;
+  for (let at = ipAt + (ipv6 ? 8 : 12); at < tcpAt; at += 2) sum += frame.readUInt16BE(at);
+  while (sum > 0xffff) sum = (sum & 0xffff) + (sum >>> 16);
+  return frame.readUInt16BE(tcpAt + 16) === sum;
 }

@@ -1,7 +1,8 @@
 /** One connection over a simulated link from its SYN to its end, and what must hold whatever the link does. */
 import assert from "node:assert/strict";
 import type { TcpConfig } from "@topicast/agent/tcp/config.js";
-import { type Faults, random, SERVER_PORT, SimLink } from "./link.js";
+import { TCP_HEADER } from "@topicast/agent/tcp/wire/tcp.js";
+import { type Faults, IPV4_HEADER, IPV6_HEADER, random, SERVER_PORT, SimLink } from "./link.js";
 import { Peer } from "./peer.js";
 
 export interface Run {
@@ -16,26 +17,32 @@ export interface Run {
   slowReaders?: boolean;
   /** The server sends when the client has finished. */
   halfClose?: boolean;
+  ipv6?: boolean;
   /** The path's MTU changes: each at its time (ms) since the first byte. Without ICMP nobody tells. */
   mtu?: { changes: ReadonlyArray<{ at: number; mtu: number }>; icmp: boolean };
 }
 
 /** How long (ms) a transfer may take. */
-const HOURS = 4 * 3_600_000;
-const IP_AND_TCP_HEADER = 40;
+const HOURS = 24 * 3_600_000;
 
 /** @returns the link as it is afterwards, and when (ms) the last byte was read */
 export function simulate(run: Run): { link: SimLink; took: number } {
   const { seed, faults, up, down, config = {} } = run;
   const link = new SimLink(seed, faults, { server: config, client: { ...config, ...run.client } });
   const { clock } = link;
+  const headers = (run.ipv6 ? IPV6_HEADER : IPV4_HEADER) + TCP_HEADER;
   const pauses = random(seed ^ 0x5bd1e995);
   const pause = run.slowReaders ? () => (pauses() < 0.3 ? pauses() * 400 : 0) : () => 0;
   let server: Peer | undefined;
   link.server.stack.listen(SERVER_PORT, (connection) => {
     server = new Peer(connection, clock, down, pause, run.halfClose);
   });
-  const client = new Peer(link.client.stack.connect(link.path(40_000), clock.now()), clock, up, pause);
+  const client = new Peer(
+    link.client.stack.connect(link.path(40_000, run.ipv6), clock.now()),
+    clock,
+    up,
+    pause,
+  );
   const waitFor = (limit: number, step: number, done: () => boolean) => {
     for (const end = clock.now() + limit; clock.now() < end && !done(); ) clock.advance(step);
   };
@@ -48,7 +55,7 @@ export function simulate(run: Run): { link: SimLink; took: number } {
   if (run.mtu?.icmp)
     link.onTooBig = (fromServer, seq) => {
       const connection = fromServer ? server?.connection : client.connection;
-      connection?.onPathMtu(link.mtu - IP_AND_TCP_HEADER, seq, clock.now());
+      connection?.onPathMtu(link.mtu - headers, seq, clock.now());
     };
   waitFor(HOURS, 100, () => client.ended && server?.ended === true);
   const context =
@@ -86,6 +93,9 @@ export function scenario(seed: number): Run {
   const megabyte = faults.loss < 0.1 && chance(0.04);
   const size = () => Math.floor(choose() * (megabyte ? 1_000_000 : chance(0.3) ? 60_000 : 5_000));
   const small = chance(0.2);
+  const ipv6 = chance(0.3);
+  // What every path takes (RFC 791, RFC 8200 section 5).
+  const smallest = ipv6 ? 1_280 : 576;
   const config: Partial<TcpConfig> = {
     // At 30 % each way half of all tries fail: patience must not be what is tested here.
     userTimeout: 3_600_000,
@@ -111,12 +121,13 @@ export function scenario(seed: number): Run {
     client: chance(0.2) ? { timestamps: chance(0.5), sack: chance(0.5), ackDelay: 0 } : {},
     slowReaders: chance(0.3),
     halfClose: chance(0.3),
+    ipv6,
     ...(chance(0.3)
       ? {
           mtu: {
             changes: Array.from({ length: 3 }, () => ({
               at: between(0, 1_000),
-              mtu: Math.floor(between(576, 1_500)),
+              mtu: Math.floor(between(smallest, 1_500)),
             })),
             icmp: chance(0.7),
           },
