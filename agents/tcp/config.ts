@@ -32,7 +32,7 @@ export interface TcpConfig {
   maxTimeWait: number;
   /** Datagrams of which some fragments have come; beyond it the oldest is forgotten. */
   maxFragmented: number;
-  /** Of them from one source address; beyond it that source's oldest is forgotten. */
+  /** Of them from one source, an IPv4 address or an IPv6 /64; beyond it that source's oldest is forgotten. */
   maxFragmentedPerSource: number;
   /** Fragments held, with their overhead; beyond it the oldest datagrams are forgotten. */
   fragmentMemory: number;

@@ -77,10 +77,11 @@ export class Fragments {
 
   private begin(key: string, { ip, source }: Frame, now: number): Datagram {
     const { maxFragmented, maxFragmentedPerSource, fragmentTimeout } = this.config;
-    const ofSource = [...this.datagrams].filter(([, datagram]) => datagram.source === source);
+    const network = networkOf(source);
+    const ofSource = [...this.datagrams].filter(([, datagram]) => datagram.network === network);
     if (ofSource.length >= maxFragmentedPerSource) this.evict(ofSource[0]);
     if (this.datagrams.size >= maxFragmented) this.evict(this.oldest);
-    const datagram = new Datagram(ip, source, now + fragmentTimeout);
+    const datagram = new Datagram(ip, network, now + fragmentTimeout);
     this.datagrams.set(key, datagram);
     this.held += datagram.cost;
     return datagram;
@@ -131,7 +132,7 @@ class Datagram {
 
   constructor(
     private readonly ip: IpVersion,
-    readonly source: Address,
+    readonly network: Address,
     readonly deadline: number,
   ) {}
 
@@ -206,6 +207,11 @@ function isSound({ offset, more }: FragmentPlace, length: number): boolean {
   if (length === 0 || (more && length % 8 !== 0)) return false;
   if (offset === 0 && length < TCP_HEADER) return false;
   return offset + length <= MAX_DATAGRAM;
+}
+
+/** An IPv6 host may take each datagram's source address anew from its /64. */
+function networkOf(source: Address): Address {
+  return typeof source === "number" ? source : source.slice(0, 8);
 }
 
 function isSame(a: Piece, b: Piece): boolean {

@@ -109,30 +109,40 @@ s.bind(("::",${PORT}));s.listen();print("listening",flush=True);time.sleep(30)`;
   });
 });
 
-describe("an agent's clients over IPv6", () => {
-  let net: Namespaces;
-  before(async () => {
-    net = new Namespaces();
-    const agent = net.spawn(net.server, bin, "agent", "-i", "edge0", "--wsport", "9001");
-    let errors = "";
-    agent.stderr?.on("data", (text) => {
-      errors += text;
+for (const transport of ["raw", "socket"]) {
+  describe(`an agent's clients over IPv6, transport ${transport}`, () => {
+    let net: Namespaces;
+    before(async () => {
+      net = new Namespaces();
+      const args = ["agent", "-i", "edge0", "--wsport", "9001", "--transport", transport];
+      const agent = net.spawn(net.server, bin, ...args);
+      let errors = "";
+      agent.stderr?.on("data", (text) => {
+        errors += text;
+      });
+      const isReady = () =>
+        transport === "raw"
+          ? net.rules().includes("topicast_9001")
+          : net.run(net.server, "ss", "-Hltn", "sport = :9001").length > 0;
+      for (let i = 0; !isReady(); i++) {
+        assert(i < 100 && agent.exitCode === null, errors);
+        await sleep(100);
+      }
     });
-    for (let i = 0; !net.rules().includes("topicast_9001"); i++) {
-      assert(i < 100 && agent.exitCode === null, errors);
-      await sleep(100);
-    }
-  });
-  after(() => net.close());
+    after(() => net.close());
 
-  it("are mosquitto's, on either version of IP", () => {
-    const script = `mosquitto_sub -h ${SERVER_ADDRESS6} -t t -C 2 -W 8 & sleep 1
+    it("are mosquitto's, on either version of IP", () => {
+      const script = `mosquitto_sub -h ${SERVER_ADDRESS6} -t t -C 2 -W 8 & sleep 1
 mosquitto_pub -h ${SERVER_ADDRESS6} -t t -q 1 -m six && mosquitto_pub -h 10.77.0.1 -t t -q 2 -m four; wait`;
-    assert.equal(net.run(net.client, "sh", "-c", script), "six\nfour\n");
-  });
+      assert.equal(net.run(net.client, "sh", "-c", script), "six\nfour\n");
+    });
 
-  it("are curl, which is told that this is for WebSocket", () => {
-    const url = `http://[${SERVER_ADDRESS6}]:9001/`;
-    assert.match(net.run(net.client, "curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", url), /^4\d\d$/);
+    it("are curl, which is told that this is for WebSocket", () => {
+      const url = `http://[${SERVER_ADDRESS6}]:9001/`;
+      assert.match(
+        net.run(net.client, "curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", url),
+        /^4\d\d$/,
+      );
+    });
   });
-});
+}

@@ -46,7 +46,7 @@ export class Wire {
     });
     return (segment, urgent) => {
       const length = path.write(segment, this.out);
-      if (urgent > 0) setUrgent(this.out, urgent);
+      if (urgent > 0) setUrgent(this.out, 34, urgent);
       this.capture.send(this.out, length);
     };
   }

@@ -7,6 +7,8 @@ export interface Case {
   readonly name: string;
   readonly script: string;
   readonly config?: Partial<TcpConfig>;
+  /** The script's numbers are those of IPv4. */
+  readonly onlyIPv4?: boolean;
 }
 
 export interface Group {
@@ -26,19 +28,22 @@ export const OPEN = `
   state ESTABLISHED
 `;
 
-/** Both sides from 0, both about to wrap, and across the sign bit. */
-const INITIAL_NUMBERS = [
-  { iss: 0, irs: 0 },
-  { iss: -150, irs: -2 },
-  { iss: 0x7fffff80, irs: 0x7ffffff0 },
-];
+/** Both sides from 0, both about to wrap, and across the sign bit; each carried in another way. */
+const SETTINGS = [
+  { iss: 0, irs: 0, carriage: "IPv4" },
+  { iss: -150, irs: -2, carriage: "IPv6" },
+  { iss: 0x7fffff80, irs: 0x7ffffff0, carriage: "IPv6 fragments" },
+] as const;
 
 /** Runs each script on our stack, as a test. */
 export function runCases(title: string, cases: readonly Case[]): void {
   describe(title, () => {
-    for (const { name, script, config } of cases) {
+    for (const { name, script, config, onlyIPv4 = false } of cases) {
       it(name, () => {
-        for (const numbers of INITIAL_NUMBERS) drill(script, { ...numbers, config: config ?? {} });
+        for (const setting of SETTINGS) {
+          const carriage = onlyIPv4 ? "IPv4" : setting.carriage;
+          drill(script, { ...setting, carriage, config: config ?? {} });
+        }
       });
     }
   });

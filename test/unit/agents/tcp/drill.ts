@@ -4,6 +4,7 @@ import type { TcpConfig } from "@topicast/agent/tcp/config.js";
 import type { CloseReason } from "@topicast/agent/tcp/connection.js";
 import { StackRunner } from "@topicast/agent/tcp/runner.js";
 import type { StackConnection } from "@topicast/agent/tcp/stack.js";
+import { parseMac } from "@topicast/agent/tcp/wire/ethernet.js";
 import { Frame } from "@topicast/agent/tcp/wire/frame.js";
 import { Path } from "@topicast/agent/tcp/wire/path.js";
 import { seqAdd, seqDiff } from "@topicast/agent/tcp/wire/sequence.js";
@@ -21,17 +22,31 @@ import {
   setUrgent,
   toWire,
 } from "./script.js";
+import { cut } from "./wire/cut.js";
 
 /** Tolerance in ms: times in scripts are decimal fractions. */
 const SAME_TIME = 0.5;
+/** TCP's offset in an untagged frame, by version of IP. */
+const TCP_AT = { IPv4: 34, IPv6: 54 } as const;
+const ADDRESSES = {
+  IPv4: { stack: "10.0.0.1", peer: "10.0.0.2" },
+  IPv6: { stack: "fd00::1", peer: "fd00::2" },
+} as const;
+const STACK_MAC = parseMac("02:00:00:00:00:01");
+const PEER_MAC = parseMac("02:00:00:00:00:02");
 
 interface Sent {
   at: number;
   segment: Segment;
 }
 
+/** What carries the segments to the stack; its own always go whole. */
+export type Carriage = "IPv4" | "IPv6" | "IPv6 fragments";
+
 export interface DrillOptions {
   config?: Partial<TcpConfig>;
+  /** IPv4 where undefined. */
+  carriage?: Carriage;
   /** Initial sequence numbers; scripts run with several, so that wrapping is met everywhere. */
   iss: number;
   irs: number;
@@ -58,29 +73,34 @@ class Drill {
   private checked = 0;
   private written = 0;
   private drained = false;
+  private readonly version: "IPv4" | "IPv6";
+  private identification = 0;
   private readonly ours: Bases;
   private readonly theirs: Bases;
 
   constructor(private readonly options: DrillOptions) {
     this.ours = { sequence: options.iss, timestamp: options.iss };
     this.theirs = { sequence: options.irs, timestamp: options.irs };
-    const mac = Buffer.from("020000000001", "hex");
+    this.version = (options.carriage ?? "IPv4") === "IPv4" ? "IPv4" : "IPv6";
+    const { stack, peer } = ADDRESSES[this.version];
     this.toStack = Path.between({
-      localMac: Buffer.from("020000000002", "hex"),
-      remoteMac: mac,
-      local: "10.0.0.2",
+      localMac: PEER_MAC,
+      remoteMac: STACK_MAC,
+      local: peer,
       localPort: 50_000,
-      remote: "10.0.0.1",
+      remote: stack,
       remotePort: 1883,
     });
+    // Over IPv6 the largest segment is 20 bytes smaller, which the scripts need not know.
+    const mss = (options.config?.mss ?? 1460) + (this.version === "IPv4" ? 0 : 20);
     this.runner = new StackRunner(
-      { mac, ipv4: ["10.0.0.1"] },
+      { mac: STACK_MAC, ipv4: [ADDRESSES.IPv4.stack], ipv6: [ADDRESSES.IPv6.stack] },
       {
         clock: this.clock,
         defer: (fn) => this.deferred.push(fn),
         send: (bytes, length) => this.onSent(bytes, length),
       },
-      options.config,
+      { ...options.config, mss },
       () => options.iss,
     );
     this.runner.stack.listen(1883, (connection) => this.attach(connection));
@@ -152,12 +172,13 @@ class Drill {
   }
 
   private connect(): void {
+    const { stack, peer } = ADDRESSES[this.version];
     const path = Path.between({
-      localMac: Buffer.from("020000000001", "hex"),
-      remoteMac: Buffer.from("020000000002", "hex"),
-      local: "10.0.0.1",
+      localMac: STACK_MAC,
+      remoteMac: PEER_MAC,
+      local: stack,
       localPort: 1883,
-      remote: "10.0.0.2",
+      remote: peer,
       remotePort: 50_000,
     });
     this.attach(this.runner.stack.connect(path, this.clock.now()));
@@ -198,8 +219,15 @@ class Drill {
 
   private inject(segment: ScriptSegment): void {
     const length = this.toStack.write(toWire(segment, this.theirs, this.ours), this.wire);
-    if (segment.urgent > 0) setUrgent(this.wire, segment.urgent);
-    this.runner.receive(this.wire, length);
+    const tcpAt = TCP_AT[this.version];
+    if (segment.urgent > 0) setUrgent(this.wire, tcpAt, segment.urgent);
+    if (this.options.carriage !== "IPv6 fragments" || length - tcpAt <= 24) {
+      this.runner.receive(this.wire, length);
+      return;
+    }
+    this.identification += 1;
+    const [first, rest] = cut(this.wire.subarray(0, length), [24], this.identification);
+    for (const each of [rest!, first!]) this.runner.receive(each, each.length);
   }
 
   private onSent(bytes: Buffer, length: number): void {

@@ -187,11 +187,15 @@ for (const [name, ends] of [
 
     it("of one source push out only its own, of many the oldest", () => {
       const at = station();
-      const clients = (n: number) => ({ ...ends, local: ends === V4 ? `10.0.1.${n}` : `fd00::1:${n}` });
+      // A host has many addresses over IPv6.
+      const clients = (n: number, host = 2) => {
+        const local = ends === V4 ? `10.0.1.${n}` : `fd00:0:0:${n}::${host.toString(16)}`;
+        return { ...ends, local };
+      };
       const [victim, rest] = cut(data(ends, 1_400), [480], 1);
       const connection = at.open(ends);
       at.arrive(victim!);
-      for (let id = 0; id < 100; id++) at.arrive(cut(data(clients(1), 1_400), [480], id)[0]!);
+      for (let id = 0; id < 100; id++) at.arrive(cut(data(clients(1, id), 1_400), [480], id)[0]!);
       assert.equal(at.stack.counters.fragments_evicted, 84);
       at.arrive(rest!);
       assert.equal(connection.read()?.length, 1_400);
@@ -205,7 +209,7 @@ for (const [name, ends] of [
       const at = station();
       let most = 0;
       for (let i = 0; i < 64 * 40; i++) {
-        const from = { ...ends, local: ends === V4 ? `10.0.1.${1 + (i % 8)}` : `fd00::1:${i % 8}` };
+        const from = { ...ends, local: ends === V4 ? `10.0.1.${1 + (i % 8)}` : `fd00:0:0:${i % 8}::2` };
         const header = data(from, 100).subarray(0, ends === V4 ? 34 : 54);
         const piece = Buffer.alloc(1_400);
         const offset = 1_400 * (1 + Math.floor(i / 64));

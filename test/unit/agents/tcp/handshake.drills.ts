@@ -29,6 +29,7 @@ export const handshake = group("TCP handshake", [
   },
   {
     name: "a peer without an MSS option gets segments of 536 bytes (RFC 9293 section 3.7.1)",
+    onlyIPv4: true,
     script: `
       < S 0:0(0) win 65535
       > S. 0:0(0) ack 1 <mss 1460>

@@ -190,8 +190,7 @@ export function toWire(segment: ScriptSegment, own: Bases, other: Bases): Segmen
 }
 
 /** Sets the urgent pointer in a whole frame without VLAN tags or IP options, checksum included. */
-export function setUrgent(frame: Buffer, urgent: number): void {
-  const tcpAt = 34;
+export function setUrgent(frame: Buffer, tcpAt: number, urgent: number): void {
   const sum = (~frame.readUInt16BE(tcpAt + 16) & 0xffff) + urgent;
   frame.writeUInt16BE(urgent, tcpAt + 18);
   frame.writeUInt16BE(~(sum + (sum >>> 16)) & 0xffff, tcpAt + 16);
