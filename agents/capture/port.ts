@@ -1,5 +1,5 @@
 import { createServer, isIPv6, type Server } from "node:net";
-import { type Endpoint, UserError } from "@topicast/protocol";
+import { bindError, type Endpoint, formatEndpoint, UserError } from "@topicast/protocol";
 import type { InterfaceFacts } from "./interface.js";
 
 /** A port that belongs to this process until `release`. */
@@ -48,21 +48,22 @@ export async function claimPort(
  */
 export async function claimIntercept(
   name: string,
-  { address, port }: Endpoint,
+  endpoint: Endpoint,
   { ipv4, ipv6 }: Pick<InterfaceFacts, "ipv4" | "ipv6">,
 ): Promise<PortClaim> {
-  if ([...ipv4, ...ipv6].includes(address)) {
+  const text = formatEndpoint(endpoint);
+  if ([...ipv4, ...ipv6].includes(endpoint.address)) {
     throw new UserError(
-      `--intercept ${address}:${port} is this host's own address, which is served anyway: leave it out, or choose the port with -t`,
+      `--intercept ${text} is this host's own address, which is served anyway: leave it out, or choose the port with -t`,
     );
   }
   let claim: Server;
   try {
-    claim = await listen({ path: `\0topicast-raw/${name}/${address}:${port}` });
+    claim = await listen({ path: `\0topicast-raw/${name}/${text}` });
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== "EADDRINUSE") throw error;
     throw new UserError(
-      `--intercept ${address}:${port}: another agent answers for it on interface ${name}; stop it or leave it out here`,
+      `--intercept ${text}: another agent answers for it on interface ${name}; stop it or leave it out here`,
     );
   }
   claim.unref();
@@ -80,15 +81,10 @@ async function probe(host: string, port: number, flag: string): Promise<void> {
   try {
     server = await listen({ host, port, exclusive: true });
   } catch (error) {
-    const { code, message } = error as NodeJS.ErrnoException;
-    if (code === "EADDRINUSE") {
-      throw new UserError(
-        `port ${port} is in use: a program on this host listens at ${host} (ss -ltnp "sport = :${port}" names it); stop it or choose another with ${flag}`,
-      );
-    }
+    const { code } = error as NodeJS.ErrnoException;
     // An IPv6 address that is still tested for duplicates: nobody can listen at it yet.
     if (code === "EADDRNOTAVAIL" && isIPv6(host)) return;
-    throw new UserError(`port ${port} cannot be served at ${host}: ${message}`);
+    throw bindError(error, `TCP ${formatEndpoint({ address: host, port })}`, `choose another with ${flag}`);
   }
   await new Promise((resolve) => server.close(resolve));
 }

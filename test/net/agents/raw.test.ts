@@ -250,7 +250,7 @@ describe("raw transport's firewall rule and port", () => {
     await service.stop();
     const listener = net.spawn(net.server, "listen-main.js", String(PORT));
     await once(listener.stdout!, "data");
-    await assert.rejects(net.serve(), /port 1883 is in use: a program on this host listens at 10\.77\.0\.1/);
+    await assert.rejects(net.serve(), /TCP 10\.77\.0\.1:1883 is in use by another program/);
     listener.kill("SIGKILL");
     await once(listener, "exit");
   });

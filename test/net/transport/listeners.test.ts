@@ -19,6 +19,7 @@ const wsClient = fileURLToPath(new URL("ws-client.js", import.meta.url));
 const HOST = "192.0.2.1";
 /** Nobody has it; the agent answers for it where the transport can. */
 const INTERCEPTED = "192.0.2.50";
+const INTERCEPTS = [`${INTERCEPTED}:1884`, `${INTERCEPTED}:8883`];
 const PORTS = { tcp: 1883, tls: 8883, ws: 9001, wss: 9002 };
 
 interface Ended {
@@ -137,7 +138,8 @@ for (const transport of ["raw", "socket"] as const) {
           ...["-t", `${PORTS.tcp}`, "--tlsport", `${PORTS.tls}`, "--wsport", `${PORTS.ws}`],
           ...["--wssport", `${PORTS.wss}`, "--wspath", "/mqtt", "--cert", live.cert, "--key", live.key],
           ...["--ca", pki.ca.cert, "--identity-as-username", "--rest", "127.0.0.1:8082"],
-          ...(transport === "raw" ? ["--intercept", `${INTERCEPTED}:1884`] : []),
+          ...["--tcp-keepalive", "1"],
+          ...(transport === "raw" ? INTERCEPTS.flatMap((endpoint) => ["--intercept", endpoint]) : []),
         ],
         120_000,
       );
@@ -201,8 +203,8 @@ for (const transport of ["raw", "socket"] as const) {
     });
 
     if (transport === "raw") {
-      it("an intercepted address beside the ports: plain clients of it reach those with TLS", async () => {
-        assert.match(agent.err, new RegExp(`on edge0, also for ${INTERCEPTED}:1884, by itself`));
+      it("an intercepted address beside the ports: each port of it speaks as the agent's own does", async () => {
+        assert.match(agent.err, new RegExp(`on edge0, also for ${INTERCEPTS.join(" and ")}, by itself`));
         await agent.until("vacant", () => agent.err.includes(`"vacant":["${INTERCEPTED}"]`));
         const secure = await sub("kept", ...withCertificate);
         const { code, err } = await cable.run("client", "mosquitto_pub", [
@@ -210,9 +212,30 @@ for (const transport of ["raw", "socket"] as const) {
         ]).ended;
         assert.equal(code, 0, err);
         assert.match((await secure.ended).out, /^as ever$/m);
-        assert.equal(await counter("arp_vacant"), 1);
+        const open = await sub("kept", ...plain);
+        const encrypted = await cable.run("client", "mosquitto_pub", [
+          ...["-h", INTERCEPTED, "-p", "8883", "--cafile", pki.path("ca.pem"), "--insecure"],
+          ...["-u", "u", "-P", "p", "-t", "kept", "-m", "over TLS"],
+        ]).ended;
+        assert.equal(encrypted.code, 0, encrypted.err);
+        assert.match((await open.ended).out, /^over TLS$/m);
+        assert.equal(await counter("neighbour_vacant"), 1);
       });
     }
+
+    it("clients that say nothing are probed", async () => {
+      const silent = await sub("silence", ...plain);
+      const received = async () => {
+        const { out } = await cable.run("client", "ss", ["-Htin", `dport = :${PORTS.tcp}`]).ended;
+        return Number(/segs_in:(\d+)/.exec(out)?.[1]);
+      };
+      const before = await received();
+      await new Promise((resolve) => setTimeout(resolve, 2_500));
+      const probes = (await received()) - before;
+      assert.ok(probes === 2 || probes === 3, `${probes} segments in 2.5 s`);
+      silent.child.kill("SIGTERM");
+      await silent.ended;
+    });
 
     it("TLS: half a megabyte arrives whole", async () => {
       const waiting = await sub("big", ...withCertificate, "-F", "%l");

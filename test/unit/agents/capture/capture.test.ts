@@ -228,7 +228,10 @@ describe("port claim", () => {
     await once(server, "listening");
     const { port } = server.address() as { port: number };
     const taken = await rejection(claimPort("test0", port, LOCAL));
-    assert.match(taken, new RegExp(`port ${port} is in use: a program on this host listens at 127.0.0.1`));
+    assert.match(
+      taken,
+      new RegExp(`^TCP 127.0.0.1:${port} is in use by another program .* choose another with -t$`),
+    );
     server.close();
     await once(server, "close");
     const claim = await claimPort("test0", port, LOCAL);
