@@ -4,7 +4,7 @@ import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import type { TcpConfig } from "@topicast/agent/tcp/config.js";
 import { StackRunner } from "@topicast/agent/tcp/runner.js";
-import type { StackConnection } from "@topicast/agent/tcp/stack.js";
+import { TcpStream } from "@topicast/agent/tcp/stream.js";
 import { parseMac } from "@topicast/agent/tcp/wire/ethernet.js";
 import { Frame } from "@topicast/agent/tcp/wire/frame.js";
 import { Path } from "@topicast/agent/tcp/wire/path.js";
@@ -15,13 +15,14 @@ import { SimClock } from "@topicast/protocol";
 const SERVER = { mac: parseMac("02:00:00:00:00:01"), ipv4: ["10.0.0.1"] };
 const CLIENT_MAC = parseMac("02:00:00:00:00:02");
 
-/** What an idle connection may take of the heap, its place in every table included. */
-export const BYTES_PER_CONNECTION = 3 * 1024;
+/** What an idle connection may take of the heap, its place in every table included; and what Node's Duplex on it may. */
+const CONNECTION_BYTES = 3 * 1024;
+const STREAM_BYTES = 1024;
 
 export interface Scale {
   readonly count: number;
-  /** What is kept of each connection. */
-  readonly wrap: (connection: StackConnection) => unknown;
+  /** Each connection has its stream. */
+  readonly streams?: boolean;
   readonly config?: Partial<TcpConfig>;
 }
 
@@ -31,12 +32,12 @@ export interface Measured {
 }
 
 /** Opens `count` connections of as many addresses, checks that they cost neither timers nor too much memory, closes them. */
-export function openIdle({ count, wrap, config = {} }: Scale): Measured {
+export function openIdle({ count, streams = false, config = {} }: Scale): Measured {
   const kept: unknown[] = [];
   const clients = new Clients();
   const server = new StackRunner(SERVER, clients, { maxConnections: count, ...config });
   const { stack } = server;
-  stack.listen(1883, (connection) => kept.push(wrap(connection)));
+  stack.listen(1883, (connection) => kept.push(streams ? new TcpStream(connection) : connection));
   const before = heap();
   const start = performance.now();
   for (let i = 0; i < count; i++) clients.connect(server, i);
@@ -47,7 +48,8 @@ export function openIdle({ count, wrap, config = {} }: Scale): Measured {
   assert.equal(kept.length, count);
   assert.deepEqual(stack.size, { open: count, halfOpen: 0, timeWait: 0 });
   assert.equal(stack.deadline, Number.POSITIVE_INFINITY, "idle connections have no deadline");
-  assert(bytesEach <= BYTES_PER_CONNECTION, `${Math.round(bytesEach)} bytes for each connection`);
+  const bound = CONNECTION_BYTES + (streams ? STREAM_BYTES : 0);
+  assert(bytesEach <= bound, `${Math.round(bytesEach)} bytes for each connection`);
   kept.length = 0;
   server.close();
   assert.deepEqual(stack.size, { open: 0, halfOpen: 0, timeWait: 0 });

@@ -1,5 +1,4 @@
 /** 100,000 idle connections in one stack, or as many as the argument says: what each costs, and how fast they come. */
-import { TcpStream } from "@topicast/agent/tcp/stream.js";
 import { openIdle, type Scale } from "./idle.js";
 
 const count = Number(process.argv[2] ?? 100_000);
@@ -8,11 +7,10 @@ if (!Number.isInteger(count) || count < 1 || count > 10_000_000) {
   process.exit(2);
 }
 const scales: Record<string, Scale> = {
-  connection: { count, wrap: (connection) => connection },
-  "connection with its stream": { count, wrap: (connection) => new TcpStream(connection) },
+  connection: { count },
+  "connection with its stream": { count, streams: true },
   "connection opened by a SYN cookie": {
     count,
-    wrap: (connection) => connection,
     config: { maxHalfOpen: 0 },
   },
 };
