@@ -18,7 +18,7 @@ import { Wire } from "./wire.js";
 /** Scripts mostly wait, so many run at once; more would find their times disturbed. */
 const AT_ONCE = 16;
 /** How often a script runs again that did not do what is committed, and how many of those at once. */
-const RETRIES = 2;
+const RETRIES = 3;
 const RETRIED_AT_ONCE = 4;
 const FIRST_PORT = 20_000;
 

@@ -9,7 +9,6 @@ const LINUX_INTERFACE = "dev0";
 
 const SYSCTLS = [
   "tcp_no_metrics_save=1",
-  "tcp_congestion_control=cubic",
   "tcp_autocorking=0",
   "tcp_ecn=0",
   "tcp_rmem=4096 131072 6291456",
@@ -22,6 +21,24 @@ export class Lab {
   readonly script = `tl${process.pid}s`;
 
   constructor() {
+    try {
+      this.build();
+    } catch (error) {
+      this.remove();
+      throw error;
+    }
+  }
+
+  mac(side: "linux" | "script"): string {
+    const link = side === "linux" ? LINUX_INTERFACE : SCRIPT_INTERFACE;
+    return this.run(this[side], "cat", `/sys/class/net/${link}/address`).trim();
+  }
+
+  remove(): void {
+    for (const name of [this.linux, this.script]) execFileSync("ip", ["netns", "delete", name]);
+  }
+
+  private build(): void {
     const ip = (...args: string[]) => execFileSync("ip", args);
     for (const name of [this.linux, this.script]) ip("netns", "add", name);
     ip(
@@ -47,15 +64,6 @@ export class Lab {
       ...["dev", LINUX_INTERFACE, "nud", "permanent"],
     );
     for (const sysctl of SYSCTLS) this.run(this.linux, "sysctl", "-qw", `net.ipv4.${sysctl}`);
-  }
-
-  mac(side: "linux" | "script"): string {
-    const link = side === "linux" ? LINUX_INTERFACE : SCRIPT_INTERFACE;
-    return this.run(this[side], "cat", `/sys/class/net/${link}/address`).trim();
-  }
-
-  remove(): void {
-    for (const name of [this.linux, this.script]) execFileSync("ip", ["netns", "delete", name]);
   }
 
   private run(namespace: string, ...command: string[]): string {

@@ -174,11 +174,14 @@ export class LinuxDrill {
     this.anchor = at;
   }
 
-  /** Each SYN begins Linux' numbers anew, as each side chooses its own. */
+  /**
+   * Each SYN begins Linux' numbers anew, as each side chooses its own. Its timestamps are taken to tell the script's time
+   * each time anew, or what the script echoes would be ever older.
+   */
   private adoptNumbers(segment: Arrived["segment"], expected: ScriptSegment): void {
-    if ((segment.flags & SYN) === 0) return;
+    const isNew = (segment.flags & SYN) !== 0;
     this.own = {
-      sequence: seqAdd(segment.seq, -expected.start),
+      sequence: isNew ? seqAdd(segment.seq, -expected.start) : this.own.sequence,
       timestamp: segment.timestamps ? seqAdd(segment.tsVal, -Math.round(this.elapsed)) : this.own.timestamp,
     };
   }

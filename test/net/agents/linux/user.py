@@ -42,6 +42,7 @@ def make(port, options):
     made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     made.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
     made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    made.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, b"cubic")
     for name, value in options.items():
         made.setsockopt(LEVELS[name[:2]], getattr(socket, name), value)
     made.bind((ADDRESS, port))

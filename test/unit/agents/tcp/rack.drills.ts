@@ -253,7 +253,7 @@ export const unneededRepairs = group("repairs that were not needed (Eifel, RFC 3
     script: `${TIMED}${FIVE}
       +0.08 > P. 4001:5001(1000)
       +0.24 > P. 1:1001(1000)
-      +0.04 < . 1:1(0) ack 1001 win 512 <TS val 3 ecr 390>
+      +0.04 < . 1:1(0) ack 1001 win 512 <TS val 3 ecr 360>
       > P. 1001:2001(1000)
       > P. 2001:3001(1000)
       counter spurious_recoveries 0
