@@ -11,6 +11,14 @@ import {
   value,
 } from "@topicast/protocol";
 import { type ClientLimits, clientLimits, limitSettings } from "./limits.js";
+import {
+  LISTENERS,
+  type ListenerName,
+  type ListenerSettings,
+  listenerOverrides,
+  listenerSettings,
+  perListener,
+} from "./listener-settings.js";
 
 /** Longest time that Linux takes for TCP_KEEPIDLE, in seconds. */
 const KEEP_ALIVE_MAX = 32_767;
@@ -72,23 +80,12 @@ export const agentSettings = {
     help: "who signs clients' certificates (PEM); a certificate presented must verify",
     value: value.text,
   },
-  "require-client-cert": {
-    help: "refuse clients without a certificate on the TLS ports",
-    value: value.toggle,
-    preset: "false",
-    presetHelp: "off",
-  },
-  "identity-as-username": {
-    help: "take a client certificate's common name as user name, without a password",
-    value: value.toggle,
-    preset: "false",
-    presetHelp: "off",
-  },
-  "proxy-protocol": {
-    help: "on every port, require the PROXY protocol's header (version 2) from the proxy in front",
-    value: value.toggle,
-    preset: "false",
-    presetHelp: "off",
+  ...perListener,
+  listener: {
+    argument: "NAME.SETTING=VALUE",
+    help: `one of these, or max-connections, for one port alone (${LISTENERS.join(", ")}); may be repeated`,
+    value: listenerOverrides,
+    repeatable: true,
   },
   "tcp-keepalive": {
     argument: "SECONDS",
@@ -99,7 +96,7 @@ export const agentSettings = {
   username: {
     short: "u",
     argument: "NAME",
-    help: "user name that every client must present",
+    help: "the one user name that is let in, instead of a password file",
     value: value.text,
     env: "TOPICAST_USERNAME",
   },
@@ -158,15 +155,12 @@ export const agentSettings = {
   },
 } as const satisfies Settings;
 
-/** TLS of the ports that have it. */
+/** Paths of the TLS ports' PEM files. */
 export interface AgentTls {
-  /** Paths of PEM files. */
   readonly cert: string;
   readonly key: string;
-  /** Always there with one of the next two. */
+  /** Always there where a listener asks for clients' certificates. */
   readonly ca?: string | undefined;
-  readonly requireClientCert: boolean;
-  readonly identityAsUsername: boolean;
 }
 
 /** What an agent needs to know to run; made and checked by `loadAgentConfig`. */
@@ -188,9 +182,9 @@ export interface AgentConfig {
   readonly intercept?: readonly Endpoint[] | undefined;
   /** Seconds of silence after which a client is probed (RFC 9293 section 3.8.4); undefined: never. */
   readonly tcpKeepAlive?: number | undefined;
-  /** Only with `transport` socket. */
-  readonly proxyProtocol: boolean;
-  /** User name and password are both there or both not. */
+  /** What each port asks of its clients; one for each port that is there. `proxyProtocol` only with `transport` socket. */
+  readonly listeners: Readonly<Partial<Record<ListenerName, ListenerSettings>>>;
+  /** The one user of the listeners that name no password file. Both are there or both not. */
   readonly username?: string | undefined;
   readonly password?: string | undefined;
   /** Undefined: the agent stands alone. */
@@ -212,7 +206,7 @@ export interface AgentConfig {
  */
 export function loadAgentConfig(sources: SettingSources): AgentConfig {
   const values = loadSettings(agentSettings, sources);
-  const { interface: iface, username, password, transport, "proxy-protocol": proxyProtocol } = values;
+  const { interface: iface, username, password, transport } = values;
   if (password !== undefined && username === undefined) {
     throw new UserError("a password needs a user name: give -u NAME or set TOPICAST_USERNAME", 2);
   }
@@ -222,19 +216,19 @@ export function loadAgentConfig(sources: SettingSources): AgentConfig {
   if (transport === "raw" && iface === undefined) {
     throw new UserError("--transport raw needs an interface: give -i IFACE, or --transport socket", 2);
   }
-  if (transport === "raw" && proxyProtocol) {
-    throw new UserError(
-      "--proxy-protocol needs --transport socket: the raw transport has its clients next to it, not a proxy",
-      2,
-    );
+  if (username !== undefined && typeof values["password-file"] === "string") {
+    throw new UserError("user name and password are given, and --password-file, too: choose one of them", 2);
   }
   checkPorts(values);
   checkIntercepts(values);
+  const tls = tlsOf(values);
+  const listeners = listenerSettings(openListeners(values), values, values.listener);
+  checkListeners(listeners, transport, tls);
   const { tcpport, tlsport, wsport, wssport, wspath, intercept, forwarder, udpport, id, address, rest } =
     values;
   return {
     ...{ interface: iface, username, password, transport, tcpport, tlsport, wsport, wssport, wspath },
-    ...{ tls: tlsOf(values), proxyProtocol, intercept, forwarder, udpport, id, address, rest },
+    ...{ tls, listeners, intercept, forwarder, udpport, id, address, rest },
     limits: clientLimits(values, transport),
     tcpKeepAlive: values["tcp-keepalive"],
     logLevel: values["log-level"],
@@ -263,6 +257,31 @@ function checkPorts(values: Values): void {
   }
 }
 
+function openListeners(values: Values): ListenerName[] {
+  const { tcpport, intercept, tlsport, wsport, wssport } = values;
+  const ports = { tcp: tcpport, intercept, tls: tlsport, ws: wsport, wss: wssport };
+  return LISTENERS.filter((name) => ports[name] !== undefined);
+}
+
+function checkListeners(
+  listeners: Partial<Record<ListenerName, ListenerSettings>>,
+  transport: "raw" | "socket",
+  tls: AgentTls | undefined,
+): void {
+  for (const { proxyProtocol, requireClientCert, identityAsUsername } of Object.values(listeners)) {
+    if (proxyProtocol && transport === "raw") {
+      throw new UserError(
+        "--proxy-protocol needs --transport socket: the raw transport has its clients next to it, not a proxy",
+        2,
+      );
+    }
+    if ((requireClientCert || identityAsUsername) && tls?.ca === undefined) {
+      const flag = requireClientCert ? "require-client-cert" : "identity-as-username";
+      throw new UserError(`--${flag} needs to know who signs the clients' certificates: give --ca FILE`, 2);
+    }
+  }
+}
+
 function checkIntercepts(values: Values): void {
   const { intercept, transport, tcpport } = values;
   if (intercept === undefined) return;
@@ -283,14 +302,12 @@ function checkIntercepts(values: Values): void {
 
 function tlsOf(values: Values): AgentTls | undefined {
   const { tlsport, wssport, cert, key, ca } = values;
-  const requireClientCert = values["require-client-cert"];
-  const identityAsUsername = values["identity-as-username"];
   const given = {
     cert,
     key,
     ca,
-    "require-client-cert": requireClientCert,
-    "identity-as-username": identityAsUsername,
+    "require-client-cert": values["require-client-cert"],
+    "identity-as-username": values["identity-as-username"],
   };
   const port = tlsport !== undefined ? "--tlsport" : wssport !== undefined ? "--wssport" : undefined;
   if (port === undefined) {
@@ -301,9 +318,5 @@ function tlsOf(values: Values): AgentTls | undefined {
   if (cert === undefined || key === undefined) {
     throw new UserError(`${port} needs a certificate and its key: give --cert FILE and --key FILE`, 2);
   }
-  if (ca === undefined && (requireClientCert || identityAsUsername)) {
-    const flag = requireClientCert ? "require-client-cert" : "identity-as-username";
-    throw new UserError(`--${flag} needs to know who signs the clients' certificates: give --ca FILE`, 2);
-  }
-  return { cert, key, ca, requireClientCert, identityAsUsername };
+  return { cert, key, ca };
 }

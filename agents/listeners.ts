@@ -1,5 +1,6 @@
 import type { Endpoint } from "@topicast/protocol";
-import type { AgentConfig } from "./config.js";
+import type { AgentConfig, AgentTls } from "./config.js";
+import type { ListenerName, ListenerSettings } from "./listener-settings.js";
 import type { Log } from "./mqtt/log.js";
 import type { HandshakeFailure } from "./transport/handshakes.js";
 import { type Listener, Listeners } from "./transport/listeners.js";
@@ -29,34 +30,40 @@ export function openListeners(
 ): AgentListeners {
   const onFailure = ({ peer, counter, detail }: HandshakeFailure) =>
     log.info({ peer, reason: counter, detail }, "client refused");
-  const tls = tlsLayer(config, onFailure);
-  const secure = tls === undefined ? [] : [tls];
   const webSocket = new WebSocketLayer({ path: config.wspath, onFailure });
-  const proxy = config.proxyProtocol ? [new ProxyLayer({ onFailure })] : [];
-  const above: Record<PortFlag, readonly Layer[]> = {
-    tcpport: [],
-    tlsport: secure,
-    wsport: [webSocket],
-    wssport: [...secure, webSocket],
-  };
+  const proxy = new ProxyLayer({ onFailure });
+  const secure: TlsLayer[] = [];
   const listeners = portsOf(config).map((port): Listener => {
-    const layers = [...proxy, ...above[port.flag]];
-    return { transport: transportAt(config, port, onVacant, log), layers };
+    const name = listenerNames[port.flag];
+    const asked = config.listeners[name]!;
+    const layers: Layer[] = asked.proxyProtocol ? [proxy] : [];
+    if (config.tls !== undefined && (name === "tls" || name === "wss")) {
+      const tls = tlsLayer(config.tls, asked, onFailure);
+      secure.push(tls);
+      layers.push(tls);
+    }
+    if (name === "ws" || name === "wss") layers.push(webSocket);
+    return { name, transport: transportAt(config, asked, port, onVacant, log), layers };
   });
-  return { transport: new Listeners(listeners), reload: tls && (() => reload(tls, log)) };
+  return {
+    transport: new Listeners(listeners),
+    reload: secure.length === 0 ? undefined : () => reload(secure, log),
+  };
 }
 
 function tlsLayer(
-  { tls }: AgentConfig,
+  files: AgentTls,
+  { requireClientCert, identityAsUsername }: ListenerSettings,
   onFailure: (failure: HandshakeFailure) => void,
-): TlsLayer | undefined {
-  if (tls === undefined) return undefined;
-  const { cert, key, ca, requireClientCert, identityAsUsername } = tls;
-  return new TlsLayer({ files: { cert, key, ca }, requireClientCert, identityAsUsername, onFailure });
+): TlsLayer {
+  return new TlsLayer({ files, requireClientCert, identityAsUsername, onFailure });
 }
 
 const portFlags = ["tcpport", "tlsport", "wsport", "wssport"] as const;
 type PortFlag = (typeof portFlags)[number];
+const listenerNames: Readonly<Record<PortFlag, ListenerName>> = {
+  ...{ tcpport: "tcp", tlsport: "tls", wsport: "ws", wssport: "wss" },
+};
 
 /** One of the agent's own ports. */
 export interface AgentPort {
@@ -88,6 +95,7 @@ export function portsOf(config: AgentConfig): AgentPort[] {
 
 function transportAt(
   config: AgentConfig,
+  { maxConnections }: ListenerSettings,
   { flag: name, port, intercepts, neighbours }: AgentPort,
   onVacant: (addresses: readonly string[]) => void,
   log: Log,
@@ -96,7 +104,6 @@ function transportAt(
   const flag = name === "tcpport" ? "-t" : `--${name}`;
   const keepAliveMs = tcpKeepAlive === undefined ? 0 : tcpKeepAlive * 1_000;
   if (config.transport === "socket") {
-    const { maxConnections } = limits;
     return new SocketTransport({
       ...{ port, flag, address, keepAliveMs },
       ...(maxConnections === undefined ? {} : { maxConnections }),
@@ -111,13 +118,17 @@ function transportAt(
     neighbours,
     onVacant,
     onWarning,
-    tcp: { ...limits, keepAliveIdle: keepAliveMs },
+    tcp: {
+      ...limits,
+      ...(maxConnections === undefined ? {} : { maxConnections }),
+      keepAliveIdle: keepAliveMs,
+    },
   });
 }
 
-function reload(tls: TlsLayer, log: Log): void {
+function reload(layers: readonly TlsLayer[], log: Log): void {
   try {
-    tls.reload();
+    for (const tls of layers) tls.reload();
     log.info({}, "certificates read again");
   } catch (error) {
     log.error(

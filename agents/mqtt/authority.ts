@@ -17,6 +17,8 @@ export interface ClientIdentity {
   readonly clientId: string;
   /** The user name that was admitted; undefined for an anonymous client. */
   readonly username: string | undefined;
+  /** Name of the listener that the client came by last, for settings per listener. */
+  readonly listener?: string | undefined;
 }
 
 /**

@@ -2,6 +2,7 @@ import type { Accept, Layer, Transport } from "./transport.js";
 
 /** One port: where its streams come from, and what they go through, outermost first. */
 export interface Listener {
+  readonly name: string;
   readonly transport: Transport;
   readonly layers: readonly Layer[];
 }
@@ -12,7 +13,15 @@ export class Listeners implements Transport {
 
   async listen(onStream: Accept): Promise<void> {
     try {
-      for (const { transport, layers } of this.listeners) await transport.listen(through(layers, onStream));
+      for (const { name, transport, layers } of this.listeners) {
+        await transport.listen((stream) => {
+          const listener = stream.listener ?? name;
+          through(layers, (ready) => {
+            ready.listener = listener;
+            onStream(ready);
+          })(stream);
+        });
+      }
     } catch (error) {
       await this.close();
       throw error;

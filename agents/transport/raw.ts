@@ -38,6 +38,8 @@ const WATCH_INTERVAL = 1_000;
 /** How long `close` waits for connections that are closing already, in ms. */
 const CLOSE_GRACE = 500;
 const CLOSE_POLL = 20;
+/** `ByteStream.listener` of the clients of other stations. */
+const INTERCEPT = "intercept";
 
 interface Running {
   readonly runner: StackRunner;
@@ -101,7 +103,9 @@ export class RawTransport implements Transport {
       const neighbours = this.answerNeighbours(facts, send);
       const accept = (connection: StackConnection) => onStream(new TcpStream(connection));
       runner.stack.listen(port, accept);
-      for (const { address, port } of intercepts) runner.stack.intercept(address, port, accept);
+      const acceptIntercepted = (connection: StackConnection) =>
+        onStream(Object.assign(new TcpStream(connection), { listener: INTERCEPT }));
+      for (const { address, port } of intercepts) runner.stack.intercept(address, port, acceptIntercepted);
       neighbours?.start();
       this.running = { runner, capture, neighbours };
       this.watch(facts, async (now) => {

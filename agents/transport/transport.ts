@@ -19,8 +19,8 @@ export interface ByteStream extends Duplex {
   readonly peer: string;
   /** Who the client has proven to be below MQTT (its certificate's common name): its user name, without a password. */
   readonly identity?: string | undefined;
-  /** Name of the listener that it came by, where listeners have names. */
-  readonly listener?: string | undefined;
+  /** Name of the agent's port that it came by; set by `Listeners`, or by a transport whose streams come by several. */
+  listener?: string | undefined;
 }
 
 /** Takes over streams as they become ready. */

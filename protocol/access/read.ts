@@ -50,8 +50,13 @@ export function* linesOf(text: string): IterableIterator<{ readonly line: string
   }
 }
 
+const isBlank = (code: number): boolean => code === 0x20 || (code >= 0x09 && code <= 0x0d);
+
 /** Without C's white space at the end, and at the start; other spaces belong to names and topics. */
-export function trim(text: string, start = true): string {
-  const rest = text.replace(/[\t-\r ]+$/, "");
-  return start ? rest.replace(/^[\t-\r ]+/, "") : rest;
+export function trim(text: string, atStart = true): string {
+  let start = 0;
+  let end = text.length;
+  while (end > 0 && isBlank(text.charCodeAt(end - 1))) end -= 1;
+  while (atStart && start < end && isBlank(text.charCodeAt(start))) start += 1;
+  return text.slice(start, end);
 }

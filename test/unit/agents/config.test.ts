@@ -1,7 +1,10 @@
 import assert from "node:assert/strict";
-import { hostname } from "node:os";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { hostname, tmpdir } from "node:os";
+import { join } from "node:path";
 import { describe, it } from "node:test";
 import { loadAgentConfig } from "@topicast/agent/config.js";
+import type { ListenerSettings } from "@topicast/agent/listener-settings.js";
 import { UserError } from "@topicast/protocol";
 
 type Flags = Record<string, string>;
@@ -22,6 +25,17 @@ function errorOf(flags: Flags, env: Flags = {}): string {
   return assert.fail("accepted");
 }
 
+/** What a port asks of its clients when nothing is said of it. */
+const STRICT: ListenerSettings = {
+  allowAnonymous: false,
+  passwordFile: undefined,
+  aclFile: undefined,
+  maxConnections: undefined,
+  proxyProtocol: false,
+  requireClientCert: false,
+  identityAsUsername: false,
+};
+
 describe("an agent's configuration", () => {
   it("needs nothing but an interface", () => {
     assert.deepEqual(load({ interface: "h1-eth0", id: "e1" }), {
@@ -30,7 +44,7 @@ describe("an agent's configuration", () => {
       udpport: 1883,
       id: "e1",
       transport: "raw",
-      proxyProtocol: false,
+      listeners: { tcp: STRICT },
       limits: {},
       logLevel: "info",
     });
@@ -54,6 +68,8 @@ describe("an agent's configuration", () => {
       "require-client-cert": "true",
       "identity-as-username": "true",
       "proxy-protocol": "true",
+      "allow-anonymous": "true",
+      "acl-file": "rules",
       username: "u",
       password: "p",
       forwarder: "192.168.1.100:1900",
@@ -65,6 +81,11 @@ describe("an agent's configuration", () => {
       "max-connections": "1000",
       "log-level": "debug",
     };
+    const plain: ListenerSettings = {
+      ...STRICT,
+      ...{ allowAnonymous: true, aclFile: "rules", maxConnections: 1_000, proxyProtocol: true },
+    };
+    const secure = { ...plain, requireClientCert: true, identityAsUsername: true };
     assert.deepEqual(load(flags), {
       interface: "h1-eth0",
       tcpport: 1884,
@@ -76,10 +97,8 @@ describe("an agent's configuration", () => {
         cert: "server.pem",
         key: "server.key",
         ca: "ca.pem",
-        requireClientCert: true,
-        identityAsUsername: true,
       },
-      proxyProtocol: true,
+      listeners: { tcp: plain, tls: secure, ws: plain, wss: secure },
       username: "u",
       password: "p",
       forwarder: { address: "192.168.1.100", port: 1900 },
@@ -162,6 +181,42 @@ describe("an agent's configuration", () => {
     assert.equal(load({ transport: "socket", password: "q" }, env).password, "q");
   });
 
+  it("takes settings of one port, from flags and from a file", () => {
+    const base = { transport: "socket", "password-file": "users", "allow-anonymous": "true", wsport: "9001" };
+    const given = [
+      "tcp.allow-anonymous=false",
+      "tcp.acl-file=rules",
+      "ws.password-file=none",
+      "ws.max-connections=5",
+    ];
+    const expected = {
+      tcp: { ...STRICT, passwordFile: "users", aclFile: "rules" },
+      ws: { ...STRICT, allowAnonymous: true, passwordFile: null, maxConnections: 5 },
+    };
+    assert.deepEqual(loadAgentConfig({ flags: { ...base, listener: given }, env: {} }).listeners, expected);
+    const folder = mkdtempSync(join(tmpdir(), "topicast-config-"));
+    const file = join(folder, "edge.yaml");
+    writeFileSync(
+      file,
+      `listener:
+  tcp: { allow-anonymous: false, acl-file: rules }
+  ws:
+    password-file: none
+    max-connections: 5
+`,
+    );
+    assert.deepEqual(loadAgentConfig({ flags: base, env: {}, file }).listeners, expected);
+    rmSync(folder, { recursive: true });
+  });
+
+  it("has the clients of other brokers for a port of its own", () => {
+    const { listeners } = loadAgentConfig({
+      flags: { interface: "x", intercept: ["10.0.0.1"], listener: ["intercept.allow-anonymous=true"] },
+      env: {},
+    });
+    assert.deepEqual(listeners, { tcp: STRICT, intercept: { ...STRICT, allowAnonymous: true } });
+  });
+
   it("needs no plain port where there is another", () => {
     const { tcpport, tlsport } = load({
       ...{ transport: "socket", tcpport: "none", tlsport: "8883", cert: "c", key: "k" },
@@ -228,6 +283,26 @@ describe("an agent's configuration", () => {
       { transport: "socket", "proxy-protocol": "yes" },
       '--proxy-protocol: "yes" is not accepted: must be true or false',
     ],
+    [
+      { transport: "socket", listener: "tls.allow-anonymous=true" },
+      "--listener tls: this agent has no such port: it has tcp",
+    ],
+    [
+      { transport: "socket", listener: "tcp.require-client-cert=true" },
+      "--listener tcp.require-client-cert needs TLS: of the ports, tls and wss have it",
+    ],
+    [
+      { interface: "x", intercept: "10.0.0.1", listener: "intercept.proxy-protocol=true" },
+      "--listener intercept.proxy-protocol: no proxy stands before intercepted clients",
+    ],
+    [
+      { transport: "socket", username: "u", password: "p", "password-file": "users" },
+      "user name and password are given, and --password-file, too: choose one of them",
+    ],
+    [
+      { interface: "x", intercept: "10.0.0.1", listener: "intercept.max-connections=5" },
+      "--listener intercept.max-connections: intercepted clients count with the plain port's: give tcp.max-connections",
+    ],
     [{ udpport: "0" }, '--udpport: "0" is not accepted: must be a port number, 1 to 65535'],
     [
       { forwarder: "0.0.0.0" },
@@ -256,6 +331,19 @@ describe("an agent's configuration", () => {
   ];
   for (const [flags, line] of refused) {
     it(`is refused with one line: ${JSON.stringify(flags)}`, () => assert.equal(errorOf(flags), line));
+  }
+
+  for (const given of [
+    "tcp",
+    "tcp.acl-file",
+    "tcp.nonsense=1",
+    "udp.acl-file=x",
+    "tcp.max-connections=many",
+  ]) {
+    it(`is refused with what a port does not take: ${given}`, () => {
+      const expected = /^--listener: ".*" is not accepted: must be NAME\.SETTING=VALUE, .* NAME one of tcp, /;
+      assert.match(errorOf({ transport: "socket", listener: given }), expected);
+    });
   }
 
   it("never shows a password", () => {

@@ -15,9 +15,15 @@ describe("several ports as one transport", () => {
   it("adds up what the ports count, a shared layer once", async () => {
     const layer = new ProxyLayer();
     const ports = [socket(), socket()];
-    const listeners = new Listeners(ports.map((transport) => ({ transport, layers: [layer] })));
+    const listeners = new Listeners(
+      ports.map((transport, i) => ({ name: `p${i}`, transport, layers: [layer] })),
+    );
     const peers: string[] = [];
-    await listeners.listen((stream) => peers.push(stream.peer));
+    const names = new Set<string | undefined>();
+    await listeners.listen((stream) => {
+      peers.push(stream.peer);
+      names.add(stream.listener);
+    });
     const clients = ports.map(({ port }) => connect(port, "127.0.0.1"));
     for (const client of clients) {
       client.on("error", () => {});
@@ -25,6 +31,7 @@ describe("several ports as one transport", () => {
     }
     await until("both", () => peers.length === 2);
     assert.deepEqual(peers, ["192.0.2.7:50003", "192.0.2.7:50003"]);
+    assert.deepEqual([...names].sort(), ["p0", "p1"]);
     const { accepted, connections_open, proxy_accepted } = listeners.counters();
     assert.deepEqual([accepted, connections_open, proxy_accepted], [2, 2, 2]);
     await listeners.close();
@@ -38,8 +45,8 @@ describe("several ports as one transport", () => {
     const { port } = blocker.address() as { port: number };
     const first = socket();
     const listeners = new Listeners([
-      { transport: first, layers: [] },
-      { transport: socket(port, "--tlsport"), layers: [] },
+      { name: "tcp", transport: first, layers: [] },
+      { name: "tls", transport: socket(port, "--tlsport"), layers: [] },
     ]);
     await assert.rejects(
       listeners.listen(() => {}),
