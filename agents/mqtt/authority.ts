@@ -22,18 +22,19 @@ export interface ClientIdentity {
 }
 
 /**
- * The answer to a CONNECT. Refusals become CONNACK 0x86 and 0x87 (MQTT 5), 4 and 5 (3.1.1): `bad_credentials` where a
- * user name or password was presented and is wrong, `not_authorized` where the client must not connect in any case.
+ * The answer to a CONNECT. Refusals become CONNACK 0x86, 0x87 and 0x89 (MQTT 5), 4, 5 and 3 (3.1.1): `bad_credentials`
+ * where a user name or password was presented and is wrong, `not_authorized` where the client must not connect in any
+ * case, `server_busy` where it should try again later.
  */
 export type Admission =
   | { readonly admitted: true; readonly username: string | undefined }
-  | { readonly admitted: false; readonly reason: "bad_credentials" | "not_authorized" };
+  | { readonly admitted: false; readonly reason: "bad_credentials" | "not_authorized" | "server_busy" };
 
 /**
  * Who may connect, and who may do what. The sessions ask at CONNECT, for each filter of a SUBSCRIBE, for each PUBLISH
  * and will, and for each message that is about to be queued for a client. All but `authenticate` answer at once,
  * never throw, and are on the hot path: answers should be remembered by the implementation. Answers may change at any
- * time (a reload): connected clients stay, the next question gets the new answer.
+ * time (a reload): the next question gets the new answer. Who may not be connected any more is for `Broker.revoke`.
  */
 export interface Authority {
   /**

@@ -23,6 +23,14 @@ export interface BrokerOptions {
   readonly defer?: (fn: () => void) => void;
 }
 
+/** What `Broker.revoke` judges by. */
+export interface ConnectedClient {
+  readonly username: string | undefined;
+  /** Who its stream has proven it to be. */
+  readonly identity: string | undefined;
+  readonly listener: string | undefined;
+}
+
 /** An MQTT server over byte streams: this agent's clients, and through the uplink everybody else's. */
 export class Broker {
   private readonly server: Server;
@@ -43,6 +51,16 @@ export class Broker {
     }
     stats.connections_total += 1;
     connections.add(new Connection(this.server, stream));
+  }
+
+  /** Disconnects the clients that `loses` is true for: they may not be connected any more. Their sessions stay. */
+  revoke(loses: (client: ConnectedClient) => boolean): void {
+    for (const connection of [...this.server.connections]) {
+      const { session, stream } = connection;
+      if (session === undefined) continue;
+      const { username, listener } = session.client;
+      if (loses({ username, listener, identity: stream.identity })) connection.close("revoked");
+    }
   }
 
   /** Delivers a message from the fabric to local subscribers. */

@@ -1,5 +1,5 @@
 import { type Clock, systemClock } from "@topicast/protocol";
-import { type Authority, allowAll } from "./authority.js";
+import { type Authority, allowAll, type ClientIdentity } from "./authority.js";
 import type { BrokerOptions } from "./broker.js";
 import type { Connect } from "./codec/connect.js";
 import type { Connection } from "./connection.js";
@@ -70,16 +70,16 @@ export class Server {
   openSession(
     connection: Connection,
     connect: Connect,
-    clientId: string,
-    username: string | undefined,
+    client: ClientIdentity,
   ): { session: Session; isPresent: boolean } | undefined {
+    const { clientId } = client;
     this.sessions.get(clientId)?.connection?.close("taken_over");
     const old = this.sessions.get(clientId);
     if (old !== undefined && connect.clean) this.endSession(old);
     const isPresent = old !== undefined && !connect.clean;
     if (!isPresent && this.sessions.size >= this.limits.sessions) return undefined;
     const session = isPresent ? old : this.newSession(clientId);
-    session.client = { clientId, username };
+    session.client = client;
     session.connection = connection;
     this.connected += 1;
     session.expiry = Math.min(connect.sessionExpiry, this.limits.sessionExpirySeconds);
@@ -172,9 +172,15 @@ export class Server {
     const { will } = session;
     if (will === undefined) return;
     session.will = undefined;
+    const message = will.message(this.now());
+    // The rules may be others than at CONNECT.
+    if (!this.authority.mayPublish(session.client, message.topic)) {
+      this.stats.publish_denied += 1;
+      return;
+    }
     this.stats.wills_published += 1;
     try {
-      const { uplink } = this.publish(will.message(this.now()), session);
+      const { uplink } = this.publish(message, session);
       uplink?.catch((error: unknown) => this.uplinkFailed(error));
     } catch (error) {
       this.uplinkFailed(error);

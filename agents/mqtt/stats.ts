@@ -7,6 +7,8 @@ export class Stats {
   refused_protocol_version = 0;
   refused_client_id = 0;
   refused_credentials = 0;
+  /** Clients that could not be let in because too many asked at once. */
+  refused_busy = 0;
   refused_authentication_method = 0;
   refused_will = 0;
   refused_sessions = 0;
@@ -64,6 +66,7 @@ export class Stats {
   closed_connect_timeout = 0;
   closed_taken_over = 0;
   closed_refused = 0;
+  closed_revoked = 0;
   closed_shutdown = 0;
   closed_uplink_error = 0;
   closed_internal_error = 0;

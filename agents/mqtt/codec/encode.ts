@@ -20,6 +20,7 @@ const RETURN_CODES = new Map<number, number>([
   [ReasonCode.UNSUPPORTED_PROTOCOL_VERSION, 1],
   [ReasonCode.CLIENT_IDENTIFIER_NOT_VALID, 2],
   [ReasonCode.QUOTA_EXCEEDED, 3],
+  [ReasonCode.SERVER_BUSY, 3],
   [ReasonCode.BAD_USER_NAME_OR_PASSWORD, 4],
   [ReasonCode.NOT_AUTHORIZED, 5],
 ]);

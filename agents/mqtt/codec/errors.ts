@@ -15,6 +15,7 @@ export type CloseReason =
   | "connect_timeout"
   | "taken_over"
   | "refused"
+  | "revoked"
   | "shutdown"
   | "uplink_error"
   | "internal_error";
@@ -50,6 +51,7 @@ export const DISCONNECT_CODES: Readonly<Record<CloseReason, number | undefined>>
   stream_error: undefined,
   connect_timeout: undefined,
   refused: undefined,
+  revoked: ReasonCode.NOT_AUTHORIZED,
   malformed: ReasonCode.MALFORMED_PACKET,
   protocol_error: ReasonCode.PROTOCOL_ERROR,
   packet_too_large: ReasonCode.PACKET_TOO_LARGE,

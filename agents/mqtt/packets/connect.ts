@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { levelCount, PacketError, ReasonCode } from "@topicast/protocol";
 import type { IConnackPacket } from "mqtt-packet";
-import type { Admission } from "../authority.js";
+import type { Admission, ClientIdentity } from "../authority.js";
 import { type Connect, protocolLevel, readConnect, type WillRequest } from "../codec/connect.js";
 import { encodeConnack } from "../codec/encode.js";
 import { FramingError } from "../codec/errors.js";
@@ -11,6 +11,12 @@ import { Outgoing } from "../outgoing.js";
 import { expiresAt, Publication } from "../publication.js";
 import type { Will } from "../session.js";
 import type { Stats } from "../stats.js";
+
+const REFUSALS = {
+  bad_credentials: ReasonCode.BAD_USER_NAME_OR_PASSWORD,
+  not_authorized: ReasonCode.NOT_AUTHORIZED,
+  server_busy: ReasonCode.SERVER_BUSY,
+} as const;
 
 /** A counter that tells what clients are refused for. */
 type Refusal = keyof Stats & `refused_${string}`;
@@ -82,16 +88,17 @@ function authenticate(connection: Connection, connect: Connect, clientId: string
 function admit(connection: Connection, connect: Connect, clientId: string, admission: Admission): void {
   const { server } = connection;
   if (!admission.admitted) {
-    const isBad = admission.reason === "bad_credentials";
-    const code = isBad ? ReasonCode.BAD_USER_NAME_OR_PASSWORD : ReasonCode.NOT_AUTHORIZED;
-    return refuse(connection, code, "refused_credentials", admission.reason.replaceAll("_", " "), connect);
+    const { reason } = admission;
+    const counter = reason === "server_busy" ? "refused_busy" : "refused_credentials";
+    return refuse(connection, REFUSALS[reason], counter, reason.replaceAll("_", " "), connect);
   }
   const { username } = admission;
-  const refusal = connect.will && willRefusal(connection, connect.will, { clientId, username });
+  const client: ClientIdentity = { clientId, username, listener: connection.stream.listener };
+  const refusal = connect.will && willRefusal(connection, connect.will, client);
   if (refusal !== undefined) {
     return refuse(connection, refusal.code, "refused_will", refusal.message, connect);
   }
-  const opened = server.openSession(connection, connect, clientId, username);
+  const opened = server.openSession(connection, connect, client);
   if (opened === undefined) {
     return refuse(connection, ReasonCode.QUOTA_EXCEEDED, "refused_sessions", "too many sessions", connect);
   }
@@ -168,7 +175,7 @@ function keepAliveOf({ keepAlive, version }: Connect, { keepAliveSeconds }: Limi
 function willRefusal(
   { server }: Connection,
   { topic }: WillRequest,
-  client: { readonly clientId: string; readonly username: string | undefined },
+  client: ClientIdentity,
 ): PacketError | undefined {
   const levels = levelCount(topic);
   if (levels > server.limits.topicLevels) {
