@@ -7,6 +7,7 @@ import {
   systemClock,
 } from "@topicast/protocol";
 import { type Logger, pino } from "pino";
+import { Access } from "./auth/policies.js";
 import type { AgentConfig } from "./config.js";
 import { AgentFabric } from "./fabric/fabric.js";
 import { localAddress } from "./fabric/local.js";
@@ -18,8 +19,8 @@ export interface RunningAgent {
   /** Closes clients in order, takes leave of the forwarder, undoes the firewall rule. Idempotent. */
   close(): Promise<void>;
   /**
-   * Reads the TLS certificates again, for the connections to come; where that fails it is logged, and those of before
-   * stay. Undefined where no port has TLS.
+   * Reads the TLS certificates again, for the connections to come, and the password and ACL files; what fails is logged,
+   * and that of before stays. Undefined where there are no such files.
    */
   readonly reload: (() => void) | undefined;
 }
@@ -35,17 +36,20 @@ export async function startAgent(config: AgentConfig): Promise<RunningAgent> {
     for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
   };
   try {
+    const access = new Access(config, {
+      clock: systemClock,
+      log,
+      onRevoked: (loses) => broker.revoke(loses),
+    });
     const fabric = await openFabric(config, log, (message) => broker.deliver(message));
     if (fabric !== undefined) cleanups.push(fabric.close);
     const broker = new Broker({
       ...(fabric === undefined ? {} : { uplink: fabric.core }),
-      ...(config.username === undefined || config.password === undefined
-        ? {}
-        : { credentials: { username: config.username, password: config.password } }),
+      authority: access.control,
       log,
     });
     let vacant: readonly string[] = [];
-    const { transport, reload } = openListeners(config, log, (addresses) => {
+    const { transport, reload: reloadCertificates } = openListeners(config, log, (addresses) => {
       vacant = addresses;
       log.info({ vacant }, "intercepted addresses that no machine has");
       fabric?.core.setVacant(vacant);
@@ -55,6 +59,7 @@ export async function startAgent(config: AgentConfig): Promise<RunningAgent> {
         id: config.id,
         broker,
         transport,
+        access: access.control,
         fabric: fabric?.core,
         intercepts: config.intercept ?? [],
         vacant: () => vacant,
@@ -64,8 +69,13 @@ export async function startAgent(config: AgentConfig): Promise<RunningAgent> {
     await transport.listen((stream) => broker.accept(stream));
     cleanups.push(() => transport.close());
     cleanups.push(() => broker.close());
+    access.advise();
     fabric?.core.start();
-    return { close, reload };
+    const reload = () => {
+      reloadCertificates?.();
+      access.reload();
+    };
+    return { close, reload: reloadCertificates !== undefined || access.reloads ? reload : undefined };
   } catch (error) {
     await close();
     throw error;

@@ -1,6 +1,7 @@
 import { createServer, type Server, type ServerResponse } from "node:http";
 import { bindError, type Endpoint, formatEndpoint } from "@topicast/protocol";
 import { Gauge, Registry } from "prom-client";
+import type { AccessControl } from "./auth/access-control.js";
 import type { AgentFabric } from "./fabric/fabric.js";
 import type { Broker } from "./mqtt/index.js";
 import type { Transport } from "./transport/transport.js";
@@ -9,6 +10,7 @@ export interface AgentParts {
   readonly id: string;
   readonly broker: Broker;
   readonly transport: Transport;
+  readonly access: AccessControl;
   /** Undefined where the agent stands alone. */
   readonly fabric: AgentFabric | undefined;
   readonly intercepts: readonly Endpoint[];
@@ -77,11 +79,12 @@ function health({ id, broker, fabric, intercepts, vacant }: AgentParts): unknown
 }
 
 /** Every counter of every part, read when it is asked for: counting costs nothing extra. */
-function agentMetrics({ broker, transport, fabric }: AgentParts): Registry {
+function agentMetrics({ broker, transport, access, fabric }: AgentParts): Registry {
   const registry = new Registry();
   const parts: Array<[string, () => Readonly<Record<string, number>>]> = [
     ["mqtt", () => broker.stats()],
     ["transport", () => transport.counters()],
+    ["auth", () => access.counters()],
   ];
   if (fabric !== undefined) parts.push(["fabric", () => fabric.counters()]);
   for (const [part, read] of parts) {

@@ -37,14 +37,14 @@ command("agent", "an edge agent: MQTT for the clients of one switch", agentSetti
     "after",
     `
 Examples:
-  topicast agent --transport socket                  a complete broker by itself, without root
-  topicast agent -i h1-eth0 -F 192.168.1.100         an edge of the fabric
+  topicast agent --transport socket --allow-anonymous      a complete broker by itself, without root
+  topicast agent -i h1-eth0 -F 192.168.1.100 --password-file users --acl-file rules        an edge of the fabric
   topicast agent -i h1-eth0 --tlsport 8883 --cert server.pem --key server.key --ca clients.pem --require-client-cert
   topicast agent --config edge.yaml --log-level debug
 
 The keys of the configuration file are the long flags, e.g. \`forwarder: 192.168.1.100\`. A flag wins over the
 environment, the environment over the file. A password on the command line shows in the process list: prefer
-TOPICAST_PASSWORD or the file. SIGHUP reads the certificates again.`,
+TOPICAST_PASSWORD or the file. SIGHUP reads the certificates, the password file and the ACL file again.`,
   )
   .action((_options, self: Command) => {
     const config = loadAgentConfig(sourcesOf(self, agentSettings));

@@ -8,7 +8,6 @@ import {
   readAccessFile,
 } from "@topicast/protocol";
 import type { AgentConfig } from "../config.js";
-import type { ListenerSettings } from "../listener-settings.js";
 import type { Log } from "../mqtt/log.js";
 import {
   AccessControl,
@@ -35,6 +34,8 @@ const NONE: Source<never> = { value: undefined };
 export class Access {
   readonly control: AccessControl;
   private readonly policies = new Map<string, Policy>();
+  /** Listeners where a certificate is a user name. */
+  private readonly identifies = new Set<string>();
   /** By path: what several listeners name is read once. */
   private readonly userFiles = new Map<string, FileSource<Users>>();
   private readonly aclFiles = new Map<string, FileSource<Acl>>();
@@ -53,7 +54,9 @@ export class Access {
       username === undefined || password === undefined
         ? undefined
         : { value: new Users(new Map([[username, hashOf(password)]])) };
-    for (const [name, { allowAnonymous, passwordFile, aclFile }] of Object.entries(config.listeners)) {
+    for (const [name, settings] of Object.entries(config.listeners)) {
+      const { allowAnonymous, passwordFile, aclFile, identityAsUsername } = settings;
+      if (identityAsUsername) this.identifies.add(name);
       this.policies.set(name, {
         allowAnonymous,
         users: this.source(
@@ -66,7 +69,6 @@ export class Access {
       });
     }
     this.control = new AccessControl({ clock: options.clock, policies: this.policies });
-    this.adviseOn(config.listeners, ofForwarder);
   }
 
   /** Whether there are files to read again. */
@@ -156,32 +158,30 @@ export class Access {
     });
   }
 
-  /** Says at the start what an operator would otherwise find out from a refused client. */
-  private adviseOn(listeners: AgentConfig["listeners"], ofForwarder: boolean): void {
+  /** Logs what an operator would otherwise find out from refused clients. */
+  advise(): void {
     const { log } = this.options;
-    const closed: string[] = [];
-    const unproven: string[] = [];
-    for (const [name, { identityAsUsername, aclFile }] of Object.entries(listeners) as [
-      string,
-      ListenerSettings,
-    ][]) {
-      const { allowAnonymous, users } = this.policies.get(name)!;
-      if (users.value !== undefined || users === this.sharedUsers) continue;
-      if (!allowAnonymous && !identityAsUsername) closed.push(name);
-      if (allowAnonymous && typeof aclFile === "string") unproven.push(name);
-    }
+    const policies = [...this.policies];
+    const named = (which: (policy: Policy, name: string) => boolean) =>
+      policies.filter(([name, policy]) => which(policy, name)).map(([name]) => name);
+    const unknown = ({ users }: Policy) => users.value === undefined && users !== this.sharedUsers;
+    const closed = named(
+      (policy, name) => unknown(policy) && !policy.allowAnonymous && !this.identifies.has(name),
+    );
+    const waiting = named(({ users, allowAnonymous }) => users === this.sharedUsers && !allowAnonymous);
+    const unproven = named(
+      (policy) => unknown(policy) && policy.allowAnonymous && policy.acl.value !== undefined,
+    );
     if (closed.length > 0) {
       log.warn(
         { listeners: closed },
         "no client may connect: give --password-file FILE, -u NAME and -p PASSWORD, or --allow-anonymous",
       );
-    } else if (
-      ofForwarder &&
-      [...this.policies.values()].every((p) => !p.allowAnonymous && p.users === this.sharedUsers)
-    ) {
+    }
+    if (waiting.length > 0) {
       log.info(
-        {},
-        "clients may connect once the forwarder has sent its users; --allow-anonymous lets them in without",
+        { listeners: waiting },
+        "clients may connect once the forwarder has sent its users: give --password-file FILE, or --allow-anonymous, where it has none",
       );
     }
     if (unproven.length > 0) {

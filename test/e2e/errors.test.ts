@@ -76,7 +76,7 @@ describe("what goes wrong", () => {
     const [port, rest, nowhere] = [await freePort(), await freePort(), await freePort()];
     const agent = start(
       ...["agent", "--transport", "socket", "--address", "127.0.0.1", "-t", port, "-U", await freePort()],
-      ...["-F", `127.0.0.1:${nowhere}`, "--id", "alone", "--rest", `127.0.0.1:${rest}`],
+      ...["--allow-anonymous", "-F", `127.0.0.1:${nowhere}`, "--id", "alone", "--rest", `127.0.0.1:${rest}`],
     );
     await agent.waitFor(/\bready\b/, 15_000);
     const health = async () =>

@@ -384,7 +384,16 @@ describe("an agent behind a proxy", () => {
     const cable = new Cable();
     try {
       const agent = cable.run("agent", process.execPath, [
-        ...[bin, "agent", "--transport", "socket", "--address", HOST, "--proxy-protocol"],
+        ...[
+          bin,
+          "agent",
+          "--transport",
+          "socket",
+          "--address",
+          HOST,
+          "--proxy-protocol",
+          "--allow-anonymous",
+        ],
       ]);
       await agent.until("ready", () => agent.err.includes("is ready"));
       const direct = await cable.run("client", "mosquitto_pub", ["-h", HOST, "-t", "a", "-m", "x"]).ended;

@@ -1,17 +1,19 @@
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
+import { AccessControl } from "@topicast/agent/auth/access-control.js";
 import type { AgentFabric } from "@topicast/agent/fabric/fabric.js";
 import { AgentHttp } from "@topicast/agent/http.js";
 import { Broker } from "@topicast/agent/mqtt/index.js";
 import { TcpStack } from "@topicast/agent/tcp/stack.js";
 import { SocketTransport } from "@topicast/agent/transport/socket.js";
-import { UserError } from "@topicast/protocol";
+import { systemClock, UserError } from "@topicast/protocol";
 import { freePort } from "../ports.js";
 
 describe("an agent's own window", () => {
   const broker = new Broker();
   const transport = new SocketTransport({ address: "127.0.0.1", port: 0 });
-  const parts = { id: "e1", broker, transport, fabric: undefined, intercepts: [], vacant: () => [] };
+  const access = new AccessControl({ clock: systemClock, policies: new Map() });
+  const parts = { id: "e1", broker, transport, access, fabric: undefined, intercepts: [], vacant: () => [] };
   let at: { address: string; port: number };
   let http: AgentHttp;
   const ask = (path: string, method = "GET") =>
@@ -30,7 +32,9 @@ describe("an agent's own window", () => {
     );
     const metrics = await ask("/metrics");
     assert.match(metrics.headers.get("content-type") ?? "", /^text\/plain/);
-    assert.match(await metrics.text(), /^topicast_mqtt\{name="clients"\} 0$/m);
+    const text = await metrics.text();
+    assert.match(text, /^topicast_mqtt\{name="clients"\} 0$/m);
+    assert.match(text, /^topicast_auth\{name="logins_wrong"\} 0$/m);
   });
 
   it("shows every counter of the TCP stack, and the help", async () => {
