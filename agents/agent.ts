@@ -41,7 +41,7 @@ export async function startAgent(config: AgentConfig): Promise<RunningAgent> {
       log,
       onRevoked: (loses) => broker.revoke(loses),
     });
-    const fabric = await openFabric(config, log, (message) => broker.deliver(message));
+    const fabric = await openFabric(config, access, log, (message) => broker.deliver(message));
     if (fabric !== undefined) cleanups.push(fabric.close);
     const broker = new Broker({
       ...(fabric === undefined ? {} : { uplink: fabric.core }),
@@ -89,6 +89,7 @@ interface OpenFabric {
 
 async function openFabric(
   config: AgentConfig,
+  access: Access,
   log: Logger,
   deliver: (message: Message) => void,
 ): Promise<OpenFabric | undefined> {
@@ -107,6 +108,7 @@ async function openFabric(
     forwarder,
     local: { ...socket.local, mac },
     intercepts: config.intercept,
+    access,
     payloadBytes: payloadBytes(DEFAULT_MTU),
     transmit: (header, payload, to) => socket.sendEach(header, payload, to),
     defer: setImmediate,

@@ -70,6 +70,16 @@ export const controllerSettings = {
     value: groupRange,
     preset: "239.192.0.0/14",
   },
+  "password-file": {
+    argument: "FILE",
+    help: "users of all agents without a password file of their own, as mosquitto_passwd writes them",
+    value: value.text,
+  },
+  "acl-file": {
+    argument: "FILE",
+    help: "likewise who may publish and receive what, as mosquitto's acl_file says it",
+    value: value.text,
+  },
   "log-level": {
     argument: "LEVEL",
     help: `least severe of what is logged: ${value.logLevel.allowed}`,
@@ -85,6 +95,9 @@ export interface ControllerConfig {
   readonly ryu?: string | undefined;
   readonly rest: Endpoint;
   readonly groupRange: GroupRangeConfig;
+  /** Paths. */
+  readonly passwordFile?: string | undefined;
+  readonly aclFile?: string | undefined;
   readonly logLevel: "trace" | "debug" | "info" | "warn" | "error" | "fatal" | "silent";
 }
 
@@ -98,5 +111,9 @@ export function loadControllerConfig(sources: SettingSources): ControllerConfig 
   if (listen === undefined) {
     throw new UserError("the address for the agents is missing: give --listen ADDRESS[:PORT]", 2);
   }
-  return { listen, ryu, rest, groupRange: values["group-range"], logLevel: values["log-level"] };
+  return {
+    ...{ listen, ryu, rest, groupRange: values["group-range"] },
+    ...{ passwordFile: values["password-file"], aclFile: values["acl-file"] },
+    logLevel: values["log-level"],
+  };
 }

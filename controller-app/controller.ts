@@ -1,4 +1,13 @@
-import { DEFAULT_MTU, FabricSocket, payloadBytes, systemClock } from "@topicast/protocol";
+import {
+  type AccessLists,
+  DEFAULT_MTU,
+  FabricSocket,
+  parseAcl,
+  parsePasswords,
+  payloadBytes,
+  readAccessFile,
+  systemClock,
+} from "@topicast/protocol";
 import { type Logger, pino } from "pino";
 import type { ControllerConfig } from "./config.js";
 import type { Dataplane } from "./dataplane/dataplane.js";
@@ -11,6 +20,11 @@ import { RestServer } from "./rest/server.js";
 export interface RunningController {
   /** Stops serving and leaves agents and switches as they are, so that known routes go on delivering. Idempotent. */
   close(): Promise<void>;
+  /**
+   * Reads the password and ACL files again, for all agents; those that cannot be used are logged, and those of before
+   * stay. Undefined where there are none.
+   */
+  readonly reload: (() => void) | undefined;
 }
 
 /**
@@ -24,6 +38,7 @@ export async function startController(config: ControllerConfig): Promise<Running
     for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
   };
   try {
+    const lists = readLists(config);
     const dataplane = makeDataplane(config, log);
     const socket = await FabricSocket.open({
       address: config.listen.address,
@@ -45,11 +60,34 @@ export async function startController(config: ControllerConfig): Promise<Running
     cleanups.push(() => rest.close());
     cleanups.push(() => dataplane.close());
     cleanups.push(() => forwarder.close());
+    forwarder.setAccess(lists);
     forwarder.start();
-    return { close };
+    const hasFiles = config.passwordFile !== undefined || config.aclFile !== undefined;
+    return { close, reload: hasFiles ? () => reload(config, forwarder, log) : undefined };
   } catch (error) {
     await close();
     throw error;
+  }
+}
+
+/** @throws UserError that names the file, the line and what is wrong there */
+function readLists({ passwordFile, aclFile }: ControllerConfig): AccessLists {
+  const passwords = passwordFile === undefined ? null : readAccessFile("--password-file", passwordFile);
+  const acl = aclFile === undefined ? null : readAccessFile("--acl-file", aclFile);
+  if (passwords !== null) parsePasswords(passwords, passwordFile!);
+  if (acl !== null) parseAcl(acl, aclFile!);
+  return { passwords, acl };
+}
+
+function reload(config: ControllerConfig, forwarder: Forwarder, log: Logger): void {
+  try {
+    forwarder.setAccess(readLists(config));
+    log.info({}, "users and rules read again, and on their way to the agents");
+  } catch (error) {
+    log.error(
+      { reason: (error as Error).message },
+      "users and rules not taken over; those of before stay in force",
+    );
   }
 }
 

@@ -1,4 +1,5 @@
 import {
+  type AccessLists,
   agentNumber,
   type Clock,
   decodeDatagram,
@@ -10,6 +11,7 @@ import {
   type Header,
   Kind,
   type Message,
+  readAccessLists,
   readGoneEdge,
   readGroupUpdate,
   readRouteUpdate,
@@ -25,6 +27,14 @@ import { Publisher } from "./publisher.js";
 import { Registration, type RegistrationState } from "./registration.js";
 import { Subscriptions } from "./subscriptions.js";
 
+/** What an agent does with users and rules that the forwarder keeps. */
+export interface SharedAccess {
+  /** Tells what it has; undefined: nothing. */
+  readonly sharedDigest: string | undefined;
+  /** @returns false, and nothing has changed, where they cannot be used */
+  setShared(lists: AccessLists): boolean;
+}
+
 export interface FabricOptions {
   readonly clock: Clock;
   /** Milliseconds since 1970, from which epochs are made. */
@@ -34,6 +44,8 @@ export interface FabricOptions {
   readonly local: Endpoint & { readonly mac: string | undefined };
   /** Brokers' addresses that this agent answers for; none where absent. */
   readonly intercepts?: readonly Endpoint[] | undefined;
+  /** Where the forwarder's users and rules go; nowhere where absent. */
+  readonly access?: SharedAccess | undefined;
   readonly payloadBytes: number;
   /** Puts one datagram on the wire to each destination; may lose it. */
   readonly transmit: (header: Header, payload: Buffer, to: readonly Endpoint[]) => void;
@@ -92,6 +104,7 @@ export class AgentFabric implements Uplink {
       dataEpoch: this.dataEpoch,
       local: options.local,
       intercepts: options.intercepts,
+      accessDigest: () => options.access?.sharedDigest,
       payloadBytes,
       transmit: (header, payload) => transmit(header, payload, [options.forwarder]),
       onRegistered: () => void this.tellState(),
@@ -190,6 +203,11 @@ export class AgentFabric implements Uplink {
 
   private onForwarderPublish(packet: IPublishPacket): void {
     if (packet.topic === FabricTopic.LOCATE) return this.announce();
+    if (packet.topic === FabricTopic.ACCESS) {
+      const lists = readAccessLists(packet);
+      const taken = lists !== undefined && (this.options.access?.setShared(lists) ?? true);
+      return taken ? undefined : this.drop("bad_access");
+    }
     if (packet.topic === FabricTopic.ROUTE) {
       const update = readRouteUpdate(packet);
       return update === undefined ? this.drop("bad_route") : this.publisher.onRoute(update);

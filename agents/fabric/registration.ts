@@ -33,6 +33,8 @@ export interface RegistrationOptions {
   readonly local: Endpoint & { readonly mac: string | undefined };
   /** Brokers' addresses that this agent answers for. */
   readonly intercepts?: readonly Endpoint[] | undefined;
+  /** Which of the forwarder's users and rules this agent has; undefined: none. */
+  readonly accessDigest?: (() => string | undefined) | undefined;
   readonly payloadBytes: number;
   readonly transmit: (header: Header, payload: Buffer) => void;
   /** CONNACK 0 has arrived: send the state that the forwarder must know. */
@@ -132,6 +134,7 @@ export class Registration {
     this.channel = channel;
     const { address, port, mac } = options.local;
     const { intercepts = [] } = options;
+    const access = options.accessDigest?.();
     void channel.send(
       encodePacket({
         cmd: "connect",
@@ -147,6 +150,7 @@ export class Registration {
             epoch: String(options.dataEpoch),
             ...(mac === undefined ? {} : { mac }),
             ...(intercepts.length === 0 ? {} : { intercept: intercepts.map(formatEndpoint) }),
+            ...(access === undefined ? {} : { access }),
           },
         },
       }),

@@ -18,6 +18,8 @@ export interface AgentClaim {
   readonly mac: string;
   /** Brokers' addresses that it answers for. */
   readonly intercepts: readonly Endpoint[];
+  /** Digest of the users and rules that it has of the forwarder; absent: none. */
+  readonly access?: string;
 }
 
 /** One edge, over all its registrations for as long as it is alive. */
@@ -35,6 +37,8 @@ export class Agent {
   /** Bytes and packets of this agent that are still being worked on. */
   private pendingBytes = 0;
   private pendingPackets = 0;
+  /** Digest of the users and rules that it has, or is being told. */
+  access: string | undefined;
   /** Intercepted addresses that no machine has, as the agent last said. */
   vacant: readonly string[] = [];
   /** What this registration was last told of steering, as JSON; undefined: nothing yet. */
@@ -51,6 +55,7 @@ export class Agent {
     public readonly since: number,
   ) {
     this.lastHeard = since;
+    this.access = claim.access;
   }
 
   get id(): string {

@@ -1,4 +1,5 @@
 import {
+  type AccessLists,
   agentNumber,
   type Clock,
   ControlChannel,
@@ -40,6 +41,7 @@ import type {
   MetricView,
   TopicView,
 } from "../rest/view.js";
+import { AccessShare } from "./access-share.js";
 import { Agent, type AgentClaim } from "./agents.js";
 import { readClaim } from "./claim.js";
 import { GroupTable } from "./groups.js";
@@ -83,6 +85,7 @@ export class Forwarder implements ForwarderView {
   private readonly agentsByNumber = new Map<number, Agent>();
   private readonly groups: GroupTable;
   private readonly map: TopicMap;
+  private readonly accessShare = new AccessShare();
   private readonly connectReader = new PacketReader();
   /** What waits for the end of settling; undefined: settled. */
   private settling: Array<() => void> | undefined = [];
@@ -144,6 +147,11 @@ export class Forwarder implements ForwarderView {
   close(): void {
     this.closed = true;
     for (const agent of this.agentsByNumber.values()) agent.channel.close();
+  }
+
+  /** The users and rules that every agent shall have, from now on. */
+  setAccess(lists: AccessLists): void {
+    this.accessShare.set(lists, this.agentsByNumber.values());
   }
 
   // --- the wire ---
@@ -240,7 +248,8 @@ export class Forwarder implements ForwarderView {
       if (known.claim.dataEpoch !== claim.dataEpoch) this.tellGone(known);
       agent.channel.close();
       agent.groups.clear();
-      Object.assign(agent, { claim, endpoint, epoch: datagram.epoch, channel, lastHeard: now });
+      const { access } = claim;
+      Object.assign(agent, { claim, access, endpoint, epoch: datagram.epoch, channel, lastHeard: now });
     }
     agent.relays = 0;
     agent.steering = undefined;
@@ -293,6 +302,7 @@ export class Forwarder implements ForwarderView {
     switch (packet.cmd) {
       case "connect":
         this.answer(agent, { cmd: "connack", reasonCode: 0, sessionPresent: false });
+        this.accessShare.tell(agent);
         break;
       case "pingreq":
         this.answer(agent, { cmd: "pingresp" });
@@ -519,8 +529,9 @@ export class Forwarder implements ForwarderView {
   *agents(): IterableIterator<AgentView> {
     const now = this.options.clock.now();
     for (const agent of this.agentsByNumber.values()) {
+      const { access: _, ...claim } = agent.claim;
       yield {
-        ...agent.claim,
+        ...claim,
         filters: agent.filters.size,
         upMs: now - agent.since,
         silentMs: now - agent.lastHeard,
@@ -540,7 +551,11 @@ export class Forwarder implements ForwarderView {
   }
 
   *metrics(): IterableIterator<MetricView> {
-    for (const [name, value] of Object.entries({ ...this.stats, ...this.map.stats })) {
+    for (const [name, value] of Object.entries({
+      ...this.stats,
+      ...this.accessShare.stats,
+      ...this.map.stats,
+    })) {
       yield { name: `forwarder_${name}_total`, help: name.replaceAll("_", " "), kind: "counter", value };
     }
     for (const [name, value] of Object.entries(this.drops)) {

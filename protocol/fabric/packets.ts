@@ -1,5 +1,7 @@
 import mqtt, { type IPublishPacket, type Packet } from "mqtt-packet";
 import { z } from "zod";
+import type { AccessLists } from "../access/lists.js";
+import { ACCESS_FILE_BYTES_MAX } from "../access/read.js";
 import { canonicalAddress } from "../addresses.js";
 import type { Message } from "../message.js";
 import { FieldReader } from "../mqtt/fields.js";
@@ -14,6 +16,7 @@ export const FabricTopic = {
   RELEASE: "$fabric/release",
   LOCATE: "$fabric/locate",
   VACANT: "$fabric/vacant",
+  ACCESS: "$fabric/access",
   GROUP: "$fabric/group",
   GONE: "$fabric/gone",
   STEERING: "$fabric/steering",
@@ -206,6 +209,8 @@ const groupUpdate = z.object({
 });
 const goneEdge = z.object({ agent: u32, epoch: u32 });
 const heldRoutes = z.array(z.object({ topic: z.string(), group: z.string().nullable() }));
+const accessText = z.string().max(ACCESS_FILE_BYTES_MAX).nullable();
+const accessLists = z.object({ passwords: accessText, acl: accessText });
 const released = z.array(z.string());
 const steering = z.array(z.object({ endpoint: z.string(), problem: z.string() })).max(INTERCEPTS_MAX);
 const address = z.string().transform((text, context) => {
@@ -249,4 +254,9 @@ export function readVacant(packet: IPublishPacket): string[] | undefined {
 /** Body of `$fabric/steering`; undefined where it is malformed. */
 export function readSteering(packet: IPublishPacket): SteeringProblem[] | undefined {
   return steering.safeParse(fabricJson(packet)).data;
+}
+
+/** Body of `$fabric/access`; undefined where it is malformed. */
+export function readAccessLists(packet: IPublishPacket): AccessLists | undefined {
+  return accessLists.safeParse(fabricJson(packet)).data;
 }

@@ -24,6 +24,8 @@ describe("a forwarder's configuration", () => {
       ryu: undefined,
       rest: { address: "127.0.0.1", port: 8081 },
       groupRange: { cidr: "239.192.0.0/14", base: 0xefc00000, size: 2 ** 18 },
+      passwordFile: undefined,
+      aclFile: undefined,
       logLevel: "info",
     });
   });
@@ -34,6 +36,8 @@ describe("a forwarder's configuration", () => {
       ryu: "http://10.0.0.1:8080/",
       rest: "[::1]:9000",
       "group-range": "239.255.255.252/30",
+      "password-file": "users",
+      "acl-file": "rules",
       "log-level": "silent",
     };
     assert.deepEqual(loadControllerConfig({ flags, env: {} }), {
@@ -41,6 +45,8 @@ describe("a forwarder's configuration", () => {
       ryu: "http://10.0.0.1:8080",
       rest: { address: "::1", port: 9000 },
       groupRange: { cidr: "239.255.255.252/30", base: 0xeffffffc, size: 4 },
+      passwordFile: "users",
+      aclFile: "rules",
       logLevel: "silent",
     });
   });

@@ -2,7 +2,7 @@
  * A whole fabric in virtual time: real agents' fabric sides and a real forwarder, joined by a network that loses,
  * repeats, delays and reorders datagrams from a seed.
  */
-import { AgentFabric } from "@topicast/agent/fabric/fabric.js";
+import { AgentFabric, type SharedAccess } from "@topicast/agent/fabric/fabric.js";
 import type { Dataplane } from "@topicast/controller/dataplane/dataplane.js";
 import { UnicastDataplane } from "@topicast/controller/dataplane/unicast.js";
 import { Forwarder } from "@topicast/controller/forwarder/forwarder.js";
@@ -149,6 +149,7 @@ export class SimAgent {
     address: string,
     port = PORT,
     intercepts: readonly Endpoint[] = [],
+    access?: SharedAccess,
   ) {
     this.endpoint = { address, port };
     const hex = parseIPv4(address)!.toString(16).padStart(8, "0");
@@ -160,6 +161,7 @@ export class SimAgent {
       forwarder: FORWARDER,
       local: { address, port, mac: this.mac },
       intercepts,
+      access,
       payloadBytes: payloadBytes(1_500),
       transmit: (header, payload, to) => {
         for (const endpoint of to) network.send(header, payload, this.endpoint, endpoint);

@@ -32,6 +32,7 @@ const KINDS: Record<number, string> = {
 };
 const group = '{"group":"239.192.0.1","edges":[{"agent":2338112735,"at":"192.168.1.101:1883","epoch":2561}]}';
 const route = '{"topic":"plant/7/temp","group":"239.192.0.1","to":["239.192.0.1:1883"]}';
+const access = '{"passwords":null,"acl":"topic read #"}';
 const held = '[{"topic":"plant/7/temp","group":"239.192.0.1"}]';
 
 /** title → kind, sender, stream, number, what the payload holds. */
@@ -79,6 +80,7 @@ const expected: Array<[string, string, "e1" | "forwarder", number, number, strin
     8,
     'publish $fabric/gone {"agent":7,"epoch":2561}',
   ],
+  ["PUBLISH `$fabric/access`", "CONTROL", "forwarder", 0xa01, 9, `publish $fabric/access ${access}`],
   ["DATA: one PUBLISH to group 239.192.0.1", "DATA", "e1", 0xefc00001, 9, "publish plant/7/temp 21.5"],
   [
     "DATA behind a fence: after number 10 of 239.192.0.1, QoS 1, with ASK",
