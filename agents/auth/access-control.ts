@@ -42,6 +42,7 @@ export interface AccessControlOptions {
 
 const REFUSED: Admission = { admitted: false, reason: "not_authorized" };
 const WRONG: Admission = { admitted: false, reason: "bad_credentials" };
+const BUSY: Admission = { admitted: false, reason: "server_busy" };
 const NO_PASSWORD = Buffer.alloc(0);
 
 /** Who may connect, and who may do what: README.md. */
@@ -49,7 +50,10 @@ export class AccessControl implements Authority {
   private readonly checker: PasswordChecker;
   private readonly stats = { logins_right: 0, logins_wrong: 0, logins_anonymous: 0, logins_refused: 0 };
 
+  private readonly first: Policy | undefined;
+
   constructor(private readonly options: AccessControlOptions) {
+    [this.first] = options.policies.values();
     this.checker = new PasswordChecker(options.clock);
   }
 
@@ -57,28 +61,28 @@ export class AccessControl implements Authority {
     const { username, password, identity, listener } = request;
     // Who has proven who it is below MQTT need not do so again, and is nobody else by saying so.
     if (identity !== undefined) return this.admit(identity, "logins_right");
-    const policy = this.policy(listener);
+    const policy = this.options.policies.get(listener ?? "");
+    if (policy === undefined) return this.refuse();
     const users = policy.users.value;
     if (username === undefined || users === undefined) {
       if (policy.allowAnonymous) return this.admit(username, "logins_anonymous");
-      this.stats.logins_refused += 1;
-      return REFUSED;
+      return this.refuse();
     }
     return this.login(policy, users, username, password ?? NO_PASSWORD);
   }
 
   mayPublish(client: ClientIdentity, topic: string): boolean {
-    const acl = this.policy(client.listener).acl.value;
+    const acl = this.aclOf(client);
     return acl === undefined || acl.allows(client, topic, WRITE);
   }
 
   maySubscribe(client: ClientIdentity, filter: string): boolean {
-    const acl = this.policy(client.listener).acl.value;
+    const acl = this.aclOf(client);
     return acl === undefined || acl.allowsSome(client, filter);
   }
 
   mayReceive(client: ClientIdentity, topic: string): boolean {
-    const acl = this.policy(client.listener).acl.value;
+    const acl = this.aclOf(client);
     return acl === undefined || acl.allows(client, topic, READ);
   }
 
@@ -89,8 +93,10 @@ export class AccessControl implements Authority {
     return { ...this.stats, ...this.checker.stats, acl_forgotten };
   }
 
-  private policy(listener: string | undefined): Policy {
-    return (listener !== undefined && this.options.policies.get(listener)) || NOBODY;
+  /** The rules of the client's port; those of the first one for a session whose port is not there any more. */
+  private aclOf({ listener }: ClientIdentity): Acl | undefined {
+    const { policies } = this.options;
+    return (policies.get(listener ?? "") ?? this.first)?.acl.value;
   }
 
   private async login(policy: Policy, users: Users, username: string, password: Buffer): Promise<Admission> {
@@ -99,12 +105,17 @@ export class AccessControl implements Authority {
     // The users may be others by now: those of today decide.
     const now = policy.users.value;
     if (now !== users && !samePassword(now?.passwords.get(username), known)) {
-      return now === undefined ? REFUSED : this.login(policy, now, username, password);
+      return now === undefined ? this.refuse() : this.login(policy, now, username, password);
     }
-    if (verdict === "busy") return REFUSED;
+    if (verdict === "busy") return BUSY;
     if (known !== undefined && verdict === "right") return this.admit(username, "logins_right");
     this.stats.logins_wrong += 1;
     return WRONG;
+  }
+
+  private refuse(): Admission {
+    this.stats.logins_refused += 1;
+    return REFUSED;
   }
 
   private admit(username: string | undefined, counter: "logins_right" | "logins_anonymous"): Admission {
@@ -112,9 +123,6 @@ export class AccessControl implements Authority {
     return { admitted: true, username };
   }
 }
-
-/** For a listener that nobody has configured. */
-const NOBODY: Policy = { allowAnonymous: false, users: { value: undefined }, acl: { value: undefined } };
 
 /** Whether a change of users takes a connected client its admission: its password may be another one now. */
 export function losesAdmission(

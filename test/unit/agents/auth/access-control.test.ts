@@ -96,7 +96,7 @@ describe("who may connect", () => {
     const answers = await Promise.all(storm);
     const { logins_wrong = 0, logins_busy = 0 } = control.counters();
     assert.equal(answers.filter((a) => a === "bad_credentials").length, logins_wrong);
-    assert.equal(answers.filter((a) => a === "not_authorized").length, logins_busy);
+    assert.equal(answers.filter((a) => a === "server_busy").length, logins_busy);
     assert.equal(logins_wrong + logins_busy, 2_000);
     assert.ok(logins_busy > 0);
   });
@@ -108,6 +108,14 @@ describe("who may do what", () => {
   it("everything without rules", () => {
     const { control } = bench(true);
     assert.ok(control.mayPublish(who, "a") && control.maySubscribe(who, "#") && control.mayReceive(who, "a"));
+  });
+
+  it("by the first port's rules where the client's own is not there any more", () => {
+    const { control } = bench(true, undefined, acl("user alice\ntopic read a"));
+    for (const listener of ["gone", undefined]) {
+      assert.ok(control.mayReceive({ ...who, listener }, "a"));
+      assert.ok(!control.mayReceive({ ...who, listener }, "b"));
+    }
   });
 
   it("by the rules of now: no answer outlives them", () => {
