@@ -57,6 +57,7 @@ export class Publisher {
   private readonly relays = new Map<number, Relay>();
   private relayCount = 0;
   private originCount = 0;
+  private readonly publisher: string;
   private backlog: Outgoing[] = [];
   private backlogBytes = 0;
   private heldBytes = 0;
@@ -72,6 +73,7 @@ export class Publisher {
 
   constructor(private readonly options: PublisherOptions) {
     this.streams = new StreamSenders(options);
+    this.publisher = `${options.source.toString(16)}-${options.epoch.toString(16)}`;
   }
 
   /** Counters of the streams. */
@@ -283,21 +285,13 @@ export class Publisher {
   private relay(outgoing: Outgoing): void {
     const { done } = outgoing;
     // It may have to be sent again, some edges having it already.
-    const message = this.identified(outgoing.message);
+    const message = withOrigin(outgoing.message, this.publisher, this.originCount++);
     const route = this.routeOf(message.topic);
     this.stats.published_relayed += 1;
     route.outstanding += 1;
     this.relayCount += 1;
     this.relays.set(((this.relayCount - 1) % 0xffff) + 1, { route, message, done });
     void this.options.registration.send(encodePublish(message));
-  }
-
-  private identified(message: Message): Message {
-    const { source, epoch } = this.options;
-    return withOrigin(
-      message,
-      () => `${source.toString(16)}-${epoch.toString(16)}-${(this.originCount++).toString(16)}`,
-    );
   }
 
   private routeOf(topic: string): Route {

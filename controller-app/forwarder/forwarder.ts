@@ -462,7 +462,8 @@ export class Forwarder implements ForwarderView {
   private checkSettled(): void {
     if (this.closed) return;
     const age = this.options.clock.now() - this.startedAt;
-    const waiting = age < SETTLE_MS || !this.adopted || this.missing.size > 0;
+    const telling = [...this.agentsByNumber.values()].some((agent) => agent.confirmed !== undefined);
+    const waiting = age < SETTLE_MS || !this.adopted || this.missing.size > 0 || telling;
     if (waiting && age < DEAD_MS) {
       this.options.clock.setTimer(SETTLE_CHECK_MS, () => this.checkSettled());
       return;

@@ -169,7 +169,7 @@ export class StreamReceiver {
     if (ahead === 0 && !stream.entering && !stream.blocked && (flags & FENCE) === 0) {
       this.stats.received += 1;
       this.take(stream, datagram);
-      if (stream.early.size > 0) this.ready.push(stream);
+      if (stream.early.size > 0 || stream.isNextGone()) this.ready.push(stream);
       return;
     }
     if (stream.early.has(number)) {
@@ -268,6 +268,8 @@ export class StreamReceiver {
     );
     if (!other.entering && serialDistance(other.next, fence.number) <= 0) return false;
     this.stats.fences += 1;
+    // The source is there, however long it has said nothing on that stream.
+    other.heardAt = Math.max(other.heardAt, stream.heardAt);
     other.sawEnd(fence.number);
     other.waiters.add(stream);
     this.armNak(other);

@@ -154,17 +154,18 @@ export class StreamSender {
   /** Sends one encoded packet, or drops it and returns false: QoS 0 beyond what may wait. */
   send(packet: Buffer, { to, done, fences }: SendOptions): boolean {
     if (this.closed) return false;
-    const pinned = done !== undefined;
-    if (!pinned && this.queuedBytes > LOOSE_QUEUE_BYTES_MAX) {
+    if (done === undefined && this.queuedBytes > LOOSE_QUEUE_BYTES_MAX) {
       this.context.stats.queue_drops += 1;
       return false;
     }
     this.to = to;
     const unsaid = fences === undefined || fences.length === 0 ? [] : fences.filter((f) => this.isUnsaid(f));
+    // Whoever comes back late must find the fence: it stays until everyone has it, as QoS 1 and 2 do.
+    const pinned = done !== undefined || unsaid.length > 0;
     // A datagram has one fence: those before the last one have datagrams without packets.
     for (const fence of unsaid.slice(0, -1)) this.enqueue(Buffer.alloc(0), pinned, fence);
     this.enqueue(packet, pinned, unsaid.at(-1));
-    if (done !== undefined) this.wait(done);
+    if (pinned) this.wait(done ?? (() => {}));
     if (this.pumping) return true;
     this.pumping = true;
     if (this.isCalm()) this.pump();
