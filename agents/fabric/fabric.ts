@@ -239,6 +239,8 @@ export class AgentFabric implements Uplink {
   /** Tells a forwarder that has just registered this agent all it must know, as fast as it takes it. */
   private async tellState(): Promise<void> {
     const { registrations } = this.registration.stats;
+    const edges = this.publisher.streams.edges();
+    if (edges.length > 0) void this.registration.send(encodeFabricJson(FabricTopic.EDGES, edges));
     this.publisher.onRegistered();
     if ((this.options.intercepts ?? []).length > 0) this.tellVacant();
     const told = (await this.subscriptions.tellAll()) && (await this.publisher.tellRoutes());

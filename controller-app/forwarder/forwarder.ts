@@ -20,6 +20,7 @@ import {
   Kind,
   PacketReader,
   PING_MS,
+  readEdges,
   readHeldRoutes,
   readReleased,
   readVacant,
@@ -91,7 +92,7 @@ export class Forwarder implements ForwarderView {
   private settling: Array<() => void> | undefined = [];
   /** The switches have been read, or cannot be. */
   private adopted = false;
-  /** Members of leftover groups, by address, that have not come back yet. */
+  /** Addresses of members of leftover groups, and of edges that publishers know, that have not come back yet. */
   private readonly missing = new Set<string>();
   private lastTick: number;
   private closed = false;
@@ -369,6 +370,9 @@ export class Forwarder implements ForwarderView {
           if (topic !== undefined) this.map.converge(topic);
         }
         break;
+      case FabricTopic.EDGES:
+        this.onEdges(readEdges(packet) ?? []);
+        break;
       case FabricTopic.VACANT:
         agent.vacant = readVacant(packet) ?? [];
         this.tellDataplane();
@@ -376,6 +380,18 @@ export class Forwarder implements ForwarderView {
       default:
         if (packet.topic.startsWith(FABRIC_PREFIX)) this.drop("unknown_control");
         else this.onRelay(agent, packet);
+    }
+  }
+
+  /** A publisher knows these: the state is not complete until they have told theirs. */
+  private onEdges(addresses: readonly string[]): void {
+    if (this.settled) return;
+    const here = new Set<string>();
+    for (const { claim, confirmed } of this.agentsByNumber.values()) {
+      if (confirmed === undefined) here.add(claim.address);
+    }
+    for (const address of addresses) {
+      if (!here.has(address) && this.missing.size < AGENTS_MAX) this.missing.add(address);
     }
   }
 

@@ -20,6 +20,7 @@ export const FabricTopic = {
   GROUP: "$fabric/group",
   GONE: "$fabric/gone",
   STEERING: "$fabric/steering",
+  EDGES: "$fabric/edges",
 } as const;
 
 export const FABRIC_PREFIX = "$fabric/";
@@ -219,6 +220,7 @@ const address = z.string().transform((text, context) => {
   context.addIssue("not an address");
   return z.NEVER;
 });
+const edges = z.array(z.ipv4());
 const vacant = z.array(address).max(INTERCEPTS_MAX);
 
 /** Body of `$fabric/route`; undefined where it is malformed. */
@@ -234,6 +236,11 @@ export function readGroupUpdate(packet: IPublishPacket): GroupUpdate | undefined
 /** Body of `$fabric/gone`; undefined where it is malformed. */
 export function readGoneEdge(packet: IPublishPacket): GoneEdge | undefined {
   return goneEdge.safeParse(fabricJson(packet)).data;
+}
+
+/** Body of `$fabric/edges`; undefined where it is malformed. */
+export function readEdges(packet: IPublishPacket): string[] | undefined {
+  return edges.safeParse(fabricJson(packet)).data;
 }
 
 /** Body of `$fabric/held`; undefined where it is malformed. */

@@ -138,6 +138,11 @@ export class StreamSender {
     return this.members.size > 0 && this.members.floor >= this.unwrap(number);
   }
 
+  /** Of the edges that it goes to. */
+  addresses(): string[] {
+    return [...this.members.values()].map((m) => m.endpoint.address);
+  }
+
   setEdges(edges: readonly Edge[]): void {
     const others = edges.filter((e) => e.number !== this.context.source);
     this.members.set(others, this.end, this.context.clock.now());

@@ -50,6 +50,14 @@ export class StreamSenders {
     return stream;
   }
 
+  /** The addresses of all edges that the streams go to. */
+  edges(): string[] {
+    const addresses = new Set<string>();
+    for (const stream of this.streams.values())
+      for (const address of stream.addresses()) addresses.add(address);
+    return [...addresses];
+  }
+
   /** A STATUS that names this agent's streams. */
   onStatus(datagram: Datagram, from: Endpoint): void {
     const status = decodeStatus(datagram.payload);

@@ -73,6 +73,14 @@ const expected: Array<[string, string, "e1" | "forwarder", number, number, strin
   ["ANNOUNCE", "ANNOUNCE", "e1", 0, 0, ""],
   ["PUBLISH `$fabric/group`", "CONTROL", "forwarder", 0xa01, 7, `publish $fabric/group ${group}`],
   [
+    "PUBLISH `$fabric/edges`",
+    "CONTROL",
+    "e1",
+    0xf01,
+    9,
+    'publish $fabric/edges ["192.168.1.103","192.168.1.105"]',
+  ],
+  [
     "PUBLISH `$fabric/gone`",
     "CONTROL",
     "forwarder",
