@@ -22,7 +22,7 @@ import {
 } from "@topicast/protocol";
 import type { IPublishPacket, Packet } from "mqtt-packet";
 import type { DeliverFromFabric, Uplink } from "../mqtt/uplink.js";
-import { Origins } from "./origin.js";
+import { Origins, withoutOrigin } from "./origin.js";
 import { Publisher } from "./publisher.js";
 import { Registration, type RegistrationState } from "./registration.js";
 import { Subscriptions } from "./subscriptions.js";
@@ -166,7 +166,7 @@ export class AgentFabric implements Uplink {
   }
 
   publish(message: Message): Promise<void> | undefined {
-    if (!message.topic.startsWith("$")) return this.publisher.publish(message);
+    if (!message.topic.startsWith("$")) return this.publisher.publish(withoutOrigin(message));
     this.stats.reserved_topics += 1;
     return undefined;
   }

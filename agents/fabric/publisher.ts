@@ -186,14 +186,15 @@ export class Publisher {
     this.relays.clear();
     this.relayCount = 0;
     // Backwards, because each goes before what its topic has waiting already.
-    for (const { route, message, done } of relays.reverse()) {
+    for (const { route, ...outgoing } of relays.reverse()) {
+      const { length } = outgoing.message.payload;
       route.outstanding = 0;
       if (route.target !== undefined) {
-        route.held.unshift({ message, done });
-        this.heldBytes += message.payload.length;
+        route.held.unshift(outgoing);
+        this.heldBytes += length;
       } else {
-        this.backlog.unshift({ message, done });
-        this.backlogBytes += message.payload.length;
+        this.backlog.unshift(outgoing);
+        this.backlogBytes += length;
         route.waiting += 1;
       }
     }
@@ -218,7 +219,8 @@ export class Publisher {
 
   // --- straight ---
 
-  private sendDirect(route: Route, target: Target, { message, done }: Outgoing): void {
+  private sendDirect(route: Route, target: Target, outgoing: Outgoing): void {
+    const { done } = outgoing;
     route.used = true;
     const { group, to } = target;
     if (group === undefined) {
@@ -228,7 +230,7 @@ export class Publisher {
     }
     const stream = this.streams.getOrAdd(group);
     const before = this.onTheirWay(route, group);
-    if (!stream.send(encodePublish(message), { to, done, fences: before })) {
+    if (!stream.send(this.encode(outgoing), { to, done, fences: before })) {
       this.stats.published_dropped += 1;
       return;
     }
@@ -283,15 +285,19 @@ export class Publisher {
   }
 
   private relay(outgoing: Outgoing): void {
-    const { done } = outgoing;
     // It may have to be sent again, some edges having it already.
-    const message = withOrigin(outgoing.message, this.publisher, this.originCount++);
+    const { message, done, origin = this.originCount++ } = outgoing;
     const route = this.routeOf(message.topic);
     this.stats.published_relayed += 1;
     route.outstanding += 1;
     this.relayCount += 1;
-    this.relays.set(((this.relayCount - 1) % 0xffff) + 1, { route, message, done });
-    void this.options.registration.send(encodePublish(message));
+    const relay: Relay = { route, message, done, origin };
+    this.relays.set(((this.relayCount - 1) % 0xffff) + 1, relay);
+    void this.options.registration.send(this.encode(relay));
+  }
+
+  private encode({ message, origin }: Outgoing): Buffer {
+    return encodePublish(origin === undefined ? message : withOrigin(message, this.publisher, origin));
   }
 
   private routeOf(topic: string): Route {

@@ -9,6 +9,8 @@ import {
 /** A message on its way out; `done` tells a QoS 1 or 2 publisher that it may be acknowledged. */
 export interface Outgoing {
   readonly message: Message;
+  /** Which of this agent's relayed messages it is, where it has been relayed. */
+  readonly origin?: number;
   readonly done: (() => void) | undefined;
 }
 
