@@ -1,3 +1,4 @@
+import { readFileSync } from "node:fs";
 import {
   DEFAULT_MTU,
   FabricSocket,
@@ -14,6 +15,12 @@ import { localAddress } from "./fabric/local.js";
 import { AgentHttp } from "./http.js";
 import { openListeners } from "./listeners.js";
 import { Broker } from "./mqtt/index.js";
+
+const { version } = JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8")) as {
+  version: string;
+};
+/** As often as mosquitto looks at its `$SYS` values. */
+const SYS_INTERVAL_MS = 10_000;
 
 export interface RunningAgent {
   /** Closes clients in order, takes leave of the forwarder, undoes the firewall rule. Idempotent. */
@@ -46,8 +53,11 @@ export async function startAgent(config: AgentConfig): Promise<RunningAgent> {
     const broker = new Broker({
       ...(fabric === undefined ? {} : { uplink: fabric.core }),
       authority: access.control,
+      sys: { intervalMs: SYS_INTERVAL_MS, version: `topicast ${version}` },
       log,
     });
+    // Whatever fails from here on; in good order it has been closed before the transport by then.
+    cleanups.push(() => broker.close());
     let vacant: readonly string[] = [];
     const { transport, reload: reloadCertificates } = openListeners(config, log, (addresses) => {
       vacant = addresses;

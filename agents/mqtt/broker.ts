@@ -6,6 +6,7 @@ import type { Limits } from "./limits.js";
 import type { Log } from "./log.js";
 import { Publication } from "./publication.js";
 import { Server } from "./server.js";
+import { type SysOptions, SysTopics } from "./sys.js";
 import type { Uplink } from "./uplink.js";
 
 export interface BrokerOptions {
@@ -18,6 +19,8 @@ export interface BrokerOptions {
   /** What every client must present whose stream has no identity; without it everybody may connect. */
   readonly credentials?: { readonly username: string; readonly password: string };
   readonly limits?: Partial<Limits>;
+  /** Publishes `$SYS` topics; without it there are none. */
+  readonly sys?: SysOptions;
   readonly log?: Log;
   /** Calls its argument at the end of this turn of the event loop. Default: setImmediate. */
   readonly defer?: (fn: () => void) => void;
@@ -34,10 +37,12 @@ export interface ConnectedClient {
 /** An MQTT server over byte streams: this agent's clients, and through the uplink everybody else's. */
 export class Broker {
   private readonly server: Server;
+  private readonly sys: SysTopics | undefined;
   private closing: Promise<void> | undefined;
 
   constructor(options: BrokerOptions = {}) {
     this.server = new Server(options);
+    this.sys = options.sys && new SysTopics(this.server, options.sys);
   }
 
   /** Serves one client until its stream closes. */
@@ -96,6 +101,7 @@ export class Broker {
       server.onEmpty = resolve;
       for (const connection of [...server.connections]) connection.close("shutdown");
       server.stopTimers();
+      this.sys?.close();
       if (server.connections.size === 0) resolve();
     });
     return this.closing;

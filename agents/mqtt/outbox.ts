@@ -83,19 +83,20 @@ export class Outbox {
       this.stats.publish_dropped += 1;
       return false;
     }
-    this.add(packet);
-    if (payload !== undefined) this.add(payload);
+    this.send(packet, payload);
     return true;
   }
 
   /** Queues a message that must not be lost. */
   send(packet: Buffer, payload?: Buffer): void {
+    this.stats.packets_sent += 1;
     this.add(packet);
     if (payload !== undefined) this.add(payload);
   }
 
   /** Queues a control packet; it counts towards congestion. */
   push(packet: Buffer): void {
+    this.stats.packets_sent += 1;
     this.control += packet.length;
     this.add(packet);
   }

@@ -79,7 +79,7 @@ export class Outgoing implements DeliveryLink, RetainedLink {
     const { payload } = packets;
     if (packet.length + (payload?.length ?? 0) > this.maximumPacketSize)
       return this.tooLarge(packets.message);
-    return this.count(this.outbox.offer(packet, payload));
+    return this.count(this.outbox.offer(packet, payload), packets.message);
   }
 
   sendAtMostOnce(delivered: Delivered): void {
@@ -95,7 +95,7 @@ export class Outgoing implements DeliveryLink, RetainedLink {
     this.outbox.send(packet, isShared ? message.payload : undefined);
     if (qos === 1) this.stats.publish_sent_qos1 += 1;
     else this.stats.publish_sent_qos2 += 1;
-    return this.count(true);
+    return this.count(true, message);
   }
 
   sendPubrel(id: number): void {
@@ -111,7 +111,7 @@ export class Outgoing implements DeliveryLink, RetainedLink {
     const packet = encodePublish(message, shape, !isShared);
     const isTaken = this.outbox.offer(packet, isShared ? message.payload : undefined);
     if (!isTaken) this.forgetAlias(message, shape);
-    return this.count(isTaken);
+    return this.count(isTaken, message);
   }
 
   private shape(delivered: Delivered, id: number, dup: boolean): PublishShape {
@@ -141,9 +141,11 @@ export class Outgoing implements DeliveryLink, RetainedLink {
     if (alias > 0 && !isAliasKnown) this.aliases.delete(topic);
   }
 
-  private count(isTaken: boolean): boolean {
-    if (isTaken) this.stats.publish_sent += 1;
-    return isTaken;
+  private count(isTaken: boolean, { payload }: Publication): boolean {
+    if (!isTaken) return false;
+    this.stats.publish_sent += 1;
+    this.stats.publish_sent_bytes += payload.length;
+    return true;
   }
 }
 

@@ -15,14 +15,16 @@ export class Stats {
   refused_malformed = 0;
   refused_subscriptions = 0;
   packets_received = 0;
+  packets_sent = 0;
   bytes_received = 0;
   bytes_sent = 0;
   publish_received = 0;
   publish_received_bytes = 0;
   /** Messages from the fabric. */
   publish_delivered = 0;
-  /** PUBLISH packets queued for clients, and those of them with QoS 1 and 2. */
+  /** PUBLISH packets queued for clients, their payloads' bytes, and those of them with QoS 1 and 2. */
   publish_sent = 0;
+  publish_sent_bytes = 0;
   publish_sent_qos1 = 0;
   publish_sent_qos2 = 0;
   /** PUBLISH packets sent again on a new connection. */
