@@ -83,15 +83,15 @@ export class Outbox {
       this.stats.publish_dropped += 1;
       return false;
     }
-    this.send(packet, payload);
-    return true;
+    return this.send(packet, payload);
   }
 
-  /** Queues a message that must not be lost. */
-  send(packet: Buffer, payload?: Buffer): void {
+  /** Queues a message whoever else waits: for those who look at `hasRoom` before. */
+  send(packet: Buffer, payload?: Buffer): true {
     this.stats.packets_sent += 1;
     this.add(packet);
     if (payload !== undefined) this.add(payload);
+    return true;
   }
 
   /** Queues a control packet; it counts towards congestion. */

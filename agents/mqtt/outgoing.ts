@@ -73,7 +73,7 @@ export class Outgoing implements DeliveryLink, RetainedLink {
   /** A message of QoS 0 to one of many; false (and counted) where it is dropped. */
   sendLive(packets: LivePackets, retain: boolean, subscriptionIds: readonly number[]): boolean {
     if (subscriptionIds.length > 0 || this.aliasMaximum > 0) {
-      return this.sendOwn({ message: packets.message, qos: 0, retain, subscriptionIds });
+      return this.sendOwn({ message: packets.message, qos: 0, retain, subscriptionIds }, true);
     }
     const packet = packets.packet(this.mqtt5, retain);
     const { payload } = packets;
@@ -83,7 +83,7 @@ export class Outgoing implements DeliveryLink, RetainedLink {
   }
 
   sendAtMostOnce(delivered: Delivered): void {
-    this.sendOwn(delivered);
+    this.sendOwn(delivered, false);
   }
 
   sendPublish(delivered: Delivered, id: number, dup: boolean): boolean {
@@ -103,13 +103,14 @@ export class Outgoing implements DeliveryLink, RetainedLink {
   }
 
   /** A packet of QoS 0 that nobody else gets. */
-  private sendOwn(delivered: Delivered): boolean {
+  private sendOwn(delivered: Delivered, mayBeDropped: boolean): boolean {
     const { message } = delivered;
     const shape = this.shape(delivered, 0, false);
     if (publishSize(message, shape) > this.maximumPacketSize) return this.tooLarge(message, shape);
     const isShared = message.payload.length >= OWN_SHARED_BYTES;
     const packet = encodePublish(message, shape, !isShared);
-    const isTaken = this.outbox.offer(packet, isShared ? message.payload : undefined);
+    const payload = isShared ? message.payload : undefined;
+    const isTaken = mayBeDropped ? this.outbox.offer(packet, payload) : this.outbox.send(packet, payload);
     if (!isTaken) this.forgetAlias(message, shape);
     return this.count(isTaken, message);
   }
