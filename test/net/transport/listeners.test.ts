@@ -237,6 +237,22 @@ for (const transport of ["raw", "socket"] as const) {
       await silent.ended;
     });
 
+    it("curl publishes and subscribes as an MQTT client", async () => {
+      const waiting = await sub("curled", ...plain);
+      const url = `mqtt://${HOST}/curled`;
+      const { code, err } = await cable.run("client", "curl", ["-sS", "-u", "u:p", "-d", "by curl", url])
+        .ended;
+      assert.equal(code, 0, err);
+      assert.match((await waiting.ended).out, /^by curl$/m);
+      const listening = cable.run("client", "curl", ["-sS", "-N", "-u", "u:p", "-o", "-", url]);
+      while (!listening.out.includes("to curl")) {
+        assert.equal(listening.child.exitCode, null, listening.err);
+        await cable.run("client", "mosquitto_pub", [...plain, "-t", "curled", "-m", "to curl"]).ended;
+      }
+      listening.child.kill("SIGTERM");
+      await listening.ended;
+    });
+
     it("TLS: half a megabyte arrives whole", async () => {
       const waiting = await sub("big", ...withCertificate, "-F", "%l");
       const file = pki.path("big");
