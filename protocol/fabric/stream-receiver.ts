@@ -103,19 +103,17 @@ export class StreamReceiver {
     const key = `${source}/${datagram.stream}`;
     let stream = this.streams.get(key);
     if (stream !== undefined) {
-      const age = serialDistance(stream.epoch, epoch);
-      // A sender whose clock was set back starts with an older epoch; its former life has long been silent then.
-      const anew = age > 0 || (age < 0 && now - stream.heardAt >= DEAD_MS);
-      if (age < 0 && !anew) {
+      if (this.isOver(epoch, stream)) {
         this.stats.old_epoch += 1;
         return undefined;
       }
-      if (anew) this.forget(key, stream);
-      else if (!stream.isFrom(from)) {
+      if (stream.epoch !== epoch) {
+        this.forget(key, stream);
+        stream = undefined;
+      } else if (!stream.isFrom(from)) {
         this.stats.not_source += 1;
         return undefined;
       }
-      if (anew) stream = undefined;
     }
     stream ??= this.open(key, new InStream(source, datagram.stream, epoch, from, datagram.number));
     stream.heardAt = now;
@@ -123,6 +121,13 @@ export class StreamReceiver {
     this.streams.delete(key);
     this.streams.set(key, stream);
     return stream;
+  }
+
+  /** Whether `stream` belongs to a later life of its source than `epoch` does. */
+  private isOver(epoch: number, stream: InStream): boolean {
+    const age = serialDistance(stream.epoch, epoch);
+    // A sender whose clock was set back starts with an older epoch; its former life has long been silent then.
+    return age < 0 && this.options.clock.now() - stream.heardAt < DEAD_MS;
   }
 
   private open(key: string, stream: InStream): InStream {
@@ -260,8 +265,13 @@ export class StreamReceiver {
     if (fence === undefined) return false;
     const key = `${stream.source}/${fence.stream}`;
     let other = this.streams.get(key);
-    if (other === stream || (other !== undefined && serialDistance(stream.epoch, other.epoch) > 0))
-      return false;
+    if (other === stream) return false;
+    if (other !== undefined && other.epoch !== stream.epoch) {
+      // Of the source's next life: this one is over. Of a former one: it says nothing of this.
+      if (this.isOver(stream.epoch, other)) return false;
+      this.forget(key, other);
+      other = undefined;
+    }
     other ??= this.open(
       key,
       new InStream(stream.source, fence.stream, stream.epoch, stream.from, fence.number),

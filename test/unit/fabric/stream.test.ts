@@ -535,6 +535,20 @@ describe("fences", () => {
     assert.deepEqual(second.got, ["b"]);
   });
 
+  it("are not passed by what the source's former life had sent", () => {
+    const net = new Streams();
+    for (const text of ["old 0", "old 1"]) net.now(text);
+    net.newSenders(8);
+    net.join(GROUP, net.hearer);
+    net.join(OTHER, net.hearer);
+    net.lose = () => true;
+    net.now("new");
+    net.lose = () => false;
+    fenced(net, "after");
+    net.clock.advance(5);
+    assert.deepEqual(net.hearer.got, ["old 0", "old 1", "new", "after"]);
+  });
+
   it("let go when what is missing is gone", () => {
     const net = new Streams();
     net.join(OTHER, net.hearer);
