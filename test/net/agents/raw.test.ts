@@ -88,9 +88,13 @@ describe("raw transport against Linux", () => {
     assert.equal(service.errors.replace(/^warning: cap is built with assertions.*\n/m, ""), "ready\n");
   });
 
-  it("needed no retransmission, and the kernel answered nothing", async () => {
+  it("lost nothing, and the kernel answered nothing", async () => {
     const seen = await counters(net);
-    assert.equal(seen.retransmitted, 0);
+    // Where the machine let a process wait for 40 ms, a tail loss probe went out, and nothing else.
+    assert(
+      seen.retransmitted! <= seen.tail_probes!,
+      `${seen.retransmitted} of them ${seen.tail_probes} probes`,
+    );
     assert.equal(seen.drop_tcp_checksum, 0);
     assert.equal(seen.receive_memory_bytes, 0);
     assert.match(net.rules(), new RegExp(`${TABLE} {`));
