@@ -105,16 +105,22 @@ export class Connection {
     server.stats.closed(reason);
     server.log?.info({ peer: stream.peer, client: this.session?.clientId, reason, detail }, "client closed");
     this.timer = server.clock.setTimer(server.limits.lingerMs, () => stream.destroy());
-    const code = DISCONNECT_CODES[reason];
-    if (isTold && code !== undefined && this.version === 5 && this.session !== undefined) {
-      this.outbox.push(encodeDisconnect(code, this.wantsReasons ? detail : undefined));
-    }
+    if (isTold) this.tell(reason, detail);
     // Before the session hears of it: what is queued for the client leaves, and nothing new is queued for it.
     this.outbox.end();
     server.detach(this);
     // What the client still sends is read and thrown away, so that it can read why it was closed before a reset.
     this.held = false;
     stream.resume();
+  }
+
+  /** DISCONNECT, in words where the client asked for them and takes a packet as large (MQTT-3.14.2-3). */
+  private tell(reason: CloseReason, detail: string | undefined): void {
+    const code = DISCONNECT_CODES[reason];
+    if (code === undefined || this.version !== 5 || this.session === undefined) return;
+    const inWords = encodeDisconnect(code, this.wantsReasons ? detail : undefined);
+    const packet = this.outgoing.takes(inWords.length) ? inWords : encodeDisconnect(code, undefined);
+    if (this.outgoing.takes(packet.length)) this.outbox.push(packet);
   }
 
   private received(chunk: Buffer): void {

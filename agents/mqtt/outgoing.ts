@@ -70,6 +70,11 @@ export class Outgoing implements DeliveryLink, RetainedLink {
     return this.outbox.hasRoom;
   }
 
+  /** Whether the client takes packets of this size (MQTT-3.1.2-24). */
+  takes(bytes: number): boolean {
+    return bytes <= this.maximumPacketSize;
+  }
+
   /** A message of QoS 0 to one of many; false (and counted) where it is dropped. */
   sendLive(packets: LivePackets, retain: boolean, subscriptionIds: readonly number[]): boolean {
     if (subscriptionIds.length > 0 || this.aliasMaximum > 0) {
@@ -89,7 +94,7 @@ export class Outgoing implements DeliveryLink, RetainedLink {
   sendPublish(delivered: Delivered, id: number, dup: boolean): boolean {
     const { message, qos } = delivered;
     const shape = this.shape(delivered, id, dup);
-    if (publishSize(message, shape) > this.maximumPacketSize) return this.tooLarge(message, shape);
+    if (!this.takes(publishSize(message, shape))) return this.tooLarge(message, shape);
     const isShared = message.payload.length >= OWN_SHARED_BYTES;
     const packet = encodePublish(message, shape, !isShared);
     this.outbox.send(packet, isShared ? message.payload : undefined);
@@ -106,7 +111,7 @@ export class Outgoing implements DeliveryLink, RetainedLink {
   private sendOwn(delivered: Delivered, mayBeDropped: boolean): boolean {
     const { message } = delivered;
     const shape = this.shape(delivered, 0, false);
-    if (publishSize(message, shape) > this.maximumPacketSize) return this.tooLarge(message, shape);
+    if (!this.takes(publishSize(message, shape))) return this.tooLarge(message, shape);
     const isShared = message.payload.length >= OWN_SHARED_BYTES;
     const packet = encodePublish(message, shape, !isShared);
     const payload = isShared ? message.payload : undefined;

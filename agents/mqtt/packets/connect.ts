@@ -140,11 +140,14 @@ function refuse(
   connect?: Connect,
 ): void {
   connection.server.stats[counter] += 1;
-  const properties = connect?.wantsReasons ? { reasonString: detail } : {};
-  const connack = encodeConnack(connection.version, code, false, properties);
-  if (connack !== undefined && connack.length <= (connect?.maximumPacketSize ?? connack.length)) {
-    connection.outbox.push(connack);
-  }
+  const { version, outbox } = connection;
+  const largest = connect?.maximumPacketSize ?? Number.POSITIVE_INFINITY;
+  const inWords = connect?.wantsReasons ? { reasonString: detail } : {};
+  // In words only where the client takes a packet as large (MQTT-3.2.2-19).
+  const connack = [inWords, {}]
+    .map((properties) => encodeConnack(version, code, false, properties))
+    .find((packet) => packet !== undefined && packet.length <= largest);
+  if (connack !== undefined) outbox.push(connack);
   connection.close("refused", detail);
 }
 

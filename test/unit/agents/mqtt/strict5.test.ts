@@ -302,6 +302,10 @@ describe("an MQTT 5 client that sends", () => {
     const [packet] = await curious.take();
     assert.ok(packet?.cmd === "disconnect");
     assert.equal(packet.properties?.reasonString, "packet type 13 is not for a client to send");
+    const small = { requestProblemInformation: true, maximumPacketSize: 20 };
+    const tight = await broker.connect5("c", { properties: small });
+    tight.raw("d0 00");
+    assert.deepEqual(await tight.told(), ["disconnect 0x82"], "not in words that it does not take");
   });
 });
 
