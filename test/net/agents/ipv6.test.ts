@@ -100,7 +100,7 @@ s=socket.socket(socket.AF_INET6);s.setsockopt(socket.IPPROTO_IPV6,socket.IPV6_V6
 s.bind(("::",${PORT}));s.listen();print("listening",flush=True);time.sleep(30)`;
       const child = spawn("ip", ["netns", "exec", net.server, "/usr/bin/python3", "-c", script]);
       await once(child.stdout, "data");
-      await assert.rejects(net.serve(), /port 1883 is in use: a program on this host listens at fd77::1/);
+      await assert.rejects(net.serve(), /TCP \[fd77::1\]:1883 is in use by another program/);
       child.kill("SIGKILL");
       await once(child, "exit");
     } finally {
@@ -114,7 +114,16 @@ for (const transport of ["raw", "socket"]) {
     let net: Namespaces;
     before(async () => {
       net = new Namespaces();
-      const args = ["agent", "-i", "edge0", "--wsport", "9001", "--transport", transport];
+      const args = [
+        "agent",
+        "-i",
+        "edge0",
+        "--wsport",
+        "9001",
+        "--allow-anonymous",
+        "--transport",
+        transport,
+      ];
       const agent = net.spawn(net.server, bin, ...args);
       let errors = "";
       agent.stderr?.on("data", (text) => {
