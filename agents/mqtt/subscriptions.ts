@@ -37,17 +37,23 @@ export interface Audience {
   readonly shares: readonly Share[];
 }
 
-const NOBODY: Audience = { recipients: [], shares: [] };
+/** What is remembered of who gets which topic; above it all of that is forgotten. */
+const AUDIENCES_WEIGHT = 262_144;
+
+const NO_SHARES: readonly Share[] = [];
+const NOBODY: Audience = { recipients: [], shares: NO_SHARES };
 const NO_IDS: readonly number[] = [];
 
 /** All subscriptions of this agent's clients, and what the uplink has been told of them. */
 export class Subscriptions {
-  /** A shared subscription stands here as its group. */
-  private readonly trie = new FilterTrie<Subscription | Share>();
+  /** A shared subscription stands here as its group. Results are remembered in `audiences`, not here. */
+  private readonly trie = new FilterTrie<Subscription | Share>({ cacheWeight: 0 });
   /** By `$share/NAME/FILTER`. */
   private readonly shares = new Map<string, Share>();
-  /** For the match results of the trie, which it remembers by topic until a subscription changes. */
-  private audiences = new WeakMap<readonly (Subscription | Share)[], Audience>();
+  /** By topic, until a subscription changes. */
+  private readonly audiences = new Map<string, Audience>();
+  /** One for each topic there, and one for each recipient. */
+  private audiencesWeight = 0;
   /** Topic filters whose subscribe barrier does not hold yet. */
   private readonly barriers = new Map<string, Promise<void>>();
   /** Subscriptions over all clients. */
@@ -66,12 +72,13 @@ export class Subscriptions {
   }
 
   match(topic: string): Audience {
-    const matching = this.trie.match(topic);
-    if (matching.length === 0) return NOBODY;
-    let audience = this.audiences.get(matching);
+    let audience = this.audiences.get(topic);
     if (audience === undefined) {
-      audience = audienceOf(matching);
-      this.audiences.set(matching, audience);
+      audience = audienceOf(this.trie.match(topic));
+      const weight = 1 + audience.recipients.length;
+      if (this.audiencesWeight + weight > AUDIENCES_WEIGHT) this.forget();
+      this.audiences.set(topic, audience);
+      this.audiencesWeight += weight;
     }
     return audience;
   }
@@ -85,6 +92,7 @@ export class Subscriptions {
     request: FilterRequest,
     subscriptionId: number | undefined,
   ): { isNew: boolean; barrier: Promise<void> | undefined } {
+    this.forget();
     const { filter } = request;
     const topicFilter = topicFilterOf(filter);
     const known = session.subscriptions.get(filter);
@@ -123,6 +131,7 @@ export class Subscriptions {
   remove(session: Session, filter: string): boolean {
     const subscription = session.subscriptions.get(filter);
     if (subscription === undefined) return false;
+    this.forget();
     session.subscriptions.delete(filter);
     session.subscriptionBytes -= subscription.bytes;
     this.size -= 1;
@@ -145,6 +154,12 @@ export class Subscriptions {
 
   removeAll(session: Session): void {
     for (const filter of [...session.subscriptions.keys()]) this.remove(session, filter);
+  }
+
+  private forget(): void {
+    if (this.audiencesWeight === 0) return;
+    this.audiences.clear();
+    this.audiencesWeight = 0;
   }
 
   private shareOf(filter: string): Share {
@@ -177,40 +192,41 @@ export function topicFilterOf(filter: string): string {
 }
 
 function audienceOf(matching: readonly (Subscription | Share)[]): Audience {
+  if (matching.length === 0) return NOBODY;
   const shares: Share[] = [];
+  const recipients: Recipient[] = [];
+  /** Of clients with several matching subscriptions. */
   const bySession = new Map<Session, Subscription[]>();
   for (const value of matching) {
     if (value instanceof Share) {
       shares.push(value);
-      continue;
+    } else if (matching.length === 1) {
+      recipients.push(recipientOf([value]));
+    } else {
+      const others = bySession.get(value.session);
+      if (others === undefined) bySession.set(value.session, [value]);
+      else others.push(value);
     }
-    const others = bySession.get(value.session);
-    if (others === undefined) bySession.set(value.session, [value]);
-    else others.push(value);
   }
-  const recipients: Recipient[] = [];
-  for (const [session, subscriptions] of bySession) {
-    const local = subscriptions.filter(({ noLocal }) => !noLocal);
-    const own = local.length === subscriptions.length ? undefined : merge(session, local, undefined);
-    const all = merge(session, subscriptions, own)!;
-    recipients.push(local.length === subscriptions.length ? { ...all, own: all } : all);
-  }
+  for (const subscriptions of bySession.values()) recipients.push(recipientOf(subscriptions));
   return { recipients, shares };
 }
 
-function merge(
-  session: Session,
-  subscriptions: readonly Subscription[],
-  own: Recipient | undefined,
-): Recipient | undefined {
-  const [first] = subscriptions;
-  if (first === undefined) return undefined;
-  const ids = subscriptions.flatMap(({ subscriptionIds }) => subscriptionIds);
+/** What all matching subscriptions of one client mean together. */
+function recipientOf(subscriptions: readonly Subscription[]): Recipient {
+  const local = subscriptions.filter(({ noLocal }) => !noLocal);
+  if (local.length === 0) return { ...merge(subscriptions), own: undefined };
+  const own = { ...merge(local), own: undefined };
+  return local.length === subscriptions.length ? { ...own, own } : { ...merge(subscriptions), own };
+}
+
+function merge(subscriptions: readonly Subscription[]): Omit<Recipient, "own"> {
+  const [{ session, qos, retainAsPublished, subscriptionIds }] = subscriptions as [Subscription];
+  if (subscriptions.length === 1) return { session, qos, retainAsPublished, subscriptionIds };
   return {
     session,
-    qos: Math.max(...subscriptions.map(({ qos }) => qos)) as 0 | 1 | 2,
-    retainAsPublished: subscriptions.some(({ retainAsPublished }) => retainAsPublished),
-    subscriptionIds: ids.length === 0 ? NO_IDS : ids,
-    own,
+    qos: Math.max(...subscriptions.map((subscription) => subscription.qos)) as 0 | 1 | 2,
+    retainAsPublished: subscriptions.some((subscription) => subscription.retainAsPublished),
+    subscriptionIds: subscriptions.flatMap((subscription) => subscription.subscriptionIds),
   };
 }

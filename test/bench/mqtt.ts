@@ -2,33 +2,15 @@
  * The sessions in memory: one publisher at QoS 0 to 1, 10 and 100 subscribers, against what the codec alone takes to
  * decode and encode each message once. Streams that only count stand in for sockets.
  */
-import { Duplex } from "node:stream";
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { Broker } from "@topicast/agent/mqtt/index.js";
-import type { ByteStream } from "@topicast/agent/transport/transport.js";
 import mqtt, { type Packet } from "mqtt-packet";
+import { CountingStream } from "./streams.js";
 
 export const name = "mqtt";
 
 const CHUNK_BYTES = 65_536;
 const SECONDS = 1.5;
-
-class CountingStream extends Duplex implements ByteStream {
-  readonly peer = "192.0.2.1:1";
-  bytes = 0;
-
-  override _read(): void {}
-
-  override _write(chunk: Buffer, _encoding: string, done: () => void): void {
-    this.bytes += chunk.length;
-    done();
-  }
-
-  override _writev(chunks: { chunk: Buffer }[], done: () => void): void {
-    for (const { chunk } of chunks) this.bytes += chunk.length;
-    done();
-  }
-}
 
 export async function run(): Promise<void> {
   for (const payload of [20, 1_000]) {
