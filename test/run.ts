@@ -5,7 +5,7 @@
  *   node test/dist/run.js unit net e2e        every file of these suites
  *   node test/dist/run.js unit tcp            only unit files whose path contains "tcp"
  */
-import { readdirSync } from "node:fs";
+import { existsSync, readdirSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { join, relative } from "node:path";
 import { run } from "node:test";
@@ -26,8 +26,14 @@ function testFiles(dir: string): string[] {
   return readdirSync(dir, { withFileTypes: true, recursive: true })
     .filter((e) => e.isFile() && e.name.endsWith(".test.js"))
     .map((e) => join(e.parentPath, e.name))
+    .filter(hasSource)
     .filter((f) => patterns.length === 0 || patterns.some((p) => relative(here, f).includes(p)))
     .sort();
+}
+
+/** What was compiled of a test that has been renamed or removed since stays in dist/. */
+function hasSource(file: string): boolean {
+  return existsSync(join(here, "..", relative(here, file).replace(/js$/, "ts")));
 }
 
 let passed = 0;
