@@ -22,8 +22,11 @@ export class Session {
   readonly subscriptions = new Map<string, Subscription>();
   /** What the filters take, see `Limits.subscriptionBytes`. */
   subscriptionBytes = 0;
-  /** Identifiers of QoS 2 messages received and not yet released (MQTT-4.3.3-10). */
-  readonly unreleased = new Set<number>();
+  /**
+   * QoS 2 messages received and not yet released, by identifier (MQTT-4.3.3-10); with what their PUBREC waits for, until
+   * the uplink has them.
+   */
+  readonly unreleased = new Map<number, Promise<void> | undefined>();
   /** Where the client is connected. */
   connection: Connection | undefined = undefined;
   /** Session expiry interval in seconds. */

@@ -20,14 +20,15 @@ export function handlePublish(connection: Connection, session: Session, packet: 
   stats.publish_received_bytes += packet.payload.length;
   if (qos === 2 && session.unreleased.has(id)) {
     stats.publish_repeated += 1;
-    return connection.acks.sendInOrder(encodeAck(Type.PUBREC, id));
+    // Perhaps on another connection: the uplink may still not have it.
+    return settleWith(connection, session.unreleased.get(id), encodeAck(Type.PUBREC, id), undefined);
   }
   if (qos > 0) checkReceiveMaximum(connection);
   const refusal = refusalOf(connection, session, topic, packet);
   if (refusal !== undefined) {
     // Before MQTT 5 a client cannot be told: it is acknowledged (MQTT 3.1.1: MQTT-3.3.5-2).
     const code = connection.version === 5 ? refusal : 0;
-    if (qos === 2 && code === 0) open(connection, session, id);
+    if (qos === 2 && code === 0) open(connection, session, id, undefined);
     if (qos > 0) connection.acks.sendInOrder(encodeAck(qos === 1 ? Type.PUBACK : Type.PUBREC, id, code));
     return;
   }
@@ -39,11 +40,13 @@ export function handlePublish(connection: Connection, session: Session, packet: 
     packet.forward,
     expiresAt(packet.expiry, packet.expiry === undefined ? 0 : server.now()),
   );
-  if (qos === 2) open(connection, session, id);
   const { uplink, isUnheard } = server.publish(message, session);
   if (qos === 0) return settleWith(connection, uplink, undefined, undefined);
   const code = isUnheard && qos === 1 && connection.version === 5 ? ReasonCode.NO_MATCHING_SUBSCRIBERS : 0;
-  if (qos === 2) return settleWith(connection, uplink, encodeAck(Type.PUBREC, id), undefined);
+  if (qos === 2) {
+    open(connection, session, id, uplink);
+    return settleWith(connection, uplink, encodeAck(Type.PUBREC, id), undefined);
+  }
   settleWith(connection, uplink, encodeAck(Type.PUBACK, id, code), id);
 }
 
@@ -97,10 +100,19 @@ function refusalOf(
   return undefined;
 }
 
-/** From now on until PUBREL the identifier stands for this message (MQTT-4.3.3-10). */
-function open(connection: Connection, session: Session, id: number): void {
-  session.unreleased.add(id);
+/** From now on until PUBREL the identifier stands for this message (MQTT-4.3.3-10), unless the uplink fails. */
+function open(connection: Connection, session: Session, id: number, uplink: Promise<void> | undefined): void {
+  const { unreleased } = session;
   connection.receiving.add(id);
+  unreleased.set(id, uplink);
+  uplink?.then(
+    () => {
+      if (unreleased.get(id) === uplink) unreleased.set(id, undefined);
+    },
+    () => {
+      if (unreleased.get(id) === uplink) unreleased.delete(id);
+    },
+  );
 }
 
 /**

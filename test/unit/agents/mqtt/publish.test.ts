@@ -226,6 +226,33 @@ describe("QoS 1 and 2 from a publisher", () => {
     assert.deepEqual(uplink.calls, ["subscribe #", "publish t", "publish t", "publish t"]);
   });
 
+  it("of QoS 2 waits for the uplink over a reconnection, and is published anew where that failed", async () => {
+    const uplink = new HandUplink();
+    const broker = new TestBroker({ uplink });
+    const sent = () => uplink.calls.filter((call) => call === "publish t").length;
+    const again = async () => {
+      const client = await broker.connect("a", { clean: false });
+      client.send(publish("t", "1", { qos: 2, id: 7, dup: true }));
+      return client;
+    };
+    (await again()).stream.destroy();
+    await settle();
+    const b = await again();
+    assert.deepEqual(await b.told(), []);
+    await uplink.resolve("1");
+    assert.deepEqual(await b.told(), ["pubrec 7"]);
+    b.send({ cmd: "pubrel", messageId: 7 }, publish("t", "1", { qos: 2, id: 7 }));
+    await b.take();
+    assert.equal(sent(), 2);
+    uplink.open.shift()!.reject(new Error("no way out"));
+    await settle();
+    assert.ok(b.ended);
+    const c = await again();
+    await uplink.resolve("1");
+    assert.deepEqual(await c.told(), ["pubrec 7"]);
+    assert.equal(sent(), 3);
+  });
+
   it("closes the client unacknowledged when the uplink fails", async () => {
     const uplink = new HandUplink();
     const broker = new TestBroker({ uplink });
