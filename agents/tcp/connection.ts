@@ -285,8 +285,8 @@ export class Connection {
     if (this.current === "TIME-WAIT") this.notifyClosed("finished");
     else if (this.current === "FIN-WAIT-2" && (segment.payload.length > 0 || this.waitEnd === NEVER))
       this.waitEnd = finWait2 > 0 ? now + finWait2 : NEVER;
-    if (this.persist !== undefined && sender.una === sender.nxt && sender.queue.length === 0)
-      this.persist = undefined;
+    if (sender.una === sender.nxt && sender.queue.length === 0) this.persist = undefined;
+    else this.persist?.advanced(sender.una, sender.mss, now);
   }
 
   private onPeerFinished(now: number): void {
@@ -333,7 +333,7 @@ export class Connection {
     const { persistTimeout } = this.owner.config;
     if (persistTimeout === 0 || sender.window >= sender.mss) return false;
     this.persist ??= new Persist(sender.una, now);
-    if (this.persist.waited(sender.una, sender.mss, now) < persistTimeout) return false;
+    if (this.persist.waited(now) < persistTimeout) return false;
     this.owner.counters.persist_expired += 1;
     return true;
   }

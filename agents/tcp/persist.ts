@@ -14,12 +14,15 @@ export class Persist {
     this.since = now;
   }
 
-  /** Milliseconds since the peer last took `enough` bytes; `una` is the first that it has not. */
-  waited(una: number, enough: number, now: number): number {
-    if (seqDiff(una, this.from) >= enough) {
-      this.from = una;
-      this.since = now;
-    }
+  /** The peer has acknowledged what lies before `una`: it is only slow where these are `enough` bytes. */
+  advanced(una: number, enough: number, now: number): void {
+    if (seqDiff(una, this.from) < enough) return;
+    this.from = una;
+    this.since = now;
+  }
+
+  /** Milliseconds since the peer last took so many. */
+  waited(now: number): number {
     return now - this.since;
   }
 }

@@ -1,5 +1,5 @@
 import type { Flight, SentSegment } from "./flight.js";
-import { seqAdd, seqAfter, seqBefore } from "./wire/sequence.js";
+import { later, seqAdd, seqAfter, seqBefore } from "./wire/sequence.js";
 
 /** RFC 8985 section 6.2 step 4: without reordering so many segments held beyond a hole prove a loss at once. */
 const DUPLICATE_THRESHOLD = 3;
@@ -66,6 +66,11 @@ export class Rack {
     if (seqBefore(una, this.widenedUntil)) return;
     this.widenedUntil = nxt;
     this.quarters += 1;
+  }
+
+  /** The flight begins at `una` now: what was reached must not lie ahead again after half a turn of the sequence space. */
+  onAdvance(una: number): void {
+    this.widenedUntil = later(this.widenedUntil, una);
   }
 
   onRecovered(): void {

@@ -1,7 +1,7 @@
 import type { TcpCounters } from "./counters.js";
 import type { MemoryBudget } from "./memory.js";
 import { SackBlocks } from "./sack-blocks.js";
-import { seqAdd, seqAfter, seqBefore, seqDiff } from "./wire/sequence.js";
+import { later, seqAdd, seqAfter, seqBefore, seqDiff } from "./wire/sequence.js";
 import { NO_SACKS } from "./wire/tcp.js";
 
 /** Payload that arrived before the bytes in front of it. */
@@ -36,7 +36,10 @@ export class Receiver {
   /** Both sides have agreed on SACK. */
   sack = false;
 
-  /** Right edge of the announced window: RCV.NXT + RCV.WND. It never moves back. */
+  /**
+   * Right edge of the window, RCV.NXT + RCV.WND: the farthest that was announced. It never moves back; what is announced
+   * may fall short of it by what the shift cuts off (RFC 7323 section 2.4).
+   */
   private edge = 0;
   private queue: Buffer[] = [];
   private unread = 0;
@@ -148,10 +151,13 @@ export class Receiver {
     let edge = this.wantedEdge;
     // Silly window avoidance, and never to the left (RFC 9293 sections 3.8.6.2.2 and 3.8.6).
     if (seqDiff(edge, this.edge) < Math.min(this.capacity >> 1, mss)) edge = this.edge;
-    let field = seqDiff(edge, this.nxt) >> this.scale;
-    if (field << this.scale < seqDiff(this.edge, this.nxt)) field += 1;
+    const wanted = seqDiff(edge, this.nxt);
+    const unit = 1 << this.scale;
+    let field = wanted >> this.scale;
+    // What the shift cuts off is announced where there is room for it; else the edge would move with each small segment.
+    if (field * unit < wanted && !seqAfter(seqAdd(this.nxt, (field + 1) * unit), this.wantedEdge)) field += 1;
     field = Math.min(field, 0xffff);
-    this.edge = seqAdd(this.nxt, field << this.scale);
+    this.edge = later(this.edge, seqAdd(this.nxt, field * unit));
     return field;
   }
 
@@ -199,14 +205,17 @@ export class Receiver {
         return false;
       }
     }
-    const last = this.queue.length - 1;
-    if (last >= 0 && this.queue[last]!.length + payload.length <= JOIN_UP_TO) {
-      this.queue[last] = Buffer.concat([this.queue[last]!, payload]);
-    } else {
-      this.queue.push(Buffer.from(payload));
-    }
+    if (!this.joinLast(payload)) this.queue.push(Buffer.from(payload));
     this.unread += payload.length;
     this.nxt = seqAdd(this.nxt, payload.length);
+    return true;
+  }
+
+  /** Appends `data` to the last unread chunk, unless that would become too long. */
+  private joinLast(data: Buffer): boolean {
+    const last = this.queue.at(-1);
+    if (last === undefined || last.length + data.length > JOIN_UP_TO) return false;
+    this.queue[this.queue.length - 1] = Buffer.concat([last, data]);
     return true;
   }
 
@@ -221,12 +230,15 @@ export class Receiver {
       this.memory.release(piece.data.length + PIECE_OVERHEAD);
       const skip = seqDiff(this.nxt, piece.seq);
       if (skip >= piece.data.length) continue;
-      this.memory.charge(piece.data.length - skip);
-      this.queue.push(skip === 0 ? piece.data : piece.data.subarray(skip));
-      this.unread += piece.data.length - skip;
+      const data = skip === 0 ? piece.data : piece.data.subarray(skip);
+      this.memory.charge(data.length);
+      if (!this.joinLast(data)) this.queue.push(data);
+      this.unread += data.length;
       this.nxt = seqAdd(piece.seq, piece.data.length);
     }
     if (count > 0) pieces.splice(0, count);
+    // Blocks that were never sent must not outlive the turn of the sequence space.
+    if (pieces.length === 0) this.blocks?.clear();
     return count > 0;
   }
 
@@ -273,8 +285,4 @@ export class Receiver {
 
 function endOf(piece: Piece): number {
   return seqAdd(piece.seq, piece.data.length);
-}
-
-function later(a: number, b: number): number {
-  return seqAfter(a, b) ? a : b;
 }

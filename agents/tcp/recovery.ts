@@ -4,7 +4,7 @@ import type { Flight, SentSegment } from "./flight.js";
 import type { Rack } from "./rack.js";
 import type { RttEstimator } from "./rtt.js";
 import { TailProbe } from "./tail-probe.js";
-import { seqAfter, seqBefore } from "./wire/sequence.js";
+import { later, seqAfter, seqBefore } from "./wire/sequence.js";
 import { type Segment, segmentLength } from "./wire/tcp.js";
 
 /** Duplicates until a segment is lost, for a peer without SACK (RFC 5681 section 3.2). */
@@ -78,6 +78,10 @@ export class Recovery {
   onAdvance(advanced: number, inFlight: number, mss: number, echoedAt: number, now: number): void {
     const { flight } = this;
     this.timeouts = 0;
+    // What has been reached follows, or it would lie ahead again after half a turn of the sequence space.
+    this.recover = later(this.recover, flight.una);
+    this.disorderedUntil = later(this.disorderedUntil, flight.una);
+    this.rack.onAdvance(flight.una);
     if (this.repairedAt !== NONE) this.undoIfSpurious(echoedAt);
     if (!this.recovering) {
       this.duplicates = 0;

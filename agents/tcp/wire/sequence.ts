@@ -21,3 +21,8 @@ export function seqBefore(a: number, b: number): boolean {
 export function seqAfter(a: number, b: number): boolean {
   return ((a - b) | 0) > 0;
 }
+
+/** Whichever lies after the other. */
+export function later(a: number, b: number): number {
+  return seqAfter(a, b) ? a : b;
+}

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { windowShift } from "@topicast/agent/tcp/config.js";
+import { DEFAULT_CONFIG, windowShift } from "@topicast/agent/tcp/config.js";
 import { Cubic } from "@topicast/agent/tcp/congestion.js";
 import { createCounters } from "@topicast/agent/tcp/counters.js";
 import { Deadlines } from "@topicast/agent/tcp/deadlines.js";
@@ -9,7 +9,10 @@ import { MemoryBudget } from "@topicast/agent/tcp/memory.js";
 import { Receiver } from "@topicast/agent/tcp/receiver.js";
 import { RttEstimator } from "@topicast/agent/tcp/rtt.js";
 import { SendQueue } from "@topicast/agent/tcp/send-queue.js";
+import { Sender } from "@topicast/agent/tcp/sender.js";
+import { Timestamps } from "@topicast/agent/tcp/timestamps.js";
 import { seqAdd, seqDiff } from "@topicast/agent/tcp/wire/sequence.js";
+import { ACK, emptySegment } from "@topicast/agent/tcp/wire/tcp.js";
 import fc from "fast-check";
 import { pattern } from "./pattern.js";
 
@@ -50,11 +53,11 @@ describe("send queue", () => {
 describe("receiver", () => {
   const capacity = 2_000;
 
-  function newReceiver(irs: number) {
+  function newReceiver(irs: number, shift = windowShift(capacity)) {
     const memory = new MemoryBudget(1_000_000);
     const counters = createCounters();
     const receiver = new Receiver(capacity, memory, counters);
-    receiver.open(irs, true, windowShift(capacity));
+    receiver.open(irs, true, shift);
     return { receiver, memory, counters };
   }
 
@@ -119,24 +122,55 @@ describe("receiver", () => {
     assert.equal(receiver.read(), undefined);
   });
 
-  it("never takes back window that it announced", () => {
+  it("joins tiny chunks that waited behind gaps", () => {
+    const { receiver } = newReceiver(0);
+    for (let at = 1; at < 30; at += 2) receiver.receive(1 + at, pattern(at, 1), false);
+    for (let at = 0; at < 30; at += 2) receiver.receive(1 + at, pattern(at, 1), false);
+    assert(receiver.read()?.equals(pattern(0, 30)));
+    assert.equal(receiver.read(), undefined);
+  });
+
+  it("never takes back window that it announced, but for what the shift cuts off (RFC 7323 section 2.4)", () => {
+    const step = fc.record({ length: fc.nat(300), read: fc.boolean() });
     fc.assert(
-      fc.property(fc.array(fc.record({ length: fc.nat(300), read: fc.boolean() })), (steps) => {
-        const { receiver } = newReceiver(0);
+      fc.property(fc.array(step), fc.integer({ min: 0, max: 8 }), (steps, shift) => {
+        const { receiver } = newReceiver(0, shift);
         let edge = receiver.nxt;
         let at = 0;
         for (const { length, read } of steps) {
           const room = seqDiff(edge, receiver.nxt);
           const taken = Math.min(length, Math.max(room, 0));
-          receiver.receive(receiver.nxt, pattern(at, taken), false);
+          assert(taken === 0 || receiver.receive(receiver.nxt, pattern(at, taken), false) === "in-order");
           at += taken;
           if (read) receiver.read();
           const next = seqAdd(receiver.nxt, receiver.announce(100) << receiver.scale);
-          assert(seqDiff(next, edge) >= 0);
-          edge = next;
+          assert(seqDiff(next, edge) > -(1 << shift));
+          edge = seqDiff(next, edge) > 0 ? next : edge;
         }
       }),
     );
+  });
+
+  it("shuts the window when nobody reads, however small the segments", () => {
+    for (const length of [1, 7, 8, 15, 100]) {
+      const { receiver, memory } = newReceiver(0, 4);
+      let window = capacity;
+      for (let at = 0; window >= length && at < 10 * capacity; at += length) {
+        receiver.receive(receiver.nxt, pattern(at, length), false);
+        window = receiver.announce(100) << receiver.scale;
+      }
+      assert(memory.inUse <= capacity, `${memory.inUse} unread bytes in segments of ${length}`);
+      assert(memory.inUse > capacity - 16 - length);
+    }
+  });
+
+  it("reports nothing as held that has long been delivered, though no acknowledgement told of it then", () => {
+    const { receiver } = newReceiver(0);
+    receiver.sack = true;
+    receiver.receive(11, pattern(10, 10), false);
+    receiver.receive(1, pattern(0, 10), false);
+    receiver.nxt = seqAdd(receiver.nxt, 2 ** 31 + 100);
+    assert.deepEqual(receiver.takeSackBlocks(4), []);
   });
 
   it("drops payload that the common memory has no room for", () => {
@@ -147,6 +181,47 @@ describe("receiver", () => {
     assert.equal(receiver.receive(1, pattern(0, 100), false), "in-order");
     assert.equal(receiver.receive(201, pattern(200, 10), false), "out-of-order");
     assert.equal(counters.drop_memory_full, 2);
+  });
+});
+
+describe("sender", () => {
+  const TURN = 2 ** 31;
+
+  /** One that has sent a little more than half the sequence space, and lost nothing. */
+  function longSender(sack: boolean) {
+    const counters = createCounters();
+    const sender = new Sender(0, { ...DEFAULT_CONFIG, mss: 65_000 }, counters, new Timestamps(0));
+    const answer = { ...emptySegment(), flags: ACK, seq: 1, window: 0xffff };
+    const out = emptySegment();
+    const acknowledge = (ack: number, now: number) => sender.acknowledge({ ...answer, ack }, now);
+    const send = (now: number) => {
+      sender.write(CHUNK);
+      while (sender.next(now, out));
+    };
+    sender.sack = sack;
+    sender.scale = 5;
+    sender.started(1);
+    sender.open({ ...answer, ack: 1 }, 0xffff);
+    for (let sent = 0, now = 0; sent <= TURN; sent += CHUNK.length, now++) {
+      send(now);
+      acknowledge(sender.nxt, now);
+    }
+    return { sender, counters, acknowledge, send };
+  }
+  const CHUNK = Buffer.alloc(65_000);
+
+  it("still probes for the loss of the tail after half a turn of the sequence space", () => {
+    const { sender, counters, send } = longSender(true);
+    send(100_000);
+    assert(sender.timer < 100_000 + sender.rtt.rto + 50 && sender.onTimer(100_000 + 300));
+    assert.equal(counters.tail_probes, 1);
+  });
+
+  it("still repairs at three duplicates after half a turn of the sequence space", () => {
+    const { sender, counters, acknowledge, send } = longSender(false);
+    for (let i = 0; i < 5; i++) send(100_000);
+    for (let i = 0; i < 3; i++) acknowledge(sender.una, 100_001);
+    assert.equal(counters.fast_recoveries, 1);
   });
 });
 

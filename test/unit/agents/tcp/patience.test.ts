@@ -1,7 +1,11 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
+import { DEFAULT_CONFIG } from "@topicast/agent/tcp/config.js";
+import { Connection } from "@topicast/agent/tcp/connection.js";
+import { createCounters } from "@topicast/agent/tcp/counters.js";
+import { MemoryBudget } from "@topicast/agent/tcp/memory.js";
 import { seqAdd } from "@topicast/agent/tcp/wire/sequence.js";
-import { ACK, type Segment } from "@topicast/agent/tcp/wire/tcp.js";
+import { ACK, emptySegment, type Segment, SYN } from "@topicast/agent/tcp/wire/tcp.js";
 import { type Reply, Station } from "./station.js";
 
 /** One peer that answers every segment as `answer` says, each second at most, for hours of virtual time. */
@@ -65,6 +69,53 @@ describe("peers that hold connections open without end", () => {
       station.clock.advance(3_600_000);
     }
     assert.equal(connection!.state, "ESTABLISHED");
+  });
+
+  it("are not those that have taken half the sequence space since they first kept us waiting", () => {
+    const counters = createCounters();
+    const config = { ...DEFAULT_CONFIG, mss: 65_000 };
+    const owner = {
+      config,
+      counters,
+      memory: new MemoryBudget(0),
+      timestampOffset: 0,
+      touch() {},
+      moved() {},
+    };
+    const connection = new Connection(owner, 0, true, { largest: 65_000, assumed: 536 });
+    const chunk = Buffer.alloc(65_000);
+    let now = 0;
+    const turn = () => connection.transmit(now, () => {});
+    const acknowledge = (ack: number, window: number) => {
+      connection.receive({ ...emptySegment(), flags: ACK, seq: 1, ack, window }, now);
+      turn();
+    };
+    const pass = (ms: number) => {
+      for (const end = now + ms; now < end; turn()) {
+        now = Math.min(connection.deadline, end);
+        connection.onTimer(now);
+      }
+    };
+    connection.open({ ...emptySegment(), flags: SYN, mss: 65_000, windowScale: 5 }, now);
+    turn();
+    acknowledge(1, 0);
+    connection.write(chunk);
+    connection.write(chunk);
+    turn();
+    pass(1_000);
+    // Never is everything acknowledged, so all counts as one wait; the window is shut when it begins and when it ends.
+    let una = 1;
+    for (let taken = 0; taken <= 2 ** 31 + 1_000_000; taken += chunk.length) {
+      connection.write(chunk);
+      acknowledge(una, 4_000);
+      una = seqAdd(una, chunk.length);
+      now += 20;
+    }
+    acknowledge(una, 0);
+    pass(60_000);
+    assert.equal(connection.state, "ESTABLISHED");
+    assert.equal(counters.persist_expired, 0);
+    assert(counters.window_probes > 5);
   });
 
   it("are all given up: nothing is left but those that are idle and open on both sides", () => {
