@@ -80,6 +80,7 @@ export class Handshake {
   /** Our SYN has been sent, by a cookie that remembers nothing of when. */
   sentByCookie(): void {
     this.sender.started(seqAdd(this.iss, 1));
+    this.clock.acknowledged(seqAdd(this.irs, 1));
     this.owed = false;
   }
 

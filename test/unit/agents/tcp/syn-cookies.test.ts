@@ -167,6 +167,15 @@ describe("a stack whose half-open connections are at their bound", () => {
     assert.deepEqual(station.stack.size, { open: 4, halfOpen: 3, timeWait: 0 });
   });
 
+  it("echoes the timestamp of the first data, however long after the ACK it comes", () => {
+    const station = full();
+    const synAck = station.syn("10.0.0.9:4000")!;
+    station.ack(synAck, { tsVal: 100 });
+    station.clock.advance(30_000);
+    const [answer] = station.ack(synAck, { tsVal: 30_100, payload: Buffer.from("connect") });
+    assert.deepEqual([answer?.ack, answer?.tsEcr], [1_008, 30_100]);
+  });
+
   it("takes the first data for the ACK where that was lost, and the FIN too", () => {
     const station = full();
     const synAck = station.syn("10.0.0.9:4000", { timestamps: false });
