@@ -219,7 +219,7 @@ export class TcpStack implements ConnectionOwner {
     for (const connection of touched) {
       connection.touched = false;
       connection.transmit(now, (segment) => this.send(connection.path, segment));
-      if (connection.state !== "CLOSED") this.deadlines.update(connection);
+      if (this.holds(connection)) this.deadlines.update(connection);
     }
   }
 
@@ -313,6 +313,12 @@ export class TcpStack implements ConnectionOwner {
     this.timeWait.delete(connection);
     this.deadlines.remove(connection);
     if (this.connections.get(connection.key) === connection) this.connections.delete(connection.key);
+  }
+
+  /** Whether `connection` still is one of ours: one in TIME-WAIT may have been forgotten. */
+  private holds(connection: StackConnection): boolean {
+    const { state } = connection;
+    return state === "TIME-WAIT" ? this.timeWait.has(connection) : state !== "CLOSED";
   }
 
   private wake(): void {

@@ -4,7 +4,7 @@ import { type StackConnection, TcpStack } from "@topicast/agent/tcp/stack.js";
 import { parseMac } from "@topicast/agent/tcp/wire/ethernet.js";
 import { Frame } from "@topicast/agent/tcp/wire/frame.js";
 import { type Endpoints, Path } from "@topicast/agent/tcp/wire/path.js";
-import { ACK, emptySegment, PSH, RST, type Segment, SYN } from "@topicast/agent/tcp/wire/tcp.js";
+import { ACK, emptySegment, FIN, PSH, RST, type Segment, SYN } from "@topicast/agent/tcp/wire/tcp.js";
 
 const STATION = { mac: parseMac("02:00:00:00:00:01"), ipv4: ["10.0.0.1", "10.0.0.3"] };
 const CLIENT: Endpoints = {
@@ -155,6 +155,18 @@ describe("TCP stack at its station", () => {
     stack.flush(1_000_000);
     assert.equal(stack.deadline, Number.POSITIVE_INFINITY);
     assert.equal(stack.size.open, 1);
+  });
+
+  it("keeps no timer for a connection in TIME-WAIT that it has forgotten", () => {
+    const io = { send: () => {}, wake: () => {} };
+    stack = new TcpStack(STATION, io, { maxTimeWait: 0 }, () => 1_000);
+    stack.listen(1883, (connection) => accepted.push(connection));
+    open(CLIENT);
+    accepted[0]!.shutdown();
+    stack.flush(0);
+    arrive(CLIENT, { flags: ACK | FIN, seq: 1, ack: 1_002, window: 60_000 });
+    assert.equal(stack.counters.time_wait_evicted, 1);
+    assert.equal(stack.deadline, Number.POSITIVE_INFINITY);
   });
 
   it("resets what is open when it closes, and then refuses", () => {
