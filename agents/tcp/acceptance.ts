@@ -43,8 +43,13 @@ export function judge(parts: Parts, state: State, passive: boolean, segment: Seg
     if (fault !== undefined)
       return drop(counters, fault, fault === "drop_paws" ? judgeUnacceptable(segment) : "drop");
   }
+  // The peer's own SYN again is never within the window, whatever data it carries.
+  if (isRepeatedSyn(parts, state, segment)) {
+    const crossed = (flags & ACK) !== 0 && segment.ack === parts.sender.nxt;
+    return take(counters, crossed ? "crossed" : "repeat-syn");
+  }
   if (!parts.receiver.isAcceptable(segment.seq, segmentLength(segment)))
-    return judgeOutOfWindow(parts, state, segment);
+    return judgeOutOfWindow(counters, state, segment);
   if ((flags & RST) !== 0) {
     // TIME-WAIT outlasts a RST, or an old duplicate's answer would end it early (RFC 1337 section 3, fix F1).
     if (state === "TIME-WAIT") return drop(counters, "drop_reset");
@@ -88,14 +93,13 @@ function judgeInSynSent(parts: Parts, segment: Segment): Verdict {
   return take(counters, acknowledged ? "syn-ack" : "syn");
 }
 
-function judgeOutOfWindow(parts: Parts, state: State, segment: Segment): Verdict {
-  const { counters } = parts.shared;
+function isRepeatedSyn({ handshake }: Parts, state: State, { flags, seq }: Segment): boolean {
+  return state === "SYN-RECEIVED" && (flags & (SYN | RST)) === SYN && seq === handshake?.irs;
+}
+
+function judgeOutOfWindow(counters: TcpCounters, state: State, segment: Segment): Verdict {
   const { flags } = segment;
   if ((flags & RST) !== 0) return drop(counters, "drop_out_of_window");
-  if (state === "SYN-RECEIVED" && (flags & SYN) !== 0 && segment.seq === parts.handshake?.irs) {
-    const crossed = (flags & ACK) !== 0 && segment.ack === parts.sender.nxt;
-    return take(counters, crossed ? "crossed" : "repeat-syn");
-  }
   if (state === "TIME-WAIT" && (flags & FIN) !== 0) return drop(counters, "drop_out_of_window", "answer-fin");
   return drop(counters, "drop_out_of_window", judgeUnacceptable(segment));
 }

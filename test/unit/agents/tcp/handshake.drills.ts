@@ -101,6 +101,16 @@ export const handshake = group("TCP handshake", [
       state ESTABLISHED`,
   },
   {
+    name: "the peer's SYN again gets the SYN-ACK again though data comes with it",
+    script: `
+      < S 0:5(5) win 65535 <mss 1460>
+      > S. 0:0(0) ack 1
+      +0.5 < S 0:5(5) win 65535 <mss 1460>
+      > S. 0:0(0) ack 1
+      +0.1 < . 1:1(0) ack 1 win 65535
+      state ESTABLISHED`,
+  },
+  {
     name: "after a lost SYN-ACK one segment at first (RFC 5681 section 3.1), and a time-out of 3 s (RFC 6298 5.7)",
     script: `
       < S 0:0(0) win 65535 <mss 1000>
