@@ -1,9 +1,10 @@
 import { readFileSync } from "node:fs";
 import {
-  DEFAULT_MTU,
   FabricSocket,
   formatEndpoint,
+  type KeyFile,
   type Message,
+  openKeyFile,
   payloadBytes,
   systemClock,
 } from "@topicast/protocol";
@@ -26,8 +27,8 @@ export interface RunningAgent {
   /** Closes clients in order, takes leave of the forwarder, undoes the firewall rule. Idempotent. */
   close(): Promise<void>;
   /**
-   * Reads the TLS certificates again, for the connections to come, and the password and ACL files; what fails is logged,
-   * and that of before stays. Undefined where there are no such files.
+   * Reads the TLS certificates again, for the connections to come, the password and ACL files, and the fabric's keys; what
+   * fails is logged, and that of before stays. Undefined where there are no such files.
    */
   readonly reload: (() => void) | undefined;
 }
@@ -84,16 +85,27 @@ export async function startAgent(config: AgentConfig): Promise<RunningAgent> {
     const reload = () => {
       reloadCertificates?.();
       access.reload();
+      if (fabric?.keys !== undefined) reloadKeys(fabric.keys, log);
     };
-    return { close, reload: reloadCertificates !== undefined || access.reloads ? reload : undefined };
+    const reloads = reloadCertificates !== undefined || access.reloads || fabric?.keys !== undefined;
+    return { close, reload: reloads ? reload : undefined };
   } catch (error) {
     await close();
     throw error;
   }
 }
 
+function reloadKeys(keys: KeyFile, log: Logger): void {
+  try {
+    keys.reload();
+  } catch (error) {
+    log.error({ reason: (error as Error).message }, "fabric keys not taken over; those of before stay");
+  }
+}
+
 interface OpenFabric {
   readonly core: AgentFabric;
+  readonly keys: KeyFile | undefined;
   readonly close: () => Promise<void>;
 }
 
@@ -106,9 +118,12 @@ async function openFabric(
   const { forwarder } = config;
   if (forwarder === undefined) return undefined;
   const { address, mac } = await localAddress(config, forwarder);
+  const keys = config.fabricKey === undefined ? undefined : openKeyFile(config.fabricKey, Date.now());
+  if (keys === undefined) log.info("fabric datagrams are not sealed: see --fabric-key");
   const socket = await FabricSocket.open({
     address,
     port: config.udpport,
+    seal: keys?.seal,
     onDatagram: (bytes, from) => core.onDatagram(bytes, from),
   });
   const core = new AgentFabric({
@@ -119,7 +134,8 @@ async function openFabric(
     local: { ...socket.local, mac },
     intercepts: config.intercept,
     access,
-    payloadBytes: payloadBytes(DEFAULT_MTU),
+    payloadBytes: payloadBytes(config.fabricMtu, keys !== undefined),
+    socketStats: () => socket.stats,
     transmit: (header, payload, to) => socket.sendEach(header, payload, to),
     defer: setImmediate,
     random: Math.random,
@@ -132,6 +148,7 @@ async function openFabric(
   });
   return {
     core,
+    keys,
     close: async () => {
       core.close();
       await socket.close();

@@ -1,9 +1,12 @@
 import { hostname } from "node:os";
 import {
+  DEFAULT_MTU,
   type Endpoint,
   formatEndpoint,
   INTERCEPTS_MAX,
   loadSettings,
+  MTU_MAX,
+  MTU_MIN,
   type SettingSources,
   type Settings,
   UserError,
@@ -121,6 +124,17 @@ export const agentSettings = {
     value: value.port,
     preset: "1883",
   },
+  "fabric-key": {
+    argument: "FILE",
+    help: "keys that every datagram of the fabric is sealed with (openssl rand -hex 32); the same at all agents and the forwarder",
+    value: value.text,
+  },
+  "fabric-mtu": {
+    argument: "BYTES",
+    help: "largest IP packet on every path between agents and forwarder",
+    value: value.wholeNumber(MTU_MIN, MTU_MAX),
+    preset: String(DEFAULT_MTU),
+  },
   id: {
     argument: "ID",
     help: "name of this agent, unique among the forwarder's agents",
@@ -190,6 +204,9 @@ export interface AgentConfig {
   /** Undefined: the agent stands alone. */
   readonly forwarder?: Endpoint | undefined;
   readonly udpport: number;
+  /** Path of the fabric's key file; undefined: datagrams are not sealed. */
+  readonly fabricKey?: string | undefined;
+  readonly fabricMtu: number;
   readonly id: string;
   readonly transport: "raw" | "socket";
   /** Where to bind and which address to use on the fabric; undefined: the interface's. */
@@ -231,6 +248,8 @@ export function loadAgentConfig(sources: SettingSources): AgentConfig {
     ...{ tls, listeners, intercept, forwarder, udpport, id, address, rest },
     limits: clientLimits(values, transport),
     tcpKeepAlive: values["tcp-keepalive"],
+    fabricKey: values["fabric-key"],
+    fabricMtu: values["fabric-mtu"],
     logLevel: values["log-level"],
   };
 }

@@ -1,7 +1,10 @@
 import { isIPv4 } from "node:net";
 import {
+  DEFAULT_MTU,
   type Endpoint,
   loadSettings,
+  MTU_MAX,
+  MTU_MIN,
   type SettingSources,
   type Settings,
   UserError,
@@ -46,6 +49,8 @@ function parseGroupRange(cidr: string): GroupRangeConfig | undefined {
   return inside ? { cidr, base, size } : undefined;
 }
 
+const LEGACY_PROXIES_MAX = 64;
+
 /** Settings of `topicast controller`, by long flag. */
 export const controllerSettings = {
   listen: {
@@ -80,6 +85,23 @@ export const controllerSettings = {
     help: "likewise who may publish and receive what, as mosquitto's acl_file says it",
     value: value.text,
   },
+  "legacy-proxy": {
+    argument: "ADDRESS[:PORT]",
+    help: "a proxy that speaks plain MQTT over UDP without acknowledgements: an edge at QoS 0; may be repeated (default port: 1883)",
+    value: value.listOf(value.ipv4Endpoint(1883), LEGACY_PROXIES_MAX),
+    repeatable: true,
+  },
+  "fabric-key": {
+    argument: "FILE",
+    help: "keys that every datagram of the fabric is sealed with (openssl rand -hex 32); the same at all agents and the forwarder",
+    value: value.text,
+  },
+  "fabric-mtu": {
+    argument: "BYTES",
+    help: "largest IP packet on every path between agents and forwarder",
+    value: value.wholeNumber(MTU_MIN, MTU_MAX),
+    preset: String(DEFAULT_MTU),
+  },
   "log-level": {
     argument: "LEVEL",
     help: `least severe of what is logged: ${value.logLevel.allowed}`,
@@ -98,6 +120,11 @@ export interface ControllerConfig {
   /** Paths. */
   readonly passwordFile?: string | undefined;
   readonly aclFile?: string | undefined;
+  /** Proxies that speak the plain form. */
+  readonly legacyProxies: readonly Endpoint[];
+  /** Path of the fabric's key file; undefined: datagrams are not sealed. */
+  readonly fabricKey?: string | undefined;
+  readonly fabricMtu: number;
   readonly logLevel: "trace" | "debug" | "info" | "warn" | "error" | "fatal" | "silent";
 }
 
@@ -114,6 +141,8 @@ export function loadControllerConfig(sources: SettingSources): ControllerConfig 
   return {
     ...{ listen, ryu, rest, groupRange: values["group-range"] },
     ...{ passwordFile: values["password-file"], aclFile: values["acl-file"] },
+    legacyProxies: values["legacy-proxy"] ?? [],
+    ...{ fabricKey: values["fabric-key"], fabricMtu: values["fabric-mtu"] },
     logLevel: values["log-level"],
   };
 }

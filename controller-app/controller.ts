@@ -1,7 +1,8 @@
 import {
   type AccessLists,
-  DEFAULT_MTU,
   FabricSocket,
+  type KeyFile,
+  openKeyFile,
   parseAcl,
   parsePasswords,
   payloadBytes,
@@ -21,8 +22,8 @@ export interface RunningController {
   /** Stops serving and leaves agents and switches as they are, so that known routes go on delivering. Idempotent. */
   close(): Promise<void>;
   /**
-   * Reads the password and ACL files again, for all agents; those that cannot be used are logged, and those of before
-   * stay. Undefined where there are none.
+   * Reads the password and ACL files again, for all agents, and the fabric's keys; those that cannot be used are logged,
+   * and those of before stay. Undefined where there are none.
    */
   readonly reload: (() => void) | undefined;
 }
@@ -40,7 +41,10 @@ export async function startController(config: ControllerConfig): Promise<Running
   try {
     const lists = readLists(config);
     const dataplane = makeDataplane(config, log);
+    const keys = config.fabricKey === undefined ? undefined : openKeyFile(config.fabricKey, Date.now());
+    if (keys === undefined) log.info("fabric datagrams are not sealed: see --fabric-key");
     const socket = await FabricSocket.open({
+      seal: keys?.seal,
       address: config.listen.address,
       port: config.listen.port,
       onDatagram: (bytes, from) => forwarder.onDatagram(bytes, from),
@@ -52,7 +56,8 @@ export async function startController(config: ControllerConfig): Promise<Running
       dataplane,
       groupRange: config.groupRange,
       port: config.listen.port,
-      payloadBytes: payloadBytes(DEFAULT_MTU),
+      payloadBytes: payloadBytes(config.fabricMtu, keys !== undefined),
+      socketStats: () => socket.stats,
       transmit: (header, payload, to) => socket.send(header, payload, to),
       onEvent: (event) => logEvent(log, event),
     });
@@ -63,7 +68,11 @@ export async function startController(config: ControllerConfig): Promise<Running
     forwarder.setAccess(lists);
     forwarder.start();
     const hasFiles = config.passwordFile !== undefined || config.aclFile !== undefined;
-    return { close, reload: hasFiles ? () => reload(config, forwarder, log) : undefined };
+    const reloadAll = () => {
+      if (hasFiles) reload(config, forwarder, log);
+      if (keys !== undefined) reloadKeys(keys, log);
+    };
+    return { close, reload: hasFiles || keys !== undefined ? reloadAll : undefined };
   } catch (error) {
     await close();
     throw error;
@@ -88,6 +97,14 @@ function reload(config: ControllerConfig, forwarder: Forwarder, log: Logger): vo
       { reason: (error as Error).message },
       "users and rules not taken over; those of before stay in force",
     );
+  }
+}
+
+function reloadKeys(keys: KeyFile, log: Logger): void {
+  try {
+    keys.reload();
+  } catch (error) {
+    log.error({ reason: (error as Error).message }, "fabric keys not taken over; those of before stay");
   }
 }
 

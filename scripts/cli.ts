@@ -44,7 +44,7 @@ Examples:
 
 The keys of the configuration file are the long flags, e.g. \`forwarder: 192.168.1.100\`. A flag wins over the
 environment, the environment over the file. A password on the command line shows in the process list: prefer
-TOPICAST_PASSWORD or the file. SIGHUP reads the certificates, the password file and the ACL file again.`,
+TOPICAST_PASSWORD or the file. SIGHUP reads the certificates, the password file, the ACL file and the fabric's keys again.`,
   )
   .action((_options, self: Command) => {
     const config = loadAgentConfig(sourcesOf(self, agentSettings));

@@ -47,6 +47,8 @@ export interface FabricOptions {
   /** Where the forwarder's users and rules go; nowhere where absent. */
   readonly access?: SharedAccess | undefined;
   readonly payloadBytes: number;
+  /** Counters of the socket, by snake_case name. */
+  readonly socketStats?: () => Record<string, number>;
   /** Puts one datagram on the wire to each destination; may lose it. */
   readonly transmit: (header: Header, payload: Buffer, to: readonly Endpoint[]) => void;
   /** Calls `fn` when what is going on now has ended, without delay: `setImmediate`. */
@@ -150,6 +152,9 @@ export class AgentFabric implements Uplink {
       ...this.subscriptions.stats,
       subscriptions: this.subscriptions.size,
       ...this.registration.stats,
+      ...Object.fromEntries(
+        Object.entries(this.options.socketStats?.() ?? {}).map(([k, v]) => [`socket_${k}`, v]),
+      ),
       ...Object.fromEntries(Object.entries(this.receiver.stats).map(([k, v]) => [`stream_${k}`, v])),
       ...Object.fromEntries(Object.entries(this.drops).map(([k, v]) => [`dropped_${k}`, v])),
     };

@@ -58,6 +58,8 @@ export interface ForwarderOptions {
   /** The UDP port of the fabric; group datagrams go to it. */
   readonly port: number;
   readonly payloadBytes: number;
+  /** Counters of the socket, by snake_case name. */
+  readonly socketStats?: () => Record<string, number>;
   /** Puts one datagram on the wire; may lose it. */
   readonly transmit: (header: Header, payload: Buffer, to: Endpoint) => void;
   readonly onEvent: (event: ForwarderEvent) => void;
@@ -582,6 +584,10 @@ export class Forwarder implements ForwarderView {
         kind: "counter",
         value,
       };
+    }
+    for (const [name, value] of Object.entries(this.options.socketStats?.() ?? {})) {
+      const help = `datagrams of the socket: ${name.replaceAll("_", " ")}`;
+      yield { name: `forwarder_socket_${name}_total`, help, kind: "counter", value };
     }
     yield { name: "forwarder_groups", help: "edge sets in use", kind: "gauge", value: this.groups.size };
     const { exhausted } = this.groups.stats;

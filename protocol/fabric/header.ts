@@ -69,11 +69,16 @@ export function encodeHeader(h: Header): Buffer {
   return out;
 }
 
+/** Whether this is the plain form: an MQTT packet's type where a fabric header has its version. */
+export function isPlain(bytes: Buffer): boolean {
+  return bytes.length > 0 && bytes[0]! >> 4 !== 0;
+}
+
 /** Decodes one datagram; the payload is a view, not a copy. Never throws. */
 export function decodeDatagram(bytes: Buffer): Datagram | HeaderFault {
   const first = bytes[0];
   if (first === undefined) return "truncated";
-  if (first >> 4 !== 0) return "plain";
+  if (isPlain(bytes)) return "plain";
   if (first !== VERSION) return "bad_version";
   if (bytes.length < HEADER_BYTES) return "truncated";
   const headerBytes = bytes[3]! * 4;

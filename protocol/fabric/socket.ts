@@ -1,7 +1,8 @@
 import { DgramAsPromised, type SocketAsPromised } from "dgram-as-promised";
 import { type Endpoint, formatEndpoint } from "../addresses.js";
 import { bindError } from "../bind-error.js";
-import { encodeHeader, type Header } from "./header.js";
+import { encodeHeader, type Header, isPlain } from "./header.js";
+import type { Seal, SealFault } from "./seal.js";
 
 export interface SocketOptions {
   /** The local address to bind: also the source of group and broadcast datagrams, so it must not be 0.0.0.0. */
@@ -9,6 +10,8 @@ export interface SocketOptions {
   /** UDP port; 0 lets the system choose one. */
   readonly port: number;
   readonly onDatagram: (bytes: Buffer, from: Endpoint) => void;
+  /** Seals what is sent; what it does not let in is counted and dropped, but for plain MQTT, which has no header. */
+  readonly seal?: Seal | undefined;
 }
 
 /** Unsent bytes in the socket above which datagrams are dropped: UDP has no back-pressure of its own. */
@@ -19,12 +22,16 @@ const MULTICAST_TTL = 8;
 
 /** The rim of the fabric: one UDP socket. */
 export class FabricSocket {
-  readonly stats = { sent: 0, send_errors: 0, send_queue_drops: 0, received: 0 };
+  readonly stats = {
+    ...{ sent: 0, send_errors: 0, send_queue_drops: 0, received: 0 },
+    ...({ unsealed: 0, unknown_key: 0, wrong_tag: 0, replayed: 0 } satisfies Record<SealFault, number>),
+  };
   private closed = false;
 
   private constructor(
     private readonly socket: SocketAsPromised,
     readonly local: Endpoint,
+    private readonly seal: Seal | undefined,
   ) {}
 
   /** Rejects with a UserError where the address is not this host's or the port is in use. */
@@ -33,6 +40,11 @@ export class FabricSocket {
     const socket = DgramAsPromised.createSocket({ type: "udp4" }, (bytes, from) => {
       if (self === undefined) return;
       self.stats.received += 1;
+      const fault = isPlain(bytes) ? undefined : options.seal?.check(bytes);
+      if (fault !== undefined) {
+        self.stats[fault] += 1;
+        return;
+      }
       options.onDatagram(bytes, from);
     });
     let local: Endpoint;
@@ -50,19 +62,29 @@ export class FabricSocket {
     // The system may grant less than asked; a larger buffer only saves datagrams in a burst.
     socket.setRecvBufferSize(KERNEL_BUFFER_BYTES);
     socket.setSendBufferSize(KERNEL_BUFFER_BYTES);
-    self = new FabricSocket(socket, { address: local.address, port: local.port });
+    self = new FabricSocket(socket, { address: local.address, port: local.port }, options.seal);
     return self;
   }
 
   /** Sends one datagram; a failure is counted, as a loss in the network would be. */
   send(header: Header, payload: Buffer, to: Endpoint): void {
-    this.sendBytes([encodeHeader(header), payload], to);
+    this.sendBytes(this.encode(header, payload), to);
   }
 
   /** Sends the same bytes to each destination, encoded once. */
   sendEach(header: Header, payload: Buffer, to: readonly Endpoint[]): void {
-    const parts = [encodeHeader(header), payload];
+    const parts = this.encode(header, payload);
     for (const endpoint of to) this.sendBytes(parts, endpoint);
+  }
+
+  /** Sends bare MQTT packets, as who speaks the plain form takes them. */
+  sendPlain(packets: Buffer, to: Endpoint): void {
+    this.sendBytes([packets], to);
+  }
+
+  private encode(header: Header, payload: Buffer): Buffer[] {
+    const bytes = encodeHeader(header);
+    return [this.seal === undefined ? bytes : this.seal.seal(bytes, payload), payload];
   }
 
   private sendBytes(parts: Buffer[], to: Endpoint): void {

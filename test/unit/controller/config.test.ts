@@ -26,6 +26,9 @@ describe("a forwarder's configuration", () => {
       groupRange: { cidr: "239.192.0.0/14", base: 0xefc00000, size: 2 ** 18 },
       passwordFile: undefined,
       aclFile: undefined,
+      legacyProxies: [],
+      fabricKey: undefined,
+      fabricMtu: 1500,
       logLevel: "info",
     });
   });
@@ -38,6 +41,9 @@ describe("a forwarder's configuration", () => {
       "group-range": "239.255.255.252/30",
       "password-file": "users",
       "acl-file": "rules",
+      "legacy-proxy": ["192.168.1.50", "192.168.1.51:1901"],
+      "fabric-key": "fabric.key",
+      "fabric-mtu": "1400",
       "log-level": "silent",
     };
     assert.deepEqual(loadControllerConfig({ flags, env: {} }), {
@@ -47,6 +53,12 @@ describe("a forwarder's configuration", () => {
       groupRange: { cidr: "239.255.255.252/30", base: 0xeffffffc, size: 4 },
       passwordFile: "users",
       aclFile: "rules",
+      legacyProxies: [
+        { address: "192.168.1.50", port: 1883 },
+        { address: "192.168.1.51", port: 1901 },
+      ],
+      fabricKey: "fabric.key",
+      fabricMtu: 1400,
       logLevel: "silent",
     });
   });
