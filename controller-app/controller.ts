@@ -15,7 +15,8 @@ import type { Dataplane } from "./dataplane/dataplane.js";
 import { OpenFlowDataplane } from "./dataplane/openflow.js";
 import { RyuAccess } from "./dataplane/ryu-access.js";
 import { UnicastDataplane } from "./dataplane/unicast.js";
-import { Forwarder, type ForwarderEvent } from "./forwarder/forwarder.js";
+import { Forwarder } from "./forwarder/forwarder.js";
+import type { ForwarderEvent } from "./forwarder/options.js";
 import { RestServer } from "./rest/server.js";
 
 export interface RunningController {
@@ -58,6 +59,8 @@ export async function startController(config: ControllerConfig): Promise<Running
       port: config.listen.port,
       payloadBytes: payloadBytes(config.fabricMtu, keys !== undefined),
       socketStats: () => socket.stats,
+      legacyProxies: config.legacyProxies,
+      transmitPlain: (packets, to) => socket.sendPlain(packets, to),
       transmit: (header, payload, to) => socket.send(header, payload, to),
       onEvent: (event) => logEvent(log, event),
     });

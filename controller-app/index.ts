@@ -2,3 +2,4 @@ export { type ControllerConfig, controllerSettings, loadControllerConfig } from 
 export { type RunningController, startController } from "./controller.js";
 export * from "./dataplane/dataplane.js";
 export * from "./forwarder/forwarder.js";
+export * from "./forwarder/options.js";

@@ -9,6 +9,7 @@ export * from "./fabric/header.js";
 export * from "./fabric/key-file.js";
 export * from "./fabric/members.js";
 export * from "./fabric/packets.js";
+export * from "./fabric/plain.js";
 export * from "./fabric/replay-window.js";
 export * from "./fabric/seal.js";
 export * from "./fabric/send-history.js";

@@ -1,7 +1,6 @@
 import {
   type AccessLists,
   agentNumber,
-  type Clock,
   ControlChannel,
   type Datagram,
   DEAD_MS,
@@ -16,8 +15,8 @@ import {
   FORWARDER_NUMBER,
   filterError,
   formatEndpoint,
-  type Header,
   Kind,
+  type Message,
   PacketReader,
   PING_MS,
   readEdges,
@@ -46,34 +45,16 @@ import { AccessShare } from "./access-share.js";
 import { Agent, type AgentClaim } from "./agents.js";
 import { readClaim } from "./claim.js";
 import { GroupTable } from "./groups.js";
+import { LegacyProxies, type LegacyProxy } from "./legacy.js";
+import { counterMetrics } from "./metrics.js";
+import type { ForwarderOptions } from "./options.js";
 import { TopicMap } from "./topic-map.js";
-
-export interface ForwarderOptions {
-  readonly clock: Clock;
-  /** Milliseconds since 1970, from which the epoch is made. */
-  readonly unixTime: () => number;
-  readonly dataplane: Dataplane;
-  /** The groups' address range: first address (u32) and how many. */
-  readonly groupRange: { readonly base: number; readonly size: number };
-  /** The UDP port of the fabric; group datagrams go to it. */
-  readonly port: number;
-  readonly payloadBytes: number;
-  /** Counters of the socket, by snake_case name. */
-  readonly socketStats?: () => Record<string, number>;
-  /** Puts one datagram on the wire; may lose it. */
-  readonly transmit: (header: Header, payload: Buffer, to: Endpoint) => void;
-  readonly onEvent: (event: ForwarderEvent) => void;
-}
-
-export type ForwarderEvent =
-  | { readonly type: "settled"; readonly afterMs: number; readonly agents: number }
-  | { readonly type: "agent_up"; readonly id: string; readonly at: string }
-  | { readonly type: "agent_down"; readonly id: string; readonly why: string }
-  | { readonly type: "agent_refused"; readonly id: string; readonly at: string; readonly why: string };
 
 const AGENTS_MAX = 4_096;
 const FILTERS_PER_AGENT_MAX = 1_000_000;
 const SETTLE_CHECK_MS = 100;
+/** Bytes that wait for an edge before nothing from legacy proxies is added. */
+const PLAIN_BYTES_MAX = 4 * 1024 * 1024;
 /** CONNACK: Client Identifier not valid (MQTT 5, table 3-1), Quota exceeded. */
 const ID_IN_USE = 0x85;
 const QUOTA_EXCEEDED = 0x97;
@@ -88,6 +69,7 @@ export class Forwarder implements ForwarderView {
   private readonly agentsByNumber = new Map<number, Agent>();
   private readonly groups: GroupTable;
   private readonly map: TopicMap;
+  private readonly legacy: LegacyProxies;
   private readonly accessShare = new AccessShare();
   private readonly connectReader = new PacketReader();
   /** What waits for the end of settling; undefined: settled. */
@@ -121,7 +103,16 @@ export class Forwarder implements ForwarderView {
         for (const agent of this.agentsByNumber.values()) agent.groups.delete(group);
       },
     });
-    this.map = new TopicMap({ dataplane, groups: this.groups, groupPort: port });
+    this.legacy = new LegacyProxies({
+      proxies: options.legacyProxies ?? [],
+      transmit: options.transmitPlain,
+      onChange: (filter) => {
+        for (const topic of this.map.matchedBy([filter])) this.map.converge(topic);
+      },
+      onPublish: (message, proxy) => this.onPlain(message, proxy),
+    });
+    const wantsPlain = (topic: string) => this.legacy.wants(topic);
+    this.map = new TopicMap({ dataplane, groups: this.groups, groupPort: port, wantsPlain });
     dataplane.onCarriage = (address, carriage) => this.onCarriage(address, carriage);
     dataplane.onPublisher = (id) => {
       for (const topic of this.agentById(id)?.topics ?? []) this.map.converge(topic);
@@ -162,6 +153,7 @@ export class Forwarder implements ForwarderView {
   onDatagram(bytes: Buffer, from: Endpoint): void {
     if (this.closed) return;
     const datagram = decodeDatagram(bytes);
+    if (datagram === "plain") return this.legacy.onDatagram(bytes, from);
     if (typeof datagram === "string") return this.drop(datagram);
     const { kind, source, epoch, stream } = datagram;
     if (kind === Kind.ANNOUNCE) return;
@@ -450,11 +442,23 @@ export class Forwarder implements ForwarderView {
         agent.confirmed?.topics.add(topic);
         this.map.converge(topic);
       }
-      const bytes = encodePublish(toMessage(packet));
+      const message = toMessage(packet);
+      const bytes = encodePublish(message);
       const others = this.map.edgesOf(name).filter((edge) => edge !== agent);
+      this.legacy.send(message);
       await Promise.all(others.map((edge) => edge.channel.send(bytes)));
       return encodePacket({ cmd: "puback", messageId, reasonCode: 0 });
     });
+  }
+
+  /** A message of a proxy that speaks the plain form, at QoS 0: an edge that has too much to take does not get it. */
+  private onPlain(message: Message, proxy: LegacyProxy): void {
+    const bytes = encodePublish(message);
+    for (const { channel } of this.map.edgesOf(message.topic)) {
+      if (channel.waitingBytes < PLAIN_BYTES_MAX) void channel.send(bytes);
+      else this.drop("plain_overflow");
+    }
+    this.legacy.send(message, proxy);
   }
 
   /**
@@ -548,7 +552,7 @@ export class Forwarder implements ForwarderView {
   *agents(): IterableIterator<AgentView> {
     const now = this.options.clock.now();
     for (const agent of this.agentsByNumber.values()) {
-      const { access: _, ...claim } = agent.claim;
+      const { access: _, dataEpoch: _epoch, ...claim } = agent.claim;
       yield {
         ...claim,
         filters: agent.filters.size,
@@ -570,33 +574,16 @@ export class Forwarder implements ForwarderView {
   }
 
   *metrics(): IterableIterator<MetricView> {
-    for (const [name, value] of Object.entries({
-      ...this.stats,
-      ...this.accessShare.stats,
-      ...this.map.stats,
-    })) {
-      yield { name: `forwarder_${name}_total`, help: name.replaceAll("_", " "), kind: "counter", value };
-    }
-    for (const [name, value] of Object.entries(this.drops)) {
-      yield {
-        name: `forwarder_dropped_${name}_total`,
-        help: `datagrams dropped: ${name}`,
-        kind: "counter",
-        value,
-      };
-    }
-    for (const [name, value] of Object.entries(this.options.socketStats?.() ?? {})) {
-      const help = `datagrams of the socket: ${name.replaceAll("_", " ")}`;
-      yield { name: `forwarder_socket_${name}_total`, help, kind: "counter", value };
-    }
+    yield* counterMetrics("forwarder_", { ...this.stats, ...this.map.stats });
+    yield* counterMetrics("forwarder_dropped_", this.drops, "datagrams dropped: ");
+    yield* counterMetrics(
+      "forwarder_socket_",
+      this.options.socketStats?.() ?? {},
+      "datagrams of the socket: ",
+    );
+    yield* counterMetrics("forwarder_plain_", this.legacy.stats, "plain datagrams of legacy proxies: ");
     yield { name: "forwarder_groups", help: "edge sets in use", kind: "gauge", value: this.groups.size };
-    const { exhausted } = this.groups.stats;
-    yield {
-      name: "forwarder_groups_exhausted_total",
-      help: "no address left",
-      kind: "counter",
-      value: exhausted,
-    };
+    yield* counterMetrics("forwarder_groups_", this.groups.stats, "no address left: ");
   }
 }
 

@@ -9,6 +9,7 @@ const TOPICS_MAX = 1_000_000;
 export interface TopicMapOptions {
   readonly dataplane: Pick<Dataplane, "mayPublish">;
   readonly groups: GroupTable;
+  readonly wantsPlain: (topic: string) => boolean;
   /** The UDP port that group datagrams are sent to. */
   readonly groupPort: number;
 }

@@ -17,6 +17,8 @@ export interface TopicContext {
   readonly groupPort: number;
   /** The agents whose filters match, ordered by id. */
   readonly edgesOf: (topic: string) => Agent[];
+  /** Whether a proxy that speaks the plain form wants the topic. */
+  readonly wantsPlain: (topic: string) => boolean;
   /** The topic has no publisher any more. */
   readonly onUnused: (topic: RoutedTopic) => void;
 }
@@ -65,14 +67,16 @@ export class RoutedTopic {
     const edges = edgesOf(this.topic);
     const elsewhere = [...this.publishers.keys()].some((p) => edges.some((e) => e !== p));
     const claims = edges.map((e) => e.claim);
-    const group = elsewhere ? groups.acquire(claims, this.hint) : undefined;
+    // Who speaks the plain form is reached through the forwarder only.
+    const plain = this.context.wantsPlain(this.topic);
+    const group = elsewhere && !plain ? groups.acquire(claims, this.hint) : undefined;
     this.hint = undefined;
     if (group !== undefined) {
       group.topics.add(this);
       await group.ready;
     }
     // No address is left for this edge set: its publishers go on relaying.
-    const relayOnly = elsewhere && group === undefined;
+    const relayOnly = plain || (elsewhere && group === undefined);
     await Promise.all([...this.publishers].map(([agent]) => this.tell(agent, group, relayOnly)));
     this.use(group);
     if (this.publishers.size > 0) return;

@@ -84,10 +84,15 @@ export class SimNetwork {
       }
       return;
     }
-    const bytes = Buffer.concat([encodeHeader(header), payload]);
     this.carried.set(header.kind, (this.carried.get(header.kind) ?? 0) + 1);
+    if (this.lose(header, to)) this.dropped += 1;
+    else this.carry(Buffer.concat([encodeHeader(header), payload]), from, to);
+  }
+
+  /** Brings bytes to a host, as far as the faults let it. */
+  carry(bytes: Buffer, from: Endpoint, to: Endpoint): void {
     const { loss, repeat, delay } = this.faults;
-    if (this.isCut(from.address, to.address) || this.lose(header, to) || this.rand() < loss) {
+    if (this.isCut(from.address, to.address) || this.rand() < loss) {
       this.dropped += 1;
       return;
     }
@@ -213,6 +218,7 @@ export class SimForwarder {
   constructor(
     readonly network: SimNetwork,
     readonly dataplane: Dataplane = new UnicastDataplane(),
+    legacyProxies: readonly Endpoint[] = [],
   ) {
     this.forwarder = new Forwarder({
       clock: network.clock,
@@ -222,6 +228,8 @@ export class SimForwarder {
       port: PORT,
       payloadBytes: payloadBytes(1_500),
       transmit: (header, payload, to) => network.send(header, payload, FORWARDER, to),
+      legacyProxies,
+      transmitPlain: (packets, to) => network.carry(packets, FORWARDER, to),
       onEvent: (event) => this.events.push("id" in event ? `${event.type} ${event.id}` : event.type),
     });
     network.attach(FORWARDER.address, (bytes, from) => this.forwarder.onDatagram(bytes, from));

@@ -1,0 +1,13 @@
+import type { MetricView } from "../rest/view.js";
+
+/** Counters by snake_case name, as metrics that begin with `prefix`. */
+export function* counterMetrics(
+  prefix: string,
+  counters: Readonly<Record<string, number>>,
+  about = "",
+): IterableIterator<MetricView> {
+  for (const [name, value] of Object.entries(counters)) {
+    const help = `${about}${name.replaceAll("_", " ")}`;
+    yield { name: `${prefix}${name}_total`, help, kind: "counter", value };
+  }
+}

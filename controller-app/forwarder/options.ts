@@ -1,0 +1,29 @@
+import type { Clock, Endpoint, Header } from "@topicast/protocol";
+import type { Dataplane } from "../dataplane/dataplane.js";
+
+export interface ForwarderOptions {
+  readonly clock: Clock;
+  /** Milliseconds since 1970, from which the epoch is made. */
+  readonly unixTime: () => number;
+  readonly dataplane: Dataplane;
+  /** The groups' address range: first address (u32) and how many. */
+  readonly groupRange: { readonly base: number; readonly size: number };
+  /** The UDP port of the fabric; group datagrams go to it. */
+  readonly port: number;
+  readonly payloadBytes: number;
+  /** Counters of the socket, by snake_case name. */
+  readonly socketStats?: () => Record<string, number>;
+  /** Proxies that speak the plain form. */
+  readonly legacyProxies?: readonly Endpoint[];
+  /** Puts bare MQTT packets on the wire. */
+  readonly transmitPlain: (packets: Buffer, to: Endpoint) => void;
+  /** Puts one datagram on the wire; may lose it. */
+  readonly transmit: (header: Header, payload: Buffer, to: Endpoint) => void;
+  readonly onEvent: (event: ForwarderEvent) => void;
+}
+
+export type ForwarderEvent =
+  | { readonly type: "settled"; readonly afterMs: number; readonly agents: number }
+  | { readonly type: "agent_up"; readonly id: string; readonly at: string }
+  | { readonly type: "agent_down"; readonly id: string; readonly why: string }
+  | { readonly type: "agent_refused"; readonly id: string; readonly at: string; readonly why: string };
