@@ -574,7 +574,7 @@ export class Forwarder implements ForwarderView {
   }
 
   *metrics(): IterableIterator<MetricView> {
-    yield* counterMetrics("forwarder_", { ...this.stats, ...this.map.stats });
+    yield* counterMetrics("forwarder_", { ...this.stats, ...this.accessShare.stats, ...this.map.stats });
     yield* counterMetrics("forwarder_dropped_", this.drops, "datagrams dropped: ");
     yield* counterMetrics(
       "forwarder_socket_",
