@@ -8,6 +8,7 @@ export * from "./fabric/channel.js";
 export * from "./fabric/header.js";
 export * from "./fabric/key-file.js";
 export * from "./fabric/members.js";
+export * from "./fabric/out-queue.js";
 export * from "./fabric/packets.js";
 export * from "./fabric/plain.js";
 export * from "./fabric/replay-window.js";

@@ -1,20 +1,10 @@
 import type { Endpoint } from "../addresses.js";
 import type { Clock, Timer } from "../clock.js";
-import {
-  ASK,
-  BEGIN,
-  type Datagram,
-  END,
-  FENCE,
-  type Header,
-  Kind,
-  START,
-  serialDistance,
-  WHOLE,
-} from "./header.js";
+import { ASK, BEGIN, type Datagram, END, type Header, Kind, serialDistance } from "./header.js";
 import { type Edge, type Member, Members, SILENT_MS } from "./members.js";
+import { OutQueue, type Unsent } from "./out-queue.js";
 import type { Kept, SendHistory, Sent } from "./send-history.js";
-import { encodeFence, encodeHeartbeat, FENCE_BYTES, type Fence, RANGES_MAX, type Range } from "./status.js";
+import { encodeHeartbeat, type Fence, RANGES_MAX, type Range } from "./status.js";
 
 /** Silence after a burst before each heartbeat; the last one repeats while somebody's acknowledgement is awaited. */
 const BEATS_MS = [10, 40, 200, 1_000] as const;
@@ -40,8 +30,6 @@ const GROUP_REPAIR_MS = 10;
 /** Datagrams that one STATUS may have sent again. */
 const REPAIRS_MAX = 256;
 const EVERYONE = -1;
-/** Fences that a stream remembers to have said; more of them are said again. */
-const FENCES_MAX = 64;
 
 export interface StreamContext {
   readonly clock: Clock;
@@ -76,13 +64,6 @@ export function newSenderStats() {
   };
 }
 
-interface Unsent {
-  flags: number;
-  parts: Buffer[];
-  bytes: number;
-  pinned: boolean;
-}
-
 export interface SendOptions {
   readonly to: readonly Endpoint[];
   /** Called when every edge of the group has it; without it the message is QoS 0. */
@@ -96,11 +77,9 @@ export interface SendOptions {
  * edge of the group has what somebody waits for: protocol/README.md, section "Data". Here numbers do not wrap.
  */
 export class StreamSender {
-  /** The number that the next new datagram gets, and the next one that leaves. */
-  private end = 0;
+  /** The number of the next datagram that leaves. */
   private next = 0;
-  private readonly queue: Unsent[] = [];
-  private queuedBytes = 0;
+  private readonly queue: OutQueue;
   private readonly kept: Kept = new Map();
   private readonly members = new Members();
   private to: readonly Endpoint[] = [];
@@ -108,8 +87,6 @@ export class StreamSender {
   private readonly waits: Array<{ readonly number: number; readonly done: () => void }> = [];
   /** Pinned datagrams on their way that somebody lacks, and how many of them the moving members have. */
   private readonly pinned: Sent[] = [];
-  /** What this stream has said of others: stream, number. */
-  private readonly fences = new Map<number, number>();
   private pumping = false;
   private burst = 0;
   private calm = CALM_MAX;
@@ -126,11 +103,13 @@ export class StreamSender {
   constructor(
     private readonly group: number,
     private readonly context: StreamContext,
-  ) {}
+  ) {
+    this.queue = new OutQueue(context.payloadBytes);
+  }
 
   /** Everything so far is before this number (u32). */
   get position(): number {
-    return this.end >>> 0;
+    return this.queue.end >>> 0;
   }
 
   /** Everyone who is to be waited for has everything before this number (u32), as far as they have said. */
@@ -145,7 +124,7 @@ export class StreamSender {
 
   setEdges(edges: readonly Edge[]): void {
     const others = edges.filter((e) => e.number !== this.context.source);
-    this.members.set(others, this.end, this.context.clock.now());
+    this.members.set(others, this.queue.end, this.context.clock.now());
     this.settle();
   }
 
@@ -159,17 +138,17 @@ export class StreamSender {
   /** Sends one encoded packet, or drops it and returns false: QoS 0 beyond what may wait. */
   send(packet: Buffer, { to, done, fences }: SendOptions): boolean {
     if (this.closed) return false;
-    if (done === undefined && this.queuedBytes > LOOSE_QUEUE_BYTES_MAX) {
+    if (done === undefined && this.queue.bytes > LOOSE_QUEUE_BYTES_MAX) {
       this.context.stats.queue_drops += 1;
       return false;
     }
     this.to = to;
-    const unsaid = fences === undefined || fences.length === 0 ? [] : fences.filter((f) => this.isUnsaid(f));
+    const unsaid = this.queue.unsaid(fences);
     // Whoever comes back late must find the fence: it stays until everyone has it, as QoS 1 and 2 do.
     const pinned = done !== undefined || unsaid.length > 0;
     // A datagram has one fence: those before the last one have datagrams without packets.
-    for (const fence of unsaid.slice(0, -1)) this.enqueue(Buffer.alloc(0), pinned, fence);
-    this.enqueue(packet, pinned, unsaid.at(-1));
+    for (const fence of unsaid.slice(0, -1)) this.queue.add(Buffer.alloc(0), pinned, fence);
+    this.queue.add(packet, pinned, unsaid.at(-1));
     if (pinned) this.wait(done ?? (() => {}));
     if (this.pumping) return true;
     this.pumping = true;
@@ -180,7 +159,7 @@ export class StreamSender {
 
   /** Calls `done` when every edge that is alive has all that was sent so far. */
   whenEverywhere(done: () => void): void {
-    if (this.members.floor >= this.end || this.closed) return done();
+    if (this.members.floor >= this.queue.end || this.closed) return done();
     this.wait(done);
     this.restartBeats();
     this.armBeat();
@@ -206,67 +185,20 @@ export class StreamSender {
 
   private wait(done: () => void): void {
     if (this.waits.length === 0) this.waitingSince = this.context.clock.now();
-    this.waits.push({ number: this.end, done });
+    this.waits.push({ number: this.queue.end, done });
   }
 
   // --- new datagrams ---
 
-  /** Whether this stream has not said as much yet; from now on it has. */
-  private isUnsaid({ stream, number }: Fence): boolean {
-    const said = this.fences.get(stream);
-    if (said !== undefined && serialDistance(said, number) <= 0) return false;
-    if (this.fences.size >= FENCES_MAX) this.fences.clear();
-    this.fences.set(stream, number);
-    return true;
-  }
-
-  private enqueue(packet: Buffer, pinned: boolean, fence: Fence | undefined): void {
-    const room = this.context.payloadBytes;
-    const last = this.queue.at(-1);
-    this.queuedBytes += packet.length;
-    const fits = last?.flags !== undefined && (last.flags & WHOLE) === WHOLE;
-    if (fence === undefined && fits && last.bytes + packet.length <= room) {
-      last.parts.push(packet);
-      last.bytes += packet.length;
-      last.pinned ||= pinned;
-      return;
-    }
-    const before = fence === undefined ? [] : [encodeFence(fence)];
-    const first = fence === undefined ? room : room - FENCE_BYTES;
-    let at = 0;
-    do {
-      const end = Math.min(at + (at === 0 ? first : room), packet.length);
-      const flags = (at === 0 ? START : 0) | (end === packet.length ? END : 0);
-      const piece = packet.subarray(at, end);
-      if (at === 0 && fence !== undefined) {
-        this.queue.push({
-          flags: flags | FENCE,
-          parts: [...before, piece],
-          bytes: FENCE_BYTES + end,
-          pinned,
-        });
-      } else {
-        this.queue.push({ flags, parts: [piece], bytes: piece.length, pinned });
-      }
-      this.end += 1;
-      at = end;
-    } while (at < packet.length);
-  }
-
   private pump(): void {
     this.pumping = true;
     const { clock } = this.context;
-    let taken = 0;
-    while (taken < this.queue.length && !this.closed) {
-      const unsent = this.queue[taken]!;
-      if (unsent.pinned && (this.pinned.length >= WINDOW || !this.context.mayPin())) {
-        if (!this.makeRoom()) break;
-      }
-      if (!this.inBurst(clock.now())) break;
-      taken += 1;
+    for (let unsent = this.queue.peek(); unsent !== undefined && !this.closed; unsent = this.queue.peek()) {
+      const full = unsent.pinned && (this.pinned.length >= WINDOW || !this.context.mayPin());
+      if ((full && !this.makeRoom()) || !this.inBurst(clock.now())) break;
+      this.queue.shift();
       this.transmitNew(unsent);
     }
-    this.queue.splice(0, taken);
     this.pumping = false;
     this.armBeat();
   }
@@ -286,10 +218,9 @@ export class StreamSender {
     return false;
   }
 
-  private transmitNew({ flags, parts, bytes, pinned }: Unsent): void {
+  private transmitNew({ flags, parts, pinned }: Unsent): void {
     const { clock, history, stats, transmit } = this.context;
     const number = this.next++;
-    this.queuedBytes -= bytes;
     const payload = parts.length === 1 ? parts[0]! : Buffer.concat(parts);
     // A large packet asks at its end, and on its way often enough for the window to move.
     this.sinceAsked += 1;

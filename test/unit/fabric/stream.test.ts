@@ -370,6 +370,18 @@ describe("positions", () => {
     assert.equal(net.senders.kept.bytes, 0, "what all have is not kept");
   });
 
+  it("may be followed by more from within the acknowledgement: nothing is lost", () => {
+    const net = new Streams(1, CALM, 1_000);
+    for (const members of [[], [net.hearer]]) {
+      net.join(GROUP, ...members);
+      const before = net.hearer.got.length;
+      for (let i = 0; i < 300; i++) net.send("one", () => net.send("more"));
+      net.clock.advance(100);
+      const { length } = net.hearer.got.slice(before).filter((text) => text === "more");
+      assert.equal(length, 300, `${members.length} members`);
+    }
+  });
+
   it("are told once for a burst", () => {
     const net = new Streams(1, CALM, 1_000);
     let done = 0;
