@@ -1,7 +1,5 @@
 import {
   type AccessLists,
-  agentNumber,
-  ControlChannel,
   type Datagram,
   DEAD_MS,
   decodeDatagram,
@@ -14,10 +12,8 @@ import {
   FabricTopic,
   FORWARDER_NUMBER,
   filterError,
-  formatEndpoint,
   Kind,
   type Message,
-  PacketReader,
   PING_MS,
   readEdges,
   readHeldRoutes,
@@ -25,11 +21,9 @@ import {
   readVacant,
   SETTLE_MS,
   START,
-  type SteeringProblem,
   serialDistance,
   toMessage,
   topicError,
-  WHOLE,
 } from "@topicast/protocol";
 import type { IPublishPacket, ISubscribePacket, IUnsubscribePacket, Packet } from "mqtt-packet";
 import type { Carriage, Dataplane } from "../dataplane/dataplane.js";
@@ -42,22 +36,19 @@ import type {
   TopicView,
 } from "../rest/view.js";
 import { AccessShare } from "./access-share.js";
-import { Agent, type AgentClaim } from "./agents.js";
-import { readClaim } from "./claim.js";
+import type { Agent } from "./agents.js";
 import { GroupTable } from "./groups.js";
 import { LegacyProxies, type LegacyProxy } from "./legacy.js";
 import { counterMetrics } from "./metrics.js";
 import type { ForwarderOptions } from "./options.js";
+import { AGENTS_MAX, Registry, sameEndpoint } from "./registry.js";
+import { tellSteering } from "./steering-report.js";
 import { TopicMap } from "./topic-map.js";
 
-const AGENTS_MAX = 4_096;
 const FILTERS_PER_AGENT_MAX = 1_000_000;
 const SETTLE_CHECK_MS = 100;
 /** Bytes that wait for an edge before nothing from legacy proxies is added. */
 const PLAIN_BYTES_MAX = 4 * 1024 * 1024;
-/** CONNACK: Client Identifier not valid (MQTT 5, table 3-1), Quota exceeded. */
-const ID_IN_USE = 0x85;
-const QUOTA_EXCEEDED = 0x97;
 /** PUBACK: Topic Name invalid (MQTT 5, table 3-4). */
 const TOPIC_NAME_INVALID = 0x90;
 
@@ -66,25 +57,21 @@ export class Forwarder implements ForwarderView {
   readonly dataplane: Dataplane;
   private readonly epoch: number;
   private readonly startedAt: number;
-  private readonly agentsByNumber = new Map<number, Agent>();
+  private readonly registry: Registry;
+  private readonly agentsByNumber: ReadonlyMap<number, Agent>;
   private readonly groups: GroupTable;
   private readonly map: TopicMap;
   private readonly legacy: LegacyProxies;
   private readonly accessShare = new AccessShare();
-  private readonly connectReader = new PacketReader();
   /** What waits for the end of settling; undefined: settled. */
   private settling: Array<() => void> | undefined = [];
   /** The switches have been read, or cannot be. */
   private adopted = false;
   /** Addresses of members of leftover groups, and of edges that publishers know, that have not come back yet. */
   private readonly missing = new Set<string>();
-  private lastTick: number;
   private closed = false;
 
   readonly stats = {
-    registrations: 0,
-    refusals: 0,
-    agents_lost: 0,
     resets_sent: 0,
     relayed: 0,
     filters_refused: 0,
@@ -95,8 +82,16 @@ export class Forwarder implements ForwarderView {
     const { clock, dataplane, groupRange: range, port } = options;
     this.epoch = epochAt(options.unixTime());
     this.startedAt = clock.now();
-    this.lastTick = this.startedAt;
     this.dataplane = dataplane;
+    this.registry = new Registry({
+      ...{ clock, dataplane, epoch: this.epoch, payloadBytes: options.payloadBytes },
+      transmit: options.transmit,
+      onEvent: options.onEvent,
+      onPacket: (agent, packet) => this.onPacket(agent, packet),
+      onGone: (agent) => this.map.removeAgent(agent),
+      onDrop: (reason) => this.drop(reason),
+    });
+    this.agentsByNumber = this.registry.agents;
     this.groups = new GroupTable({
       ...{ clock, dataplane, range, port },
       onRetired: (group) => {
@@ -115,10 +110,10 @@ export class Forwarder implements ForwarderView {
     this.map = new TopicMap({ dataplane, groups: this.groups, groupPort: port, wantsPlain });
     dataplane.onCarriage = (address, carriage) => this.onCarriage(address, carriage);
     dataplane.onPublisher = (id) => {
-      for (const topic of this.agentById(id)?.topics ?? []) this.map.converge(topic);
+      for (const topic of this.registry.withId(id)?.topics ?? []) this.map.converge(topic);
     };
     dataplane.onLocate = (id) => {
-      void this.agentById(id)?.channel.send(encodeFabricJson(FabricTopic.LOCATE, null));
+      void this.registry.withId(id)?.channel.send(encodeFabricJson(FabricTopic.LOCATE, null));
     };
   }
 
@@ -166,7 +161,7 @@ export class Forwarder implements ForwarderView {
       agent.lastHeard = this.options.clock.now();
       agent.channel.onDatagram(datagram);
     } else if (begins && (datagram.flags & START) !== 0) {
-      this.onConnect(datagram, from);
+      this.registry.onConnect(datagram, from);
     } else if (agent === undefined || serialDistance(agent.epoch, epoch) > 0) {
       this.sendReset(datagram, from);
     } else {
@@ -180,115 +175,8 @@ export class Forwarder implements ForwarderView {
 
   private sendReset(datagram: Datagram, to: Endpoint): void {
     this.stats.resets_sent += 1;
-    this.transmit(Kind.RESET, datagram.epoch, 0, Buffer.alloc(0), to);
-  }
-
-  private transmit(kind: Kind, stream: number, number: number, payload: Buffer, to: Endpoint): void {
-    const flags = kind === Kind.CONTROL ? WHOLE : 0;
-    const header = { kind, flags, source: FORWARDER_NUMBER, epoch: this.epoch, stream, number };
-    this.options.transmit(header, payload, to);
-  }
-
-  // --- registration ---
-
-  private onConnect(datagram: Datagram, from: Endpoint): void {
-    const claim = readClaim(this.connectReader.read(datagram.payload)?.[0]);
-    if (claim === undefined || agentNumber(claim.id) !== datagram.source) return this.drop("bad_connect");
-    const now = this.options.clock.now();
-    const known = this.agentsByNumber.get(datagram.source);
-    if (known !== undefined) {
-      if (serialDistance(known.epoch, datagram.epoch) <= 0) return this.drop("old_registration");
-      const elsewhere = known.id !== claim.id || !sameEndpoint(known.endpoint, from);
-      if (elsewhere && now - known.lastHeard < DEAD_MS) {
-        return this.refuse(
-          datagram,
-          from,
-          claim.id,
-          ID_IN_USE,
-          `in use by ${known.id} at ${formatEndpoint(known.endpoint)}`,
-        );
-      }
-    } else if (this.agentsByNumber.size >= AGENTS_MAX) {
-      return this.refuse(datagram, from, claim.id, QUOTA_EXCEEDED, `${AGENTS_MAX} agents are registered`);
-    }
-    this.stats.registrations += 1;
-    const agent = this.register(datagram, from, claim, known);
-    this.options.onEvent({ type: "agent_up", id: agent.id, at: formatEndpoint(from) });
-    agent.channel.onDatagram(datagram);
-  }
-
-  /** Registers an agent, or registers it anew: what it had stays until it has had time to confirm it. */
-  private register(datagram: Datagram, from: Endpoint, claim: AgentClaim, known: Agent | undefined): Agent {
-    const { clock, payloadBytes } = this.options;
-    const now = clock.now();
-    const moved = known !== undefined && known.claim.address !== claim.address;
-    if (known !== undefined && moved) this.withdraw(known, "its address has changed");
-    const endpoint = { address: from.address, port: from.port };
-    const channel: ControlChannel = new ControlChannel({
-      clock,
-      source: FORWARDER_NUMBER,
-      epoch: this.epoch,
-      peerEpoch: datagram.epoch,
-      payloadBytes,
-      transmit: (header, payload) => this.options.transmit(header, payload, endpoint),
-      onPacket: (packet) => this.onPacket(agent, packet),
-      onBroken: (reason) => this.withdraw(agent, `its control channel broke (${reason})`),
-    });
-    let agent: Agent;
-    if (known === undefined || moved) {
-      agent = new Agent(datagram.source, claim, endpoint, datagram.epoch, channel, now);
-      this.agentsByNumber.set(agent.number, agent);
-    } else {
-      agent = known;
-      if (known.claim.dataEpoch !== claim.dataEpoch) this.tellGone(known);
-      agent.channel.close();
-      agent.groups.clear();
-      const { access } = claim;
-      Object.assign(agent, { claim, access, endpoint, epoch: datagram.epoch, channel, lastHeard: now });
-    }
-    agent.relays = 0;
-    agent.steering = undefined;
-    agent.confirmed = { filters: new Set(), topics: new Set() };
-    this.tellDataplane();
-    return agent;
-  }
-
-  /** Says no without keeping state: the agent's repetitions are answered the same way. */
-  private refuse(datagram: Datagram, to: Endpoint, id: string, reasonCode: number, why: string): void {
-    this.stats.refusals += 1;
-    this.options.onEvent({ type: "agent_refused", id, at: formatEndpoint(to), why });
-    const connack = encodePacket({ cmd: "connack", reasonCode, sessionPresent: false });
-    this.transmit(Kind.CONTROL, datagram.epoch, 0, connack, to);
-  }
-
-  private withdraw(agent: Agent, why: string): void {
-    if (this.agentsByNumber.get(agent.number) !== agent) return;
-    this.agentsByNumber.delete(agent.number);
-    agent.channel.close();
-    this.stats.agents_lost += 1;
-    this.options.onEvent({ type: "agent_down", id: agent.id, why });
-    this.tellDataplane();
-    this.tellGone(agent);
-    this.map.removeAgent(agent);
-  }
-
-  /** That life of an agent has ended: no publisher waits for its acknowledgement any more. */
-  private tellGone({ number, claim }: Agent): void {
-    const gone = encodeFabricJson(FabricTopic.GONE, { agent: number, epoch: claim.dataEpoch });
-    for (const other of this.agentsByNumber.values()) {
-      if (other.number !== number && other.groups.size > 0) void other.channel.send(gone);
-    }
-  }
-
-  private tellDataplane(): void {
-    this.dataplane.setAgents(
-      [...this.agentsByNumber.values()].map((a) => ({ ...a.claim, vacant: a.vacant })),
-    );
-  }
-
-  private agentById(id: string): Agent | undefined {
-    const agent = this.agentsByNumber.get(agentNumber(id));
-    return agent?.id === id ? agent : undefined;
+    const header = { kind: Kind.RESET, flags: 0, source: FORWARDER_NUMBER, epoch: this.epoch };
+    this.options.transmit({ ...header, stream: datagram.epoch, number: 0 }, Buffer.alloc(0), to);
   }
 
   // --- packets of one agent ---
@@ -313,7 +201,7 @@ export class Forwarder implements ForwarderView {
         this.onPublish(agent, packet);
         break;
       case "disconnect":
-        this.withdraw(agent, "it said DISCONNECT");
+        this.registry.withdraw(agent, "it said DISCONNECT");
         break;
       default:
         this.drop("unexpected_packet");
@@ -369,7 +257,7 @@ export class Forwarder implements ForwarderView {
         break;
       case FabricTopic.VACANT:
         agent.vacant = readVacant(packet) ?? [];
-        this.tellDataplane();
+        this.registry.tellDataplane();
         break;
       default:
         if (packet.topic.startsWith(FABRIC_PREFIX)) this.drop("unknown_control");
@@ -506,30 +394,9 @@ export class Forwarder implements ForwarderView {
 
   private tick(): void {
     if (this.closed) return;
-    const now = this.options.clock.now();
-    // After a stall of this process the agents' datagrams still wait in the socket: judge nobody by it.
-    const stalled = now - this.lastTick > 2 * PING_MS;
-    this.lastTick = now;
-    for (const agent of stalled ? [] : [...this.agentsByNumber.values()]) {
-      if (now - agent.lastHeard >= DEAD_MS) this.withdraw(agent, `silent for ${DEAD_MS / 1000} s`);
-    }
-    this.tellSteering();
+    this.registry.tick();
+    tellSteering(this.agentsByNumber.values(), this.dataplane.unsteered());
     this.options.clock.setTimer(PING_MS, () => this.tick());
-  }
-
-  /** Agents say to whoever asks them whether the switches lead their intercepted addresses' clients to them. */
-  private tellSteering(): void {
-    const gaps = this.dataplane.unsteered();
-    for (const agent of this.agentsByNumber.values()) {
-      if (agent.claim.intercepts.length === 0 || agent.confirmed !== undefined) continue;
-      const problems = gaps
-        .filter(({ agents }) => agents.includes(agent.id))
-        .map((gap): SteeringProblem => ({ endpoint: formatEndpoint(gap), problem: gap.reason }));
-      const told = JSON.stringify(problems);
-      if (told === agent.steering) continue;
-      agent.steering = told;
-      void agent.channel.send(encodeFabricJson(FabricTopic.STEERING, problems));
-    }
   }
 
   // --- what REST may see ---
@@ -574,7 +441,12 @@ export class Forwarder implements ForwarderView {
   }
 
   *metrics(): IterableIterator<MetricView> {
-    yield* counterMetrics("forwarder_", { ...this.stats, ...this.accessShare.stats, ...this.map.stats });
+    yield* counterMetrics("forwarder_", {
+      ...this.registry.stats,
+      ...this.stats,
+      ...this.accessShare.stats,
+      ...this.map.stats,
+    });
     yield* counterMetrics("forwarder_dropped_", this.drops, "datagrams dropped: ");
     yield* counterMetrics(
       "forwarder_socket_",
@@ -589,8 +461,4 @@ export class Forwarder implements ForwarderView {
 
 function ids(agents: readonly { readonly id: string }[]): string[] {
   return agents.map((a) => a.id).sort();
-}
-
-function sameEndpoint(a: Endpoint, b: Endpoint): boolean {
-  return a.address === b.address && a.port === b.port;
 }

@@ -1,5 +1,6 @@
 import type { Clock, Endpoint, Header } from "@topicast/protocol";
 import type { Dataplane } from "../dataplane/dataplane.js";
+import type { RegistryEvent } from "./registry.js";
 
 export interface ForwarderOptions {
   readonly clock: Clock;
@@ -24,6 +25,4 @@ export interface ForwarderOptions {
 
 export type ForwarderEvent =
   | { readonly type: "settled"; readonly afterMs: number; readonly agents: number }
-  | { readonly type: "agent_up"; readonly id: string; readonly at: string }
-  | { readonly type: "agent_down"; readonly id: string; readonly why: string }
-  | { readonly type: "agent_refused"; readonly id: string; readonly at: string; readonly why: string };
+  | RegistryEvent;
