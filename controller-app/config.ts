@@ -65,7 +65,7 @@ export const controllerSettings = {
   },
   rest: {
     argument: "ADDRESS:PORT",
-    help: "serve /topics, /agents, /groups, /topology and /healthz there",
+    help: "serve /topics, /agents, /groups, /rules, /topology and /healthz there",
     value: value.endpoint,
     preset: "127.0.0.1:8081",
   },

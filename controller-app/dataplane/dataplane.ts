@@ -110,6 +110,11 @@ export interface Dataplane {
   groups(): GroupStatus[];
   /** One group, for /topics; undefined when it is not wished for. */
   group(address: string): GroupStatus | undefined;
+  /**
+   * For /rules: everything that switches should hold or were read back to hold, in no order; `ofSwitch`: of this one alone
+   * (16 hexadecimal digits). What an entry says is put into words only when it is asked.
+   */
+  rules(ofSwitch?: string): Iterable<RuleEntry>;
 }
 
 export interface DataplaneStatus {
@@ -227,4 +232,36 @@ export interface GroupStatus {
   readonly packets: number;
   /** Why the carriage is "unicast", in one line; null when it is "openflow". */
   readonly reason: string | null;
+}
+
+/** One rule of one switch: a flow and the group it points to. */
+export interface RuleEntry {
+  /** 16 hexadecimal digits. */
+  readonly dpid: string;
+  /** Names it in its switch: `group 0x54400001`, `guard`, `steering …`, `stray …`. */
+  readonly name: string;
+  readonly differs: boolean;
+  status(): RuleStatus;
+}
+
+/**
+ * none: the switch was read back to hold exactly what is wanted. missing: nothing of it. different: something else.
+ * surplus: something that nobody wants. unread: the switch has not been read back yet.
+ */
+export type RuleDifference = "none" | "missing" | "different" | "surplus" | "unread";
+
+export interface RuleStatus {
+  readonly dpid: string;
+  readonly name: string;
+  /** In the words of `ovs-ofctl`; null where there is nothing. */
+  readonly wanted: RuleParts | null;
+  readonly seen: RuleParts | null;
+  readonly difference: RuleDifference;
+  /** Whom it serves and, where there is a difference, where that comes from; in one line. */
+  readonly why: string;
+}
+
+export interface RuleParts {
+  readonly flow: string | null;
+  readonly group: string | null;
 }

@@ -38,6 +38,14 @@ export interface SwitchState {
   readonly groups: readonly SeenGroup[];
 }
 
+/** Why a switch does not hold what it should, as far as that is known. */
+export type Cause =
+  | "unread" // the switch has not been read back yet
+  | "wanted" // wished for, or wished for otherwise than before
+  | "dropped" // not wished for any more
+  | "lost" // it was as wanted, and has been changed or removed by somebody else
+  | "leftover"; // found there, and nobody has wished for it in this run
+
 /** Stands for the flows with our cookie that belong to no rule. */
 export const strayId = -1;
 

@@ -1,5 +1,6 @@
 import type { Probe } from "./access.js";
 import {
+  type Cause,
   type Command,
   commandsFor,
   matches,
@@ -25,6 +26,13 @@ import {
   steerPriority,
 } from "./rules.js";
 
+/** What is wanted and seen under one id. */
+export interface LedgerRow {
+  readonly id: RuleId;
+  readonly want: Rule | undefined;
+  readonly seen: SeenRule;
+}
+
 /**
  * What one switch should hold against what it was last read back to hold. Differences are kept up to date rule by
  * rule, so that one changed group costs the same beside ten others and beside ten thousand.
@@ -37,8 +45,8 @@ export class SwitchLedger {
   private readonly groups = new Map<number, SeenGroup>();
   /** Flows with our cookie that are nothing we would write. */
   private strays: readonly SeenFlow[] = [];
-  private readonly differing = new Set<RuleId>();
-  private readonly surplus = new Set<RuleId>();
+  private readonly differing = new Map<RuleId, Cause>();
+  private readonly surplus = new Map<RuleId, Cause>();
   private read = false;
   /** What the guard matches. */
   private readonly guarded: string;
@@ -59,7 +67,7 @@ export class SwitchLedger {
     this.wantedGroups += hasGroup(rule) - hasGroup(this.wanted.get(id));
     if (rule === undefined) this.wanted.delete(id);
     else this.wanted.set(id, rule);
-    return this.compare(id);
+    return this.compare(id, rule === undefined ? "dropped" : "wanted");
   }
 
   wants(id: RuleId): Rule | undefined {
@@ -79,7 +87,9 @@ export class SwitchLedger {
 
   /** Takes a complete read-back; `onFlip` hears of each wanted rule that matches now and did not, or the reverse. */
   observe(state: SwitchState, onFlip: (id: RuleId, differs: boolean) => void): void {
-    const before = new Set(this.differing);
+    const before = new Map(this.differing);
+    const surplus = new Map(this.surplus);
+    const first = !this.read;
     this.flows.clear();
     this.groups.clear();
     const strays: SeenFlow[] = [];
@@ -93,11 +103,12 @@ export class SwitchLedger {
     this.surplus.clear();
     this.read = true;
     for (const id of this.wanted.keys()) {
-      const differs = this.compare(id);
+      const differs = this.compare(id, first ? "wanted" : (before.get(id) ?? "lost"));
       if (differs !== before.has(id)) onFlip(id, differs);
     }
-    for (const id of this.flows.keys()) if (!this.wanted.has(id)) this.surplus.add(id);
-    for (const id of this.groups.keys()) if (!this.wanted.has(id)) this.surplus.add(id);
+    for (const id of chain<RuleId>(this.flows.keys(), this.groups.keys())) {
+      if (!this.wanted.has(id)) this.surplus.set(id, surplus.get(id) ?? "leftover");
+    }
   }
 
   /**
@@ -127,7 +138,7 @@ export class SwitchLedger {
         match: matchOf(destination),
       });
     }
-    return !this.compare(id);
+    return !this.compare(id, this.cause(id) ?? "lost");
   }
 
   /**
@@ -143,7 +154,7 @@ export class SwitchLedger {
     const out: Command[] = [];
     if (!this.read) return out;
     let room = limit;
-    for (const id of remove ? chain(this.differing, this.surplus) : this.differing) {
+    for (const id of remove ? chain(this.differing.keys(), this.surplus.keys()) : this.differing.keys()) {
       if (room <= 0) return out;
       if (skip(id)) continue;
       room -= 1;
@@ -159,9 +170,22 @@ export class SwitchLedger {
     return this.groups.size;
   }
 
-  /** Wanted rules that the last read-back did not find, or found different. */
-  differences(): ReadonlySet<RuleId> {
+  /** Wanted rules that the last read-back did not find, or found different, and where that comes from. */
+  differences(): ReadonlyMap<RuleId, Cause> {
     return this.differing;
+  }
+
+  /** Where the difference comes from; undefined where there is none. */
+  cause(id: RuleId): Cause | undefined {
+    if (id === strayId) return this.strays.length > 0 ? "leftover" : undefined;
+    return this.differing.get(id) ?? this.surplus.get(id);
+  }
+
+  /** Every rule that is wanted or there, then the flows that belong to none. */
+  *rows(): Generator<LedgerRow> {
+    for (const [id, want] of this.wanted) yield { id, want, seen: this.seen(id) };
+    for (const id of this.surplus.keys()) yield { id, want: undefined, seen: this.seen(id) };
+    for (const flow of this.strays) yield { id: strayId, want: undefined, seen: { flow, group: undefined } };
   }
 
   /** Datagrams counted by the flow of this rule, as of the last read-back. */
@@ -200,13 +224,13 @@ export class SwitchLedger {
     return { flow: this.flows.get(id), group: this.groupOf(id) };
   }
 
-  private compare(id: RuleId): boolean {
+  private compare(id: RuleId, cause: Cause): boolean {
     const want = this.wanted.get(id);
     const differs = !this.read || !matches(want, this.seen(id));
     this.differing.delete(id);
     this.surplus.delete(id);
-    if (want !== undefined && differs) this.differing.add(id);
-    if (want === undefined && differs && this.read) this.surplus.add(id);
+    if (want !== undefined && differs) this.differing.set(id, this.read ? cause : "unread");
+    if (want === undefined && differs && this.read) this.surplus.set(id, cause);
     return differs;
   }
 

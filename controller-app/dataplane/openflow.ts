@@ -1,6 +1,7 @@
 import { type Clock, compareAddresses, type Timer } from "@topicast/protocol";
 import { formatDpid } from "node-ryu-rest-client";
 import type { AccessError, SwitchAccess } from "./access.js";
+import { ChangeLog } from "./change-log.js";
 import type {
   AgentPlace,
   Carriage,
@@ -9,11 +10,14 @@ import type {
   EdgeAgent,
   GroupStatus,
   GroupWish,
+  RuleEntry,
   RyuStatus,
   SteeringGap,
   SwitchStatus,
   TopologyStatus,
 } from "./dataplane.js";
+import { idOf } from "./diff.js";
+import { changeText, type Purposes, ruleEntries, ruleName } from "./explain.js";
 import { type Group, GroupTable } from "./groups.js";
 import { Locator } from "./locator.js";
 import { Publishers } from "./publishers.js";
@@ -85,6 +89,8 @@ export class OpenFlowDataplane implements Dataplane {
   private readonly workers = new Map<Dpid, SwitchWorker>();
   private readonly workerHost: WorkerHost;
   private readonly steering = new Steering();
+  private readonly changeLog: ChangeLog;
+  private readonly purposes: Purposes;
   private forest: Forest = new Map();
   private planner = new Planner(this.forest, []);
   private wiring = "";
@@ -128,6 +134,14 @@ export class OpenFlowDataplane implements Dataplane {
       },
       afterPoll: () => this.afterPoll(),
     });
+    this.changeLog = new ChangeLog(clock, (untold) =>
+      log.info({ untold }, "further changes of switches were made and are not listed; GET /rules shows all"),
+    );
+    this.purposes = {
+      range,
+      members: (id) => this.groupTable.withId(id)?.members,
+      agentAt: (mac) => this.agents.find((a) => a.mac === mac)?.id,
+    };
     this.workerHost = {
       access,
       clock,
@@ -146,7 +160,12 @@ export class OpenFlowDataplane implements Dataplane {
       onRead: (dpid) => this.onRead(dpid),
       onPass: () => this.onPass(),
       onFailure: (dpid, error) => this.onFailure(error, dpid),
-      onCommand: (dpid, command) => log.debug({ dpid: formatDpid(dpid), ...command }, "switch command"),
+      onCommand: (dpid, command, want, cause) => {
+        this.changeLog.change(() => {
+          const text = changeText(command, want, cause, this.purposes);
+          log.info({ dpid: formatDpid(dpid), rule: ruleName(idOf(command)) }, text);
+        });
+      },
     };
   }
 
@@ -164,6 +183,7 @@ export class OpenFlowDataplane implements Dataplane {
     this.groupTable.giveUp("the data plane is closing");
     for (const address of [...this.dropping.keys()]) this.dropped(address);
     this.adopted(null);
+    this.changeLog.close();
     this.options.access.close();
   }
 
@@ -447,7 +467,7 @@ export class OpenFlowDataplane implements Dataplane {
   }
 
   unsteered(): SteeringGap[] {
-    return this.steering.gaps((dpid) => this.workers.get(dpid)?.ledger.differences() ?? []);
+    return this.steering.gaps((dpid) => this.workers.get(dpid)?.ledger.differences().keys() ?? []);
   }
 
   topology(): TopologyStatus {
@@ -479,5 +499,12 @@ export class OpenFlowDataplane implements Dataplane {
 
   group(address: string): GroupStatus | undefined {
     return this.groupTable.get(address)?.status();
+  }
+
+  *rules(ofSwitch?: string): Generator<RuleEntry> {
+    for (const [dpid, { ledger }] of this.workers) {
+      const name = formatDpid(dpid);
+      if (ofSwitch === undefined || ofSwitch === name) yield* ruleEntries(name, ledger, this.purposes);
+    }
   }
 }

@@ -7,6 +7,7 @@ import type {
   EdgeAgent,
   GroupStatus,
   GroupWish,
+  RuleEntry,
   SteeringGap,
   TopologyStatus,
 } from "./dataplane.js";
@@ -106,5 +107,9 @@ export class UnicastDataplane implements Dataplane {
 
   group(_address: string): GroupStatus | undefined {
     return undefined;
+  }
+
+  rules(): RuleEntry[] {
+    return [];
   }
 }

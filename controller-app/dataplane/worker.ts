@@ -1,7 +1,7 @@
 import type { Clock, Timer } from "@topicast/protocol";
 import { AccessError, type SwitchAccess } from "./access.js";
 import type { DataplaneCounter } from "./dataplane.js";
-import { type Command, idOf, stages, strayId } from "./diff.js";
+import { type Cause, type Command, idOf, stages, strayId } from "./diff.js";
 import { SwitchLedger } from "./ledger.js";
 import { type GroupRange, guardId, type Rule, type RuleId } from "./rules.js";
 import type { Dpid } from "./tree.js";
@@ -30,7 +30,7 @@ export interface WorkerHost {
   /** Commands have been sent and what they did is known. */
   onPass(dpid: Dpid): void;
   onFailure(dpid: Dpid, error: AccessError): void;
-  onCommand(dpid: Dpid, command: Command): void;
+  onCommand(dpid: Dpid, command: Command, want: Rule | undefined, cause: Cause): void;
 }
 
 /** Calls under way at a time for one switch: enough to keep Ryu, a single thread, busy. */
@@ -139,7 +139,8 @@ export class SwitchWorker {
     const { counters } = this.host;
     counters.commands += 1;
     if (command.op.endsWith("-delete")) counters.removals += 1;
-    this.host.onCommand(this.dpid, command);
+    const id = idOf(command);
+    this.host.onCommand(this.dpid, command, this.ledger.wants(id), this.ledger.cause(id) ?? "wanted");
     try {
       await this.host.access.apply(this.dpid, command);
       return true;

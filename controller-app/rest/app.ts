@@ -1,6 +1,7 @@
 import { formatEndpoint, parseIPv4 } from "@topicast/protocol";
 import express, { type NextFunction, type Request, type Response } from "express";
 import { z } from "zod";
+import type { RuleEntry } from "../dataplane/dataplane.js";
 import { Metrics } from "./metrics.js";
 import { page } from "./pages.js";
 import type { ForwarderView } from "./view.js";
@@ -34,6 +35,15 @@ const key = z.string("must be given once").max(65_535);
 const nothing = z.strictObject({});
 const topicsQuery = z.strictObject({ limit, after: key.optional(), filterAfter: key.optional() });
 const agentsQuery = z.strictObject({ limit, after: key.optional() });
+const rulesQuery = z.strictObject({
+  limit,
+  after: key.optional(),
+  switch: z
+    .string("must be given once")
+    .regex(/^[0-9a-f]{16}$/, "must be 16 hexadecimal digits")
+    .optional(),
+  differing: z.enum(["true", "false"], "must be true or false").default("false"),
+});
 const groupsQuery = z.strictObject({ limit, after: z.ipv4("must be an IPv4 address").optional() });
 
 type Handler<Query> = (query: Query, response: Response) => unknown;
@@ -63,6 +73,7 @@ export function restApp(view: ForwarderView, log: RestLog): express.Express {
   get("/topics", topicsQuery, (query) => topics(view, query));
   get("/agents", agentsQuery, (query) => agents(view, query));
   get("/groups", groupsQuery, (query) => groups(view, query));
+  get("/rules", rulesQuery, (query) => rules(view, query));
   get("/topology", nothing, () => ({ dataplane: view.dataplane.kind, ...view.dataplane.topology() }));
   get("/healthz", nothing, () => health(view));
   const metrics = new Metrics(view);
@@ -73,7 +84,7 @@ export function restApp(view: ForwarderView, log: RestLog): express.Express {
   app.use((request: Request) => {
     throw new HttpError(
       404,
-      `${request.path}: no such path; try /topics, /agents, /groups, /topology, /healthz, /metrics`,
+      `${request.path}: no such path; try /topics, /agents, /groups, /rules, /topology, /healthz, /metrics`,
     );
   });
   app.use((error: unknown, request: Request, response: Response, next: NextFunction) => {
@@ -166,6 +177,22 @@ function groups(view: ForwarderView, { limit, after }: z.infer<typeof groupsQuer
     groups: items,
     next: more ? nextPath("/groups", { limit, after: items.at(-1)?.address }) : null,
   };
+}
+
+function rules(view: ForwarderView, query: z.infer<typeof rulesQuery>) {
+  const { limit, after, switch: dpid, differing } = query;
+  const keyOf = (entry: RuleEntry) => `${entry.dpid} ${entry.name}`;
+  const { items, more } = page(only(view.dataplane.rules(dpid), differing === "true"), keyOf, after, limit);
+  const last = items.at(-1);
+  return {
+    dataplane: view.dataplane.kind,
+    rules: items.map((entry) => entry.status()),
+    next: more && last !== undefined ? nextPath("/rules", { ...query, after: keyOf(last) }) : null,
+  };
+}
+
+function* only(entries: Iterable<RuleEntry>, differing: boolean): Generator<RuleEntry> {
+  for (const entry of entries) if (entry.differs || !differing) yield entry;
 }
 
 /** Intercepted endpoints that /healthz names one by one. */

@@ -5,7 +5,10 @@ import type { Carriage, Dataplane } from "../dataplane/dataplane.js";
  * and pages them itself, in one pass and bounded memory.
  */
 export interface ForwarderView {
-  readonly dataplane: Pick<Dataplane, "kind" | "status" | "unsteered" | "topology" | "groups" | "group">;
+  readonly dataplane: Pick<
+    Dataplane,
+    "kind" | "status" | "unsteered" | "topology" | "groups" | "group" | "rules"
+  >;
   /** Milliseconds since the forwarder started. */
   uptimeMs(): number;
   counts(): ForwarderCounts;

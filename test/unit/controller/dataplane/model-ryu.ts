@@ -114,14 +114,14 @@ export class ModelRyu implements SwitchAccess {
   }
 }
 
-const quiet = { debug: () => {}, info: () => {}, warn: () => {} };
-
 /** A data plane on a model network, with a record of what it called back. */
 export class Bench {
   readonly clock = new SimClock();
   readonly ryu: ModelRyu;
   readonly plane: OpenFlowDataplane;
   readonly events: string[] = [];
+  /** What was logged at "info". */
+  readonly said: string[] = [];
 
   constructor(
     readonly network: Network,
@@ -133,7 +133,9 @@ export class Bench {
 
   /** Another forwarder on the same network. */
   newPlane(timing: Partial<OpenFlowTiming> = {}): OpenFlowDataplane {
-    const plane = new OpenFlowDataplane({ access: this.ryu, clock: this.clock, range, log: quiet, timing });
+    const info = (_fields: object, line: string) => this.said.push(line);
+    const log = { debug: () => {}, info, warn: () => {} };
+    const plane = new OpenFlowDataplane({ access: this.ryu, clock: this.clock, range, log, timing });
     plane.onCarriage = (address, carriage) => this.events.push(`${address} ${carriage}`);
     plane.onPublisher = (id, may) => this.events.push(`${id} ${may ? "may" : "may not"}`);
     plane.onLocate = (id) => this.events.push(`locate ${id}`);

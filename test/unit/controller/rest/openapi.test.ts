@@ -139,6 +139,35 @@ describe("docs/openapi.yaml", () => {
     await bench.pass(3000);
     await bench.timed(bench.plane.want({ address: "239.192.0.1", members: ["e1", "e2"] }));
     bench.plane.want({ address: "239.192.0.2", members: ["e9"] });
+    const spoilt = bench.ryu.switches.get(1n)!;
+    spoilt.flows = spoilt.flows.filter((f) => f.priority !== 29_000);
+    spoilt.groups.set(0x5440_0077, [{ port: 1 }]);
+    spoilt.refuseNext = Number.POSITIVE_INFINITY;
+    await bench.pass(1500);
+    await look();
+    const { rules } = (await rest.ask("/rules?differing=true&switch=0000000000000001")).json;
+    assert.deepEqual(
+      rules.map((r: { name: string; difference: string }) => [r.name, r.difference]),
+      [
+        ["group 0x54400077", "surplus"],
+        ["guard", "missing"],
+      ],
+    );
+    const pages: string[] = [];
+    for (let next: string | null = "/rules?limit=2"; next !== null; ) {
+      const { json } = await rest.ask(next);
+      assert.ok(json.rules.length <= 2);
+      pages.push(...json.rules.map((r: { dpid: string; name: string }) => `${r.dpid} ${r.name}`));
+      next = json.next;
+    }
+    const whole = (await rest.ask("/rules")).json.rules;
+    assert.deepEqual(
+      pages,
+      whole.map((r: { dpid: string; name: string }) => `${r.dpid} ${r.name}`),
+    );
+    assert.deepEqual(pages, pages.toSorted());
+    spoilt.refuseNext = 0;
+    await bench.pass(6000);
     await bench.pass(3000);
     await look();
     await look("?limit=1");
@@ -173,8 +202,8 @@ describe("docs/openapi.yaml", () => {
       }
       for (const parameter of get.parameters ?? []) {
         const { name, schema } = resolve(parameter);
-        const value =
-          schema.format === "ipv4" ? "239.192.0.1" : schema.type === "integer" ? schema.maximum : "x";
+        const format = schema.format === "ipv4" ? "239.192.0.1" : undefined;
+        const value = schema.example ?? schema.enum?.[0] ?? format ?? schema.maximum ?? "x";
         assert.equal((await rest.ask(`${path}?${name}=${value}`)).status, 200, `${path} ${name}`);
       }
     }
