@@ -75,6 +75,11 @@ export const controllerSettings = {
     value: groupRange,
     preset: "239.192.0.0/14",
   },
+  store: {
+    argument: "DIR",
+    help: "keep retained messages there, made where it does not exist; without it they end with this process",
+    value: value.text,
+  },
   "password-file": {
     argument: "FILE",
     help: "users of all agents without a password file of their own, as mosquitto_passwd writes them",
@@ -117,6 +122,8 @@ export interface ControllerConfig {
   readonly ryu?: string | undefined;
   readonly rest: Endpoint;
   readonly groupRange: GroupRangeConfig;
+  /** Directory of the retained messages; undefined: they are kept in memory. */
+  readonly store?: string | undefined;
   /** Paths. */
   readonly passwordFile?: string | undefined;
   readonly aclFile?: string | undefined;
@@ -140,6 +147,7 @@ export function loadControllerConfig(sources: SettingSources): ControllerConfig 
   }
   return {
     ...{ listen, ryu, rest, groupRange: values["group-range"] },
+    store: values.store,
     ...{ passwordFile: values["password-file"], aclFile: values["acl-file"] },
     legacyProxies: values["legacy-proxy"] ?? [],
     ...{ fabricKey: values["fabric-key"], fabricMtu: values["fabric-mtu"] },

@@ -18,6 +18,8 @@ import { UnicastDataplane } from "./dataplane/unicast.js";
 import { Forwarder } from "./forwarder/forwarder.js";
 import type { ForwarderEvent } from "./forwarder/options.js";
 import { RestServer } from "./rest/server.js";
+import { RetainedKeeper } from "./retained/keeper.js";
+import { nowhere, openStorage, type RetainedStorage } from "./retained/storage.js";
 
 export interface RunningController {
   /** Stops serving and leaves agents and switches as they are, so that known routes go on delivering. Idempotent. */
@@ -44,6 +46,9 @@ export async function startController(config: ControllerConfig): Promise<Running
     const dataplane = makeDataplane(config, log);
     const keys = config.fabricKey === undefined ? undefined : openKeyFile(config.fabricKey, Date.now());
     if (keys === undefined) log.info("fabric datagrams are not sealed: see --fabric-key");
+    const storage = await openRetained(config, log);
+    cleanups.push(() => storage.close());
+    const retained = await RetainedKeeper.open({ clock: systemClock, unixTime: Date.now, storage });
     const socket = await FabricSocket.open({
       seal: keys?.seal,
       address: config.listen.address,
@@ -58,6 +63,7 @@ export async function startController(config: ControllerConfig): Promise<Running
       groupRange: config.groupRange,
       port: config.listen.port,
       payloadBytes: payloadBytes(config.fabricMtu, keys !== undefined),
+      retained,
       socketStats: () => socket.stats,
       legacyProxies: config.legacyProxies,
       transmitPlain: (packets, to) => socket.sendPlain(packets, to),
@@ -80,6 +86,16 @@ export async function startController(config: ControllerConfig): Promise<Running
     await close();
     throw error;
   }
+}
+
+/** Where retained messages are kept. Rejects with a UserError where the directory cannot be used. */
+async function openRetained({ store }: ControllerConfig, log: Logger): Promise<RetainedStorage> {
+  if (store === undefined) {
+    log.info({}, "retained messages are kept in memory only: --store DIR keeps them over this process's end");
+    return nowhere;
+  }
+  const errors = { error: (message: string) => log.error({}, message) };
+  return openStorage({ directory: store, clock: systemClock, log: errors });
 }
 
 /** @throws UserError that names the file, the line and what is wrong there */

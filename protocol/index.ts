@@ -12,6 +12,7 @@ export * from "./fabric/out-queue.js";
 export * from "./fabric/packets.js";
 export * from "./fabric/plain.js";
 export * from "./fabric/replay-window.js";
+export * from "./fabric/retained.js";
 export * from "./fabric/seal.js";
 export * from "./fabric/send-history.js";
 export * from "./fabric/socket.js";

@@ -21,10 +21,11 @@ import {
   toMessage,
 } from "@topicast/protocol";
 import type { IPublishPacket, Packet } from "mqtt-packet";
-import type { DeliverFromFabric, Uplink } from "../mqtt/uplink.js";
+import type { DeliverFromFabric, Downlink, Uplink } from "../mqtt/uplink.js";
 import { Origins, withoutOrigin } from "./origin.js";
 import { Publisher } from "./publisher.js";
 import { Registration, type RegistrationState } from "./registration.js";
+import { Retainer } from "./retainer.js";
 import { Subscriptions } from "./subscriptions.js";
 
 /** What an agent does with users and rules that the forwarder keeps. */
@@ -66,6 +67,8 @@ export class AgentFabric implements Uplink {
   private readonly registration: Registration;
   private readonly subscriptions: Subscriptions;
   private readonly publisher: Publisher;
+  private sessions: Downlink | undefined;
+  private retainer: Retainer | undefined;
   private readonly receiver: StreamReceiver;
   private readonly origins = new Origins();
   private vacant: readonly string[] = [];
@@ -107,13 +110,15 @@ export class AgentFabric implements Uplink {
       local: options.local,
       intercepts: options.intercepts,
       accessDigest: () => options.access?.sharedDigest,
+      retained: () => this.retainer?.position,
       payloadBytes,
       transmit: (header, payload) => transmit(header, payload, [options.forwarder]),
-      onRegistered: () => void this.tellState(),
+      onRegistered: ({ retained }) => void this.tellState(this.retainer?.onRegistered(retained) ?? true),
       onLost: () => {
         this.steering = undefined;
         this.subscriptions.onLost();
         this.publisher.onLost();
+        this.retainer?.onLost();
       },
       onPacket: (packet) => this.onControlPacket(packet),
       onState: options.onState,
@@ -134,6 +139,7 @@ export class AgentFabric implements Uplink {
     this.receiver.close();
     this.subscriptions.close();
     this.publisher.close();
+    this.retainer?.close();
   }
 
   get state(): RegistrationState {
@@ -148,6 +154,8 @@ export class AgentFabric implements Uplink {
       ...this.publisher.counters(),
       ...this.publisher.sizes(),
       ...this.origins.stats,
+      ...this.retainer?.stats,
+      retain_pending: this.retainer?.size ?? 0,
       streams_received: this.receiver.size,
       ...this.subscriptions.stats,
       subscriptions: this.subscriptions.size,
@@ -160,6 +168,11 @@ export class AgentFabric implements Uplink {
     };
   }
 
+  attach(sessions: Downlink): void {
+    this.sessions = sessions;
+    this.retainer = new Retainer(this.options.clock, this.registration, sessions.retained);
+  }
+
   // --- the sessions' side; topics that begin with $ are each server's own (MQTT-4.7.2-1) ---
 
   subscribe(filter: string): Promise<void> {
@@ -168,12 +181,19 @@ export class AgentFabric implements Uplink {
 
   unsubscribe(filter: string): void {
     this.subscriptions.unsubscribe(filter);
+    this.sessions?.retained.trim(filter);
   }
 
   publish(message: Message): Promise<void> | undefined {
-    if (!message.topic.startsWith("$")) return this.publisher.publish(withoutOrigin(message));
-    this.stats.reserved_topics += 1;
-    return undefined;
+    if (message.topic.startsWith("$")) {
+      this.stats.reserved_topics += 1;
+      return undefined;
+    }
+    const bare = withoutOrigin(message);
+    const published = this.publisher.publish(bare);
+    const retained = message.retain ? this.retainer?.retain(bare) : undefined;
+    if (published === undefined || retained === undefined) return published ?? retained;
+    return Promise.all([published, retained]).then(() => {});
   }
 
   // --- the wire's side ---
@@ -201,8 +221,10 @@ export class AgentFabric implements Uplink {
   }
 
   private onControlPacket(packet: Packet): void {
-    if (packet.cmd === "puback") this.publisher.onRelayed(packet.messageId ?? 0);
-    else if (packet.cmd === "suback") this.subscriptions.onSuback(packet.messageId ?? 0);
+    if (packet.cmd === "puback") {
+      this.publisher.onRelayed(packet.messageId ?? 0);
+      this.retainer?.flush();
+    } else if (packet.cmd === "suback") this.subscriptions.onSuback(packet.messageId ?? 0);
     else if (packet.cmd === "publish") this.onForwarderPublish(packet);
   }
 
@@ -231,6 +253,14 @@ export class AgentFabric implements Uplink {
       this.steering = problems;
       return;
     }
+    if (packet.topic === FabricTopic.RETAINED) {
+      const taken = this.retainer?.onRetained(packet.payload as Buffer) ?? true;
+      return taken ? undefined : this.drop("bad_retained");
+    }
+    if (packet.topic === FabricTopic.KEPT) {
+      const taken = this.retainer?.onKept(packet.payload as Buffer) ?? true;
+      return taken ? undefined : this.drop("bad_kept");
+    }
     if (packet.topic.startsWith(FABRIC_PREFIX)) return this.drop("unknown_control");
     this.stats.delivered_relayed += 1;
     this.deliver(packet);
@@ -242,13 +272,13 @@ export class AgentFabric implements Uplink {
   }
 
   /** Tells a forwarder that has just registered this agent all it must know, as fast as it takes it. */
-  private async tellState(): Promise<void> {
+  private async tellState(retainedAnew: boolean): Promise<void> {
     const { registrations } = this.registration.stats;
     const edges = this.publisher.streams.edges();
     if (edges.length > 0) void this.registration.send(encodeFabricJson(FabricTopic.EDGES, edges));
     this.publisher.onRegistered();
     if ((this.options.intercepts ?? []).length > 0) this.tellVacant();
-    const told = (await this.subscriptions.tellAll()) && (await this.publisher.tellRoutes());
+    const told = (await this.subscriptions.tellAll(retainedAnew)) && (await this.publisher.tellRoutes());
     // Another registration may have begun meanwhile: then its own telling comes to this end.
     if (told && registrations === this.registration.stats.registrations) this.registration.endOfState();
   }

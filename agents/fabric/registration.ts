@@ -8,12 +8,14 @@ import {
   epochAt,
   FORWARDER_NUMBER,
   formatEndpoint,
+  formatPosition,
   type Header,
   Kind,
   PING_MS,
+  type RetainedPosition,
   type Timer,
 } from "@topicast/protocol";
-import type { Packet } from "mqtt-packet";
+import type { IConnackPacket, Packet, UserProperties } from "mqtt-packet";
 
 /**
  * connecting: CONNECT is on its way. registered: the forwarder knows this agent. unreachable: connecting for 5 s or
@@ -35,10 +37,12 @@ export interface RegistrationOptions {
   readonly intercepts?: readonly Endpoint[] | undefined;
   /** Which of the forwarder's users and rules this agent has; undefined: none. */
   readonly accessDigest?: (() => string | undefined) | undefined;
+  /** What this agent has of the retained messages; undefined: nothing. */
+  readonly retained?: (() => RetainedPosition | undefined) | undefined;
   readonly payloadBytes: number;
   readonly transmit: (header: Header, payload: Buffer) => void;
-  /** CONNACK 0 has arrived: send the state that the forwarder must know. */
-  readonly onRegistered: () => void;
+  /** CONNACK 0 has arrived, with these user properties: send the state that the forwarder must know. */
+  readonly onRegistered: (properties: UserProperties) => void;
   /** The registration has ended; what was sent and not acknowledged is settled by then. */
   readonly onLost: () => void;
   readonly onPacket: (packet: Packet) => void;
@@ -125,7 +129,7 @@ export class Registration {
       payloadBytes: options.payloadBytes,
       transmit: options.transmit,
       onPacket: (packet) => {
-        if (packet.cmd === "connack") this.onConnack(packet.reasonCode ?? 0);
+        if (packet.cmd === "connack") this.onConnack(packet);
         else if (packet.cmd === "disconnect") this.reconnect();
         else options.onPacket(packet);
       },
@@ -135,6 +139,7 @@ export class Registration {
     const { address, port, mac } = options.local;
     const { intercepts = [] } = options;
     const access = options.accessDigest?.();
+    const retained = options.retained?.();
     void channel.send(
       encodePacket({
         cmd: "connect",
@@ -151,17 +156,18 @@ export class Registration {
             ...(mac === undefined ? {} : { mac }),
             ...(intercepts.length === 0 ? {} : { intercept: intercepts.map(formatEndpoint) }),
             ...(access === undefined ? {} : { access }),
+            ...(retained === undefined ? {} : { retained: formatPosition(retained) }),
           },
         },
       }),
     );
   }
 
-  private onConnack(reasonCode: number): void {
+  private onConnack({ reasonCode = 0, properties }: IConnackPacket): void {
     if (reasonCode === 0) {
       this.stats.registrations += 1;
       this.setState("registered", "");
-      this.options.onRegistered();
+      this.options.onRegistered(properties?.userProperties ?? {});
       return;
     }
     this.channel?.close();

@@ -9,14 +9,23 @@ const BARRIER_MS = DEAD_MS + PING_MS + 2_000;
 /** Filters in one SUBSCRIBE when a registration begins. */
 const BATCH = 64;
 
-/** Those who wait for the subscribe barrier of one filter. */
-type Waiting = Set<() => void>;
+/** Retain Handling (MQTT 5, section 3.8.3.1). */
+const SEND_RETAINED = 0;
+const HAS_RETAINED = 2;
+
+/** One filter with local subscribers. */
+interface Filter {
+  /** Those who wait for its barrier. */
+  readonly waiting: Set<() => void>;
+  /** Its retained messages are here. */
+  hasRetained: boolean;
+}
 
 /** The filters that this agent has local subscribers for, and who waits for their barrier. */
 export class Subscriptions {
-  private readonly filters = new Map<string, Waiting>();
-  /** SUBSCRIBEs under way: by message id, who waits for the answer. */
-  private readonly asked = new Map<number, Waiting[]>();
+  private readonly filters = new Map<string, Filter>();
+  /** SUBSCRIBEs under way by message id. */
+  private readonly asked = new Map<number, Filter[]>();
   private nextMessageId = 1;
 
   readonly stats = { subscribe_timeouts: 0 };
@@ -30,9 +39,10 @@ export class Subscriptions {
     return this.filters.size;
   }
 
-  subscribe(filter: string): Promise<void> {
-    const waiting: Waiting = this.filters.get(filter) ?? new Set();
-    this.filters.set(filter, waiting);
+  subscribe(name: string): Promise<void> {
+    const filter = this.filters.get(name) ?? { waiting: new Set(), hasRetained: false };
+    const { waiting } = filter;
+    this.filters.set(name, filter);
     const barrier = new Promise<void>((resolve) => {
       const done = () => {
         timer.cancel();
@@ -45,23 +55,26 @@ export class Subscriptions {
       });
       waiting.add(done);
     });
-    if (this.registration.registered) void this.ask([filter]);
-    else if (this.registration.state !== "connecting") settle(waiting);
+    if (this.registration.registered) void this.ask([name]);
+    else if (this.registration.state !== "connecting") settle(filter);
     return barrier;
   }
 
-  unsubscribe(filter: string): void {
-    const waiting = this.filters.get(filter);
-    if (waiting === undefined) return;
-    this.filters.delete(filter);
-    settle(waiting);
+  unsubscribe(name: string): void {
+    const filter = this.filters.get(name);
+    if (filter === undefined) return;
+    this.filters.delete(name);
+    settle(filter);
     if (!this.registration.registered) return;
     const messageId = this.messageId();
-    void this.registration.send(encodePacket({ cmd: "unsubscribe", messageId, unsubscriptions: [filter] }));
+    void this.registration.send(encodePacket({ cmd: "unsubscribe", messageId, unsubscriptions: [name] }));
   }
 
   onSuback(messageId: number): void {
-    for (const waiting of this.asked.get(messageId) ?? []) settle(waiting);
+    for (const filter of this.asked.get(messageId) ?? []) {
+      filter.hasRetained = true;
+      settle(filter);
+    }
     this.asked.delete(messageId);
   }
 
@@ -70,8 +83,12 @@ export class Subscriptions {
     this.asked.clear();
   }
 
-  /** Tells a new registration every filter, as fast as it takes them; resolves with false when it has ended. */
-  async tellAll(): Promise<boolean> {
+  /**
+   * Tells a new registration every filter, as fast as it takes them; resolves with false when it has ended.
+   * @param anew whether their retained messages are to be sent though they are here
+   */
+  async tellAll(anew: boolean): Promise<boolean> {
+    if (anew) for (const filter of this.filters.values()) filter.hasRetained = false;
     const filters = [...this.filters.keys()];
     for (let i = 0; i < filters.length; i += BATCH) {
       const current = filters.slice(i, i + BATCH).filter((f) => this.filters.has(f));
@@ -81,16 +98,18 @@ export class Subscriptions {
   }
 
   close(): void {
-    for (const waiting of this.filters.values()) settle(waiting);
+    for (const filter of this.filters.values()) settle(filter);
   }
 
-  private ask(filters: readonly string[]): Promise<boolean> {
+  private ask(names: readonly string[]): Promise<boolean> {
     const messageId = this.messageId();
-    this.asked.set(
-      messageId,
-      filters.map((f) => this.filters.get(f)!),
-    );
-    const subscriptions = filters.map((topic) => ({ topic, qos: 0 as const }));
+    const filters = names.map((name) => this.filters.get(name)!);
+    this.asked.set(messageId, filters);
+    const subscriptions = names.map((topic, i) => ({
+      topic,
+      qos: 0 as const,
+      rh: filters[i]!.hasRetained ? HAS_RETAINED : SEND_RETAINED,
+    }));
     return this.registration.send(encodePacket({ cmd: "subscribe", messageId, subscriptions }));
   }
 
@@ -102,6 +121,6 @@ export class Subscriptions {
   }
 }
 
-function settle(waiting: Waiting): void {
+function settle({ waiting }: Filter): void {
   for (const done of waiting) done();
 }

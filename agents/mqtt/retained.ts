@@ -5,8 +5,11 @@ import type { Stats } from "./stats.js";
 
 /** The last message of each topic that was published with RETAIN (MQTT 5, section 3.3.1.3). */
 export interface RetainedStore {
-  /** Keeps a message instead of the one of its topic; an empty payload removes it (MQTT-3.3.1-6). */
-  set(message: Publication): void;
+  /**
+   * Keeps a message instead of the one of its topic; an empty payload removes it (MQTT-3.3.1-6).
+   * @param isOwn whether it is of a client of this agent
+   */
+  set(message: Publication, isOwn: boolean): void;
   /** The message of exactly this topic. */
   get(topic: string): Publication | undefined;
   /** The messages that `filter` matches and that have not expired. */
@@ -77,6 +80,7 @@ export class MemoryRetained implements RetainedStore {
   }
 }
 
-function costOf(message: Publication): number {
+/** What a message takes, about. */
+export function costOf(message: Publication): number {
   return message.bytes + MESSAGE_BYTES;
 }

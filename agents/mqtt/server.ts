@@ -11,6 +11,7 @@ import { DEFAULT_LIMITS, type Limits } from "./limits.js";
 import type { Log } from "./log.js";
 import { Flusher } from "./outbox.js";
 import type { Publication } from "./publication.js";
+import { Replica } from "./replica.js";
 import { MemoryRetained, type RetainedStore } from "./retained.js";
 import { RetainedFeed } from "./retained-feed.js";
 import { Session } from "./session.js";
@@ -58,8 +59,17 @@ export class Server {
     this.uplink = options.uplink;
     this.authority = options.authority ?? (options.credentials ? oneUser(options.credentials) : allowAll);
     this.subscriptions = new Subscriptions(options.uplink);
-    this.retained = new MemoryRetained(this.limits, this.stats, this.now);
+    this.retained = this.openRetained();
     this.fanout = new Fanout(this.subscriptions, this.stats, this.authority, this.now);
+  }
+
+  /** This agent's own retained messages, or its part of the network's. */
+  private openRetained(): RetainedStore {
+    const { limits, stats, now, uplink } = this;
+    if (uplink?.attach === undefined) return new MemoryRetained(limits, stats, now);
+    const replica = new Replica(limits, stats, now, (topic) => this.subscriptions.wantsRetained(topic));
+    uplink.attach({ retained: replica });
+    return replica;
   }
 
   /**
@@ -105,7 +115,7 @@ export class Server {
 
   /** Keeps a message where it is to be retained, and gives it to local subscribers; whether there are any. */
   deliver(message: Publication, publisher: Session | undefined): boolean {
-    if (message.retain) this.retained.set(message);
+    if (message.retain) this.retained.set(message, publisher !== undefined);
     return this.fanout.deliver(message, publisher);
   }
 

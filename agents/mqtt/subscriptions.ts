@@ -83,6 +83,11 @@ export class Subscriptions {
     return audience;
   }
 
+  /** Whether new subscribers here would be sent the retained message of this topic. */
+  wantsRetained(topic: string): boolean {
+    return this.match(topic).recipients.length > 0;
+  }
+
   /**
    * Subscribes, or replaces the subscription with the same filter (MQTT-3.8.4-3). Local messages flow from now on.
    * @returns what the SUBACK waits for, or undefined when the barrier holds already; never rejects

@@ -5,6 +5,8 @@ import type { Message } from "@topicast/protocol";
  * complete broker by itself.
  */
 export interface Uplink {
+  /** Called once, before anything else, with what the sessions can be told. */
+  attach?(sessions: Downlink): void;
   /**
    * Called for the first local subscriber of `filter`. The promise resolves when the subscribe barrier holds: every
    * PUBLISH that any client anywhere starts from then on reaches this agent. The client's SUBACK waits for it.
@@ -17,9 +19,35 @@ export interface Uplink {
   /**
    * Called once for each PUBLISH of a local client (local subscribers already have it). A promise, at QoS 1 and 2 only,
    * resolves when the client may be acknowledged: the message is then at every other edge of the set, or those that lack
-   * it have left the set. Undefined: nothing to wait for.
+   * it have left the set; with RETAIN it is also kept for later subscribers everywhere, unless the forwarder is away.
+   * Undefined: nothing to wait for.
    */
   publish(message: Message): Promise<void> | undefined;
+}
+
+/** What the fabric tells of the retained messages of the whole network; what it tells of them is in the forwarder's order. */
+export interface RetainedReplica {
+  /** That is the topic's message of now; without payload there is none. */
+  apply(version: number, message: Message): void;
+  /** What this agent's clients last published of the topic with RETAIN is in the forwarder's order by now, or given up. */
+  settle(topic: string): void;
+  /** There is no subscription to this filter any more. */
+  trim(filter: string): void;
+  /** The forwarder is there and knows this agent... */
+  link(): void;
+  /** ...and is away. */
+  unlink(): void;
+  /** From now on everything is told... */
+  beginRound(): void;
+  /** ...and has been told: what has not been is gone. */
+  endRound(): void;
+  /** What is known of the forwarder's order. */
+  ordered(): Iterable<{ readonly version: number; readonly message: Message }>;
+}
+
+/** What the uplink tells the sessions. */
+export interface Downlink {
+  readonly retained: RetainedReplica;
 }
 
 /** What the fabric calls for each message that arrives from another edge: deliver to local subscribers only. */

@@ -20,6 +20,8 @@ export interface AgentClaim {
   readonly intercepts: readonly Endpoint[];
   /** Digest of the users and rules that it has of the forwarder; absent: none. */
   readonly access?: string;
+  /** What it has of the retained messages, as `formatPosition` says it; absent: nothing. */
+  readonly retained?: string;
 }
 
 /** One edge, over all its registrations for as long as it is alive. */
@@ -32,6 +34,8 @@ export class Agent {
   readonly groups = new Map<Group, string>();
   /** What this registration has confirmed so far; what it has not by its first PINGREQ is withdrawn. */
   confirmed: { filters: Set<string>; topics: Set<RoutedTopic> } | undefined;
+  /** It has the retained messages as of this version, and is to be told what has changed since. */
+  retainedSince: number | undefined;
   /** PUBLISH packets to relay that this registration has sent. */
   relays = 0;
   /** Bytes and packets of this agent that are still being worked on. */

@@ -6,7 +6,7 @@ import type { AgentClaim } from "./agents.js";
 export function readClaim(packet: Packet | undefined): AgentClaim | undefined {
   if (packet?.cmd !== "connect") return undefined;
   const { clientId: id, properties } = packet as IConnectPacket;
-  const { address, port, epoch, mac, intercept = [], access } = properties?.userProperties ?? {};
+  const { address, port, epoch, mac, intercept = [], access, retained } = properties?.userProperties ?? {};
   const portNumber = Number(port);
   if (!id || typeof address !== "string" || parseIPv4(address) === undefined) return undefined;
   if (!Number.isInteger(portNumber) || portNumber < 1 || portNumber > 65_535) return undefined;
@@ -22,6 +22,7 @@ export function readClaim(packet: Packet | undefined): AgentClaim | undefined {
     intercepts,
     mac: typeof mac === "string" ? mac.toLowerCase() : "",
     ...(typeof access === "string" ? { access } : {}),
+    ...(typeof retained === "string" ? { retained } : {}),
   };
 }
 

@@ -35,13 +35,16 @@ import type {
   MetricView,
   TopicView,
 } from "../rest/view.js";
+import { RetainedKeeper } from "../retained/keeper.js";
+import { nowhere } from "../retained/storage.js";
 import { AccessShare } from "./access-share.js";
 import type { Agent } from "./agents.js";
 import { GroupTable } from "./groups.js";
 import { LegacyProxies, type LegacyProxy } from "./legacy.js";
-import { counterMetrics } from "./metrics.js";
+import { counterMetrics, gaugeMetrics } from "./metrics.js";
 import type { ForwarderOptions } from "./options.js";
 import { AGENTS_MAX, Registry, sameEndpoint } from "./registry.js";
+import { Retaining } from "./retaining.js";
 import { tellSteering } from "./steering-report.js";
 import { TopicMap } from "./topic-map.js";
 
@@ -49,6 +52,8 @@ const FILTERS_PER_AGENT_MAX = 1_000_000;
 const SETTLE_CHECK_MS = 100;
 /** Bytes that wait for an edge before nothing from legacy proxies is added. */
 const PLAIN_BYTES_MAX = 4 * 1024 * 1024;
+/** Retain Handling (MQTT 5, section 3.8.3.1): the agent has the retained messages of this filter. */
+const HAS_RETAINED = 2;
 /** PUBACK: Topic Name invalid (MQTT 5, table 3-4). */
 const TOPIC_NAME_INVALID = 0x90;
 
@@ -63,6 +68,8 @@ export class Forwarder implements ForwarderView {
   private readonly map: TopicMap;
   private readonly legacy: LegacyProxies;
   private readonly accessShare = new AccessShare();
+  private readonly keeper: RetainedKeeper;
+  private readonly retaining: Retaining;
   /** What waits for the end of settling; undefined: settled. */
   private settling: Array<() => void> | undefined = [];
   /** The switches have been read, or cannot be. */
@@ -108,6 +115,9 @@ export class Forwarder implements ForwarderView {
     });
     const wantsPlain = (topic: string) => this.legacy.wants(topic);
     this.map = new TopicMap({ dataplane, groups: this.groups, groupPort: port, wantsPlain });
+    const { unixTime } = options;
+    this.keeper = options.retained ?? new RetainedKeeper({ clock, unixTime, storage: nowhere }).begin();
+    this.retaining = new Retaining(this.keeper, (topic) => this.map.edgesOf(topic));
     dataplane.onCarriage = (address, carriage) => this.onCarriage(address, carriage);
     dataplane.onPublisher = (id) => {
       for (const topic of this.registry.withId(id)?.topics ?? []) this.map.converge(topic);
@@ -184,7 +194,12 @@ export class Forwarder implements ForwarderView {
   private onPacket(agent: Agent, packet: Packet): void {
     switch (packet.cmd) {
       case "connect":
-        this.answer(agent, { cmd: "connack", reasonCode: 0, sessionPresent: false });
+        this.answer(agent, {
+          ...{ cmd: "connack", reasonCode: 0, sessionPresent: false },
+          properties: {
+            userProperties: { retained: this.retaining.greet(agent, agent.claim.retained) },
+          },
+        });
         this.accessShare.tell(agent);
         break;
       case "pingreq":
@@ -214,6 +229,11 @@ export class Forwarder implements ForwarderView {
 
   private onSubscribe(agent: Agent, packet: ISubscribePacket): void {
     const filters = packet.subscriptions.map((s) => s.topic);
+    const bare = packet.subscriptions.filter((s) => s.rh !== HAS_RETAINED).map((s) => s.topic);
+    const retained = this.retaining.wantedBy(
+      agent,
+      bare.filter((filter) => filterError(filter) === undefined),
+    );
     const granted = filters.map((filter) => {
       if (filterError(filter) !== undefined || agent.filters.size >= FILTERS_PER_AGENT_MAX) {
         this.stats.filters_refused += 1;
@@ -226,7 +246,10 @@ export class Forwarder implements ForwarderView {
     const messageId = packet.messageId ?? 0;
     const valid = filters.filter((_, i) => granted[i] === 0);
     this.work(agent, packet.length ?? 0, async () => {
-      await Promise.all([...this.map.matchedBy(valid)].map((topic) => topic.converge()));
+      await Promise.all([
+        this.retaining.feed(agent, retained),
+        ...[...this.map.matchedBy(valid)].map((topic) => topic.converge()),
+      ]);
       return encodePacket({ cmd: "suback", messageId, granted });
     });
   }
@@ -258,6 +281,12 @@ export class Forwarder implements ForwarderView {
       case FabricTopic.VACANT:
         agent.vacant = readVacant(packet) ?? [];
         this.registry.tellDataplane();
+        break;
+      case FabricTopic.RETAIN:
+        this.work(agent, packet.length ?? 0, () => this.retaining.retain(agent, packet.payload as Buffer));
+        break;
+      case FabricTopic.RETAINED:
+        this.retaining.recover(packet.payload as Buffer);
         break;
       default:
         if (packet.topic.startsWith(FABRIC_PREFIX)) this.drop("unknown_control");
@@ -307,6 +336,7 @@ export class Forwarder implements ForwarderView {
       topic.removePublisher(agent);
       this.map.converge(topic);
     }
+    this.work(agent, 0, () => this.retaining.complete(agent));
   }
 
   /**
@@ -341,6 +371,7 @@ export class Forwarder implements ForwarderView {
 
   /** A message of a proxy that speaks the plain form, at QoS 0: an edge that has too much to take does not get it. */
   private onPlain(message: Message, proxy: LegacyProxy): void {
+    if (message.retain) void this.retaining.keep(message);
     const bytes = encodePublish(message);
     for (const { channel } of this.map.edgesOf(message.topic)) {
       if (channel.waitingBytes < PLAIN_BYTES_MAX) void channel.send(bytes);
@@ -350,15 +381,16 @@ export class Forwarder implements ForwarderView {
   }
 
   /**
-   * Does a job of this agent's once routes may change, and sends the answer. What the agent has unfinished is bounded;
+   * Does a job of this agent's once routes may change, and sends the answer, if any. What the agent has unfinished is bounded;
    * a job of a registration that has ended meanwhile is not begun.
    */
-  private work(agent: Agent, bytes: number, job: () => Promise<Buffer>): void {
+  private work(agent: Agent, bytes: number, job: () => Promise<Buffer | undefined>): void {
     const { channel } = agent;
     void agent.work(bytes, async () => {
       if (this.settling !== undefined) await new Promise<void>((resolve) => this.settling!.push(resolve));
       if (this.agentsByNumber.get(agent.number) !== agent || agent.channel !== channel) return;
-      void channel.send(await job());
+      const answer = await job();
+      if (answer !== undefined) void channel.send(answer);
     });
   }
 
@@ -441,10 +473,12 @@ export class Forwarder implements ForwarderView {
   }
 
   *metrics(): IterableIterator<MetricView> {
+    const { accessShare, retaining, keeper } = this;
+    const counters = { ...accessShare.stats, ...retaining.stats, ...keeper.stats };
     yield* counterMetrics("forwarder_", {
       ...this.registry.stats,
       ...this.stats,
-      ...this.accessShare.stats,
+      ...counters,
       ...this.map.stats,
     });
     yield* counterMetrics("forwarder_dropped_", this.drops, "datagrams dropped: ");
@@ -454,8 +488,12 @@ export class Forwarder implements ForwarderView {
       "datagrams of the socket: ",
     );
     yield* counterMetrics("forwarder_plain_", this.legacy.stats, "plain datagrams of legacy proxies: ");
-    yield { name: "forwarder_groups", help: "edge sets in use", kind: "gauge", value: this.groups.size };
     yield* counterMetrics("forwarder_groups_", this.groups.stats, "no address left: ");
+    yield* gaugeMetrics("forwarder_", {
+      groups: ["edge sets in use", this.groups.size],
+      retained_messages: ["retained messages", keeper.size],
+      retained_bytes: ["what the retained messages take", keeper.bytes],
+    });
   }
 }
 

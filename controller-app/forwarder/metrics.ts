@@ -11,3 +11,13 @@ export function* counterMetrics(
     yield { name: `${prefix}${name}_total`, help, kind: "counter", value };
   }
 }
+
+/** Sizes of now by snake_case name, each with what it is. */
+export function* gaugeMetrics(
+  prefix: string,
+  gauges: Readonly<Record<string, readonly [help: string, value: number]>>,
+): IterableIterator<MetricView> {
+  for (const [name, [help, value]] of Object.entries(gauges)) {
+    yield { name: `${prefix}${name}`, help, kind: "gauge", value };
+  }
+}

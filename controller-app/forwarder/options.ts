@@ -1,5 +1,6 @@
 import type { Clock, Endpoint, Header } from "@topicast/protocol";
 import type { Dataplane } from "../dataplane/dataplane.js";
+import type { RetainedKeeper } from "../retained/keeper.js";
 import type { RegistryEvent } from "./registry.js";
 
 export interface ForwarderOptions {
@@ -12,6 +13,8 @@ export interface ForwarderOptions {
   /** The UDP port of the fabric; group datagrams go to it. */
   readonly port: number;
   readonly payloadBytes: number;
+  /** Where retained messages are kept; for as long as this process lives where absent. */
+  readonly retained?: RetainedKeeper;
   /** Counters of the socket, by snake_case name. */
   readonly socketStats?: () => Record<string, number>;
   /** Proxies that speak the plain form. */

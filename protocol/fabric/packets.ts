@@ -21,6 +21,9 @@ export const FabricTopic = {
   GONE: "$fabric/gone",
   STEERING: "$fabric/steering",
   EDGES: "$fabric/edges",
+  RETAIN: "$fabric/retain",
+  KEPT: "$fabric/kept",
+  RETAINED: "$fabric/retained",
 } as const;
 
 export const FABRIC_PREFIX = "$fabric/";

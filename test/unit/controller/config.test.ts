@@ -24,6 +24,7 @@ describe("a forwarder's configuration", () => {
       ryu: undefined,
       rest: { address: "127.0.0.1", port: 8081 },
       groupRange: { cidr: "239.192.0.0/14", base: 0xefc00000, size: 2 ** 18 },
+      store: undefined,
       passwordFile: undefined,
       aclFile: undefined,
       legacyProxies: [],
@@ -39,6 +40,7 @@ describe("a forwarder's configuration", () => {
       ryu: "http://10.0.0.1:8080/",
       rest: "[::1]:9000",
       "group-range": "239.255.255.252/30",
+      store: "kept",
       "password-file": "users",
       "acl-file": "rules",
       "legacy-proxy": ["192.168.1.50", "192.168.1.51:1901"],
@@ -51,6 +53,7 @@ describe("a forwarder's configuration", () => {
       ryu: "http://10.0.0.1:8080",
       rest: { address: "::1", port: 9000 },
       groupRange: { cidr: "239.255.255.252/30", base: 0xeffffffc, size: 4 },
+      store: "kept",
       passwordFile: "users",
       aclFile: "rules",
       legacyProxies: [

@@ -3,9 +3,15 @@
  * repeats, delays and reorders datagrams from a seed.
  */
 import { AgentFabric, type SharedAccess } from "@topicast/agent/fabric/fabric.js";
+import { DEFAULT_LIMITS } from "@topicast/agent/mqtt/limits.js";
+import { Publication } from "@topicast/agent/mqtt/publication.js";
+import { Replica } from "@topicast/agent/mqtt/replica.js";
+import { Stats } from "@topicast/agent/mqtt/stats.js";
 import type { Dataplane } from "@topicast/controller/dataplane/dataplane.js";
 import { UnicastDataplane } from "@topicast/controller/dataplane/unicast.js";
 import { Forwarder } from "@topicast/controller/forwarder/forwarder.js";
+import { RetainedKeeper } from "@topicast/controller/retained/keeper.js";
+import type { RetainedStorage } from "@topicast/controller/retained/storage.js";
 import {
   type Endpoint,
   encodeHeader,
@@ -147,6 +153,7 @@ export class SimAgent {
   readonly endpoint: Endpoint;
   readonly mac: string;
   readonly fabric: AgentFabric;
+  readonly replica: Replica;
 
   constructor(
     readonly network: SimNetwork,
@@ -174,10 +181,15 @@ export class SimAgent {
       defer: (fn) => void network.clock.setTimer(0, fn),
       random: network.rand,
       deliver: (message) => {
+        if (message.retain) this.replica.set(Publication.of(message, network.clock.now()), false);
         if (this.local.match(message.topic).length > 0) this.received.push(message);
       },
       onState: (state) => this.states.push(state),
     });
+    const now = () => network.clock.now();
+    const isWanted = (topic: string) => this.local.match(topic).length > 0;
+    this.replica = new Replica(DEFAULT_LIMITS, new Stats(), now, isWanted);
+    this.fabric.attach({ retained: this.replica });
     network.attach(address, (bytes, from) => this.fabric.onDatagram(bytes, from));
     this.fabric.start();
   }
@@ -196,6 +208,22 @@ export class SimAgent {
     return this.fabric.publish({ topic, payload: Buffer.from(text), qos, retain: false });
   }
 
+  /** Publishes with RETAIN; empty text deletes. */
+  retain(topic: string, text: string, qos: 0 | 1 | 2 = 1, messageExpiry?: number): Promise<void> | undefined {
+    const expiry = messageExpiry === undefined ? {} : { messageExpiry };
+    const message: Message = { topic, payload: Buffer.from(text), qos, retain: true, ...expiry };
+    this.replica.set(Publication.of(message, this.network.clock.now()), true);
+    return this.fabric.publish(message);
+  }
+
+  /** What a new subscriber here would get: `topic=text`, sorted. */
+  retained(filter: string): string[] {
+    return this.replica
+      .matching(filter)
+      .map(({ topic, payload }) => `${topic}=${payload}`)
+      .sort();
+  }
+
   /** Vanishes without a word, as `kill -9` does. */
   kill(): void {
     this.network.detach(this.endpoint.address);
@@ -211,6 +239,50 @@ export class SimAgent {
   }
 }
 
+/** A disk in memory: what was durable when a process died is there for the next one. */
+export class SimDisk implements RetainedStorage {
+  private readonly written = new Map<string, Buffer>();
+  private pending = new Map<string, Buffer | undefined>();
+
+  constructor(private readonly network: SimNetwork) {}
+
+  async *entries() {
+    yield* this.written;
+  }
+
+  /** For a process that starts now: whatever the former one had not written is gone. */
+  restart(): Iterable<[string, Buffer]> {
+    this.pending = new Map();
+    return this.written;
+  }
+
+  put(key: string, value: Buffer): void {
+    this.pending.set(key, value);
+  }
+
+  delete(key: string): void {
+    this.pending.set(key, undefined);
+  }
+
+  /** Each write takes 2 ms. */
+  durable(): Promise<void> {
+    const batch = this.pending;
+    return new Promise((resolve) => {
+      this.network.clock.setTimer(2, () => {
+        if (batch !== this.pending && batch.size > 0) return;
+        for (const [key, value] of batch) {
+          if (value === undefined) this.written.delete(key);
+          else this.written.set(key, value);
+        }
+        batch.clear();
+        resolve();
+      });
+    });
+  }
+
+  async close(): Promise<void> {}
+}
+
 export class SimForwarder {
   readonly forwarder: Forwarder;
   readonly events: string[] = [];
@@ -219,8 +291,10 @@ export class SimForwarder {
     readonly network: SimNetwork,
     readonly dataplane: Dataplane = new UnicastDataplane(),
     legacyProxies: readonly Endpoint[] = [],
+    disk?: SimDisk,
   ) {
     this.forwarder = new Forwarder({
+      ...(disk === undefined ? {} : { retained: keeperOn(network, disk) }),
       clock: network.clock,
       unixTime: () => network.unixTime(),
       dataplane,
@@ -241,6 +315,13 @@ export class SimForwarder {
     this.forwarder.close();
     void this.dataplane.close();
   }
+}
+
+function keeperOn(network: SimNetwork, storage: SimDisk): RetainedKeeper {
+  const unixTime = () => network.unixTime();
+  const keeper = new RetainedKeeper({ clock: network.clock, unixTime, storage });
+  for (const [key, value] of storage.restart()) keeper.restore(key, value);
+  return keeper.begin();
 }
 
 export interface SimFabric {

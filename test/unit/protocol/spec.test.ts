@@ -7,11 +7,16 @@ import {
   decodeDatagram,
   decodeFence,
   decodeHeartbeat,
+  decodeKept,
+  decodeRetain,
+  decodeRetained,
   decodeStatus,
   encodeHeader,
+  FabricTopic,
   FENCE,
   FENCE_BYTES,
   Kind,
+  type Message,
   PacketReader,
   type Range,
 } from "@topicast/protocol";
@@ -46,7 +51,7 @@ const expected: Array<[string, string, "e1" | "forwarder", number, number, strin
     "connect e1 at 192.168.1.101:1883 epoch 2561 for 192.168.1.250:1883",
   ],
   ["ACK of it, nothing early", "ACK", "forwarder", 0xa01, 1, "00000000"],
-  ["CONNACK", "CONTROL", "forwarder", 0xa01, 0, "connack 0"],
+  ["CONNACK", "CONTROL", "forwarder", 0xa01, 0, "connack 0 f01-whole"],
   ["SUBSCRIBE to plant/+/temp", "CONTROL", "e1", 0xf01, 1, "subscribe 1 plant/+/temp"],
   ["SUBACK", "CONTROL", "forwarder", 0xa01, 1, "suback 1"],
   ["UNSUBSCRIBE", "CONTROL", "e1", 0xf01, 4, "unsubscribe 2 plant/+/temp"],
@@ -89,6 +94,26 @@ const expected: Array<[string, string, "e1" | "forwarder", number, number, strin
     'publish $fabric/gone {"agent":7,"epoch":2561}',
   ],
   ["PUBLISH `$fabric/access`", "CONTROL", "forwarder", 0xa01, 9, `publish $fabric/access ${access}`],
+  [
+    "PUBLISH `$fabric/retain`: the first one",
+    ...(["CONTROL", "e1", 0xf01, 10] as const),
+    "publish $fabric/retain 1: plant/7/temp 21.5",
+  ],
+  [
+    "PUBLISH `$fabric/retained`: version 9 of era 0xf01",
+    ...(["CONTROL", "forwarder", 0xa01, 10] as const),
+    "publish $fabric/retained 9 of 3841: plant/7/temp 21.5",
+  ],
+  [
+    "PUBLISH `$fabric/kept`: the first one",
+    ...(["CONTROL", "forwarder", 0xa01, 11] as const),
+    "publish $fabric/kept 1",
+  ],
+  [
+    "PUBLISH `$fabric/retained`: all up to version 9 has been told",
+    ...(["CONTROL", "forwarder", 0xa01, 12] as const),
+    "publish $fabric/retained 9 of 3841",
+  ],
   ["DATA: one PUBLISH to group 239.192.0.1", "DATA", "e1", 0xefc00001, 9, "publish plant/7/temp 21.5"],
   [
     "DATA behind a fence: after number 10 of 239.192.0.1, QoS 1, with ASK",
@@ -109,13 +134,13 @@ function describePacket(packet: Packet): string {
       return `connect ${packet.clientId} at ${address}:${port} epoch ${epoch} for ${intercept}`;
     }
     case "connack":
-      return `connack ${packet.reasonCode}`;
+      return `connack ${packet.reasonCode} ${packet.properties?.userProperties?.retained}`;
     case "subscribe":
       return `subscribe ${packet.messageId} ${packet.subscriptions.map((s) => s.topic).join()}`;
     case "unsubscribe":
       return `unsubscribe ${packet.messageId} ${packet.unsubscriptions.join()}`;
     case "publish":
-      return `publish ${(packet as IPublishPacket).topic} ${packet.payload}`;
+      return `publish ${packet.topic} ${describeBody(packet)}`;
     case "suback":
     case "unsuback":
     case "puback":
@@ -123,6 +148,21 @@ function describePacket(packet: Packet): string {
     default:
       return packet.cmd;
   }
+}
+
+function describeBody({ topic, payload }: IPublishPacket): string {
+  const bytes = payload as Buffer;
+  const text = (message: Message | undefined) => (message ? `: ${message.topic} ${message.payload}` : "");
+  if (topic === FabricTopic.RETAIN) {
+    const { number, message } = decodeRetain(bytes)!;
+    return `${number}${text(message)}`;
+  }
+  if (topic === FabricTopic.KEPT) return `${decodeKept(bytes)}`;
+  if (topic === FabricTopic.RETAINED) {
+    const { era, version, message } = decodeRetained(bytes)!;
+    return `${version} of ${era}${text(message)}`;
+  }
+  return `${bytes}`;
 }
 
 function describeRanges(first: number, ranges: readonly Range[]): string {

@@ -1,0 +1,214 @@
+import { type Message, TopicTree } from "@topicast/protocol";
+import type { Limits } from "./limits.js";
+import { Publication } from "./publication.js";
+import { costOf, MemoryRetained, type RetainedStore } from "./retained.js";
+import type { Stats } from "./stats.js";
+import type { RetainedReplica } from "./uplink.js";
+
+/** A message that came by a subscription is taken for the retained one for so long before the forwarder says that it is. */
+const UNORDERED_MS = 10_000;
+
+interface Entry {
+  /** As the forwarder's order has it; undefined: it says that there is none, or nothing. */
+  ordered: Publication | undefined;
+  version: number;
+  /** `Replica.round` when the forwarder last said so. */
+  round: number;
+  /** What came since, until it is in the forwarder's order. */
+  recent: Publication | undefined;
+  recentAt: number;
+  /** A client of this agent has published it: it holds until `settle`. */
+  isOwn: boolean;
+}
+
+/**
+ * What this agent has of the network's retained messages: those that its filters match, as the forwarder orders them,
+ * and before that what it has seen itself. Topics that begin with `$` are its own.
+ */
+export class Replica implements RetainedStore, RetainedReplica {
+  private readonly tree = new TopicTree<Entry>();
+  private readonly local: MemoryRetained;
+  private held = 0;
+  private round = 0;
+  private linkedAt: number | undefined;
+
+  constructor(
+    private readonly limits: Limits,
+    private readonly stats: Stats,
+    private readonly now: () => number,
+    /** Whether some filter other than a shared subscription's matches. */
+    private readonly isWanted: (topic: string) => boolean,
+  ) {
+    this.local = new MemoryRetained(limits, stats, now);
+  }
+
+  get size(): number {
+    return this.tree.size + this.local.size;
+  }
+
+  get bytes(): number {
+    return this.held + this.local.bytes;
+  }
+
+  // --- the sessions' side ---
+
+  set(message: Publication, isOwn: boolean): void {
+    const { topic } = message;
+    if (topic.startsWith("$")) return this.local.set(message);
+    if (!isOwn && !this.isWanted(topic)) return;
+    this.change(topic, (entry) => {
+      entry.recent = message.kept();
+      entry.recentAt = this.now();
+      entry.isOwn = isOwn;
+    });
+  }
+
+  get(topic: string): Publication | undefined {
+    if (topic.startsWith("$")) return this.local.get(topic);
+    const entry = this.tree.get(topic);
+    return entry && this.shown(entry);
+  }
+
+  matching(filter: string): Publication[] {
+    if (filter.startsWith("$")) return this.local.matching(filter);
+    const now = this.now();
+    const found: Publication[] = [];
+    const expired: string[] = [];
+    this.tree.matching(filter, (topic, entry) => {
+      const message = this.shown(entry);
+      if (message === undefined) return;
+      if (message.hasExpired(now)) expired.push(topic);
+      else found.push(message);
+    });
+    for (const topic of expired) {
+      this.stats.retained_expired += 1;
+      this.forget(topic);
+    }
+    return found;
+  }
+
+  // --- the fabric's side ---
+
+  apply(version: number, message: Message): void {
+    const { topic } = message;
+    if (!this.isWanted(topic) && this.tree.get(topic)?.isOwn !== true) return;
+    this.change(topic, (entry) => {
+      const { recent } = entry;
+      entry.version = version;
+      entry.round = this.round;
+      entry.ordered = message.payload.length === 0 ? undefined : Publication.of(message, this.now()).kept();
+      if (recent === undefined || entry.isOwn || !isSame(recent, message)) return;
+      // The same object: clients that are being sent it take it for the retained one still.
+      if (entry.ordered !== undefined) entry.ordered = recent;
+      entry.recent = undefined;
+    });
+  }
+
+  settle(topic: string): void {
+    const entry = this.tree.get(topic);
+    if (entry?.isOwn !== true) return;
+    if (!this.isWanted(topic)) return this.forget(topic);
+    this.change(topic, (own) => {
+      const { recent, ordered } = own;
+      own.isOwn = false;
+      own.recent = undefined;
+      if (recent !== undefined && ordered !== undefined && isSame(recent, ordered)) own.ordered = recent;
+    });
+  }
+
+  trim(filter: string): void {
+    const unwanted: string[] = [];
+    this.tree.matching(filter, (topic, { isOwn }) => {
+      if (!isOwn && !this.isWanted(topic)) unwanted.push(topic);
+    });
+    for (const topic of unwanted) this.forget(topic);
+  }
+
+  link(): void {
+    this.linkedAt = this.now();
+  }
+
+  unlink(): void {
+    this.linkedAt = undefined;
+  }
+
+  beginRound(): void {
+    this.round += 1;
+  }
+
+  endRound(): void {
+    for (const [topic, entry] of [...this.tree.entries()]) {
+      if (entry.round !== this.round && entry.ordered !== undefined) {
+        this.change(topic, (stale) => {
+          stale.ordered = undefined;
+        });
+      }
+    }
+  }
+
+  *ordered(): IterableIterator<{ version: number; message: Message }> {
+    const now = this.now();
+    for (const [, { ordered, version }] of this.tree.entries()) {
+      if (ordered !== undefined && !ordered.hasExpired(now))
+        yield { version, message: ordered.toMessage(now) };
+    }
+  }
+
+  // --- entries ---
+
+  /** What a new subscriber gets. */
+  private shown(entry: Entry): Publication | undefined {
+    const { recent } = entry;
+    if (recent !== undefined && this.isOverdue(entry)) entry.recent = undefined;
+    const message = entry.recent ?? entry.ordered;
+    return message !== undefined && message.payload.length > 0 ? message : undefined;
+  }
+
+  /** The forwarder should have said by now that a message is retained, and has not. */
+  private isOverdue({ isOwn, recentAt }: Entry): boolean {
+    if (isOwn || this.linkedAt === undefined) return false;
+    return this.now() - Math.max(recentAt, this.linkedAt) > UNORDERED_MS;
+  }
+
+  /** Changes a topic's entry, made where there is none, and keeps the count; where there is no room it is forgotten. */
+  private change(topic: string, change: (entry: Entry) => void): void {
+    let entry = this.tree.get(topic);
+    const others = this.held - (entry === undefined ? 0 : bytesOf(entry));
+    const isNew = entry === undefined;
+    entry ??= { ordered: undefined, version: 0, round: 0, recent: undefined, recentAt: 0, isOwn: false };
+    change(entry);
+    const bytes = bytesOf(entry);
+    const isFull =
+      others + bytes > this.limits.retainedBytes || (isNew && this.size >= this.limits.retainedMessages);
+    if (isFull) this.stats.retained_refused += 1;
+    if (isFull || (entry.ordered === undefined && entry.recent === undefined)) {
+      this.tree.delete(topic);
+      this.held = others;
+      return;
+    }
+    this.held = others + bytes;
+    if (isNew) this.tree.set(topic, entry);
+  }
+
+  private forget(topic: string): void {
+    const entry = this.tree.delete(topic);
+    if (entry !== undefined) this.held -= bytesOf(entry);
+  }
+}
+
+function bytesOf({ ordered, recent }: Entry): number {
+  const first = ordered === undefined ? 0 : costOf(ordered);
+  return recent === undefined || recent === ordered ? first : first + costOf(recent);
+}
+
+/** Published the same: when it expires is nobody's business. */
+function isSame(a: Publication, b: Message | Publication): boolean {
+  const properties = "forward" in b ? b.forward : (b as Message).properties;
+  return (
+    a.qos === b.qos &&
+    a.payload.equals(b.payload) &&
+    (a.forward === undefined || properties === undefined
+      ? a.forward === properties
+      : a.forward.equals(properties))
+  );
+}
