@@ -8,6 +8,7 @@ import {
   payloadBytes,
   systemClock,
 } from "@topicast/protocol";
+import { Store } from "@topicast/protocol/store";
 import { type Logger, pino } from "pino";
 import { Access } from "./auth/policies.js";
 import type { AgentConfig } from "./config.js";
@@ -44,6 +45,8 @@ export async function startAgent(config: AgentConfig): Promise<RunningAgent> {
     for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
   };
   try {
+    const store = await openStore(config, log);
+    if (store !== undefined) cleanups.push(() => store.close());
     const access = new Access(config, {
       clock: systemClock,
       log,
@@ -55,10 +58,12 @@ export async function startAgent(config: AgentConfig): Promise<RunningAgent> {
       ...(fabric === undefined ? {} : { uplink: fabric.core }),
       authority: access.control,
       sys: { intervalMs: SYS_INTERVAL_MS, version: `topicast ${version}` },
+      ...(store === undefined ? {} : { store: { entries: store, unixTime: Date.now } }),
       log,
     });
     // Whatever fails from here on; in good order it has been closed before the transport by then.
     cleanups.push(() => broker.close());
+    await broker.restore();
     let vacant: readonly string[] = [];
     const { transport, reload: reloadCertificates } = openListeners(config, log, (addresses) => {
       vacant = addresses;
@@ -72,6 +77,7 @@ export async function startAgent(config: AgentConfig): Promise<RunningAgent> {
         transport,
         access: access.control,
         fabric: fabric?.core,
+        store,
         intercepts: config.intercept ?? [],
         vacant: () => vacant,
       });
@@ -101,6 +107,12 @@ function reloadKeys(keys: KeyFile, log: Logger): void {
   } catch (error) {
     log.error({ reason: (error as Error).message }, "fabric keys not taken over; those of before stay");
   }
+}
+
+/** Rejects with a UserError where the directory cannot be used. */
+async function openStore({ store: directory }: AgentConfig, log: Logger): Promise<Store | undefined> {
+  if (directory === undefined) return undefined;
+  return Store.open({ directory, clock: systemClock, log: { error: (message) => log.error(message) } });
 }
 
 interface OpenFabric {

@@ -154,6 +154,12 @@ export const agentSettings = {
     value: value.ipv4,
     presetHelp: "the interface's",
   },
+  store: {
+    argument: "DIR",
+    help: "keep sessions that outlive their connection, and their messages, in this directory",
+    value: value.text,
+    presetHelp: "in memory",
+  },
   rest: {
     argument: "ADDRESS:PORT",
     help: "serve the agent's own /healthz and /metrics there",
@@ -211,6 +217,8 @@ export interface AgentConfig {
   readonly transport: "raw" | "socket";
   /** Where to bind and which address to use on the fabric; undefined: the interface's. */
   readonly address?: string | undefined;
+  /** Directory of the sessions' store; undefined: they end with the process. */
+  readonly store?: string | undefined;
   readonly rest?: Endpoint | undefined;
   /** Bounds on clients where they differ from the defaults, for each port. */
   readonly limits: ClientLimits;
@@ -241,11 +249,23 @@ export function loadAgentConfig(sources: SettingSources): AgentConfig {
   const tls = tlsOf(values);
   const listeners = listenerSettings(openListeners(values), values, values.listener);
   checkListeners(listeners, transport, tls);
-  const { tcpport, tlsport, wsport, wssport, wspath, intercept, forwarder, udpport, id, address, rest } =
-    values;
+  const {
+    tcpport,
+    tlsport,
+    wsport,
+    wssport,
+    wspath,
+    intercept,
+    forwarder,
+    udpport,
+    id,
+    address,
+    store,
+    rest,
+  } = values;
   return {
     ...{ interface: iface, username, password, transport, tcpport, tlsport, wsport, wssport, wspath },
-    ...{ tls, listeners, intercept, forwarder, udpport, id, address, rest },
+    ...{ tls, listeners, intercept, forwarder, udpport, id, address, store, rest },
     limits: clientLimits(values, transport),
     tcpKeepAlive: values["tcp-keepalive"],
     fabricKey: values["fabric-key"],

@@ -1,5 +1,6 @@
 import { createServer, type Server, type ServerResponse } from "node:http";
 import { bindError, type Endpoint, formatEndpoint } from "@topicast/protocol";
+import type { Store } from "@topicast/protocol/store";
 import { Gauge, Registry } from "prom-client";
 import type { AccessControl } from "./auth/access-control.js";
 import type { AgentFabric } from "./fabric/fabric.js";
@@ -13,6 +14,8 @@ export interface AgentParts {
   readonly access: AccessControl;
   /** Undefined where the agent stands alone. */
   readonly fabric: AgentFabric | undefined;
+  /** Undefined where sessions are in memory. */
+  readonly store: Store | undefined;
   readonly intercepts: readonly Endpoint[];
   /** Those of their addresses that no machine has now. */
   readonly vacant: () => readonly string[];
@@ -79,7 +82,7 @@ function health({ id, broker, fabric, intercepts, vacant }: AgentParts): unknown
 }
 
 /** Every counter of every part, read when it is asked for: counting costs nothing extra. */
-function agentMetrics({ broker, transport, access, fabric }: AgentParts): Registry {
+function agentMetrics({ broker, transport, access, fabric, store }: AgentParts): Registry {
   const registry = new Registry();
   const parts: Array<[string, () => Readonly<Record<string, number>>]> = [
     ["mqtt", () => broker.stats()],
@@ -87,6 +90,9 @@ function agentMetrics({ broker, transport, access, fabric }: AgentParts): Regist
     ["auth", () => access.counters()],
   ];
   if (fabric !== undefined) parts.push(["fabric", () => fabric.counters()]);
+  if (store !== undefined) {
+    parts.push(["store", () => ({ ...store.counters, pending_bytes: store.pendingBytes })]);
+  }
   for (const [part, read] of parts) {
     new Gauge({
       name: `topicast_${part}`,

@@ -14,4 +14,9 @@ export interface Message {
   readonly properties?: Buffer;
   /** MQTT 5 message expiry interval: seconds that the message has left; absent where it does not expire. */
   readonly messageExpiry?: number;
+  /**
+   * Which of all messages it is, wherever it goes, as `PUBLISHER-COUNT`: the counts of one publisher and topic only grow.
+   * Absent where it need not be told from others like it.
+   */
+  readonly origin?: string;
 }

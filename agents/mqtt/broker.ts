@@ -2,12 +2,22 @@ import type { Clock, Message } from "@topicast/protocol";
 import type { ByteStream } from "../transport/transport.js";
 import type { Authority } from "./authority.js";
 import { Connection } from "./connection.js";
+import { restoreSessions } from "./durable/adopt.js";
+import type { Entries } from "./durable/journal.js";
 import type { Limits } from "./limits.js";
 import type { Log } from "./log.js";
 import { Publication } from "./publication.js";
 import { Server } from "./server.js";
 import { type SysOptions, SysTopics } from "./sys.js";
 import type { Uplink } from "./uplink.js";
+
+/** Where sessions outlive the process. */
+export interface SessionStore {
+  /** `Store` of `@topicast/protocol/store`, or what does the same. */
+  readonly entries: Entries;
+  /** Milliseconds since 1970. */
+  readonly unixTime: () => number;
+}
 
 export interface BrokerOptions {
   /** Default: the system's clock. */
@@ -19,6 +29,8 @@ export interface BrokerOptions {
   /** What every client must present whose stream has no identity; without it everybody may connect. */
   readonly credentials?: { readonly username: string; readonly password: string };
   readonly limits?: Partial<Limits>;
+  /** Keeps sessions that outlive their connection; without it they are gone with the process. See `Broker.restore`. */
+  readonly store?: SessionStore;
   /** Publishes `$SYS` topics; without it there are none. */
   readonly sys?: SysOptions;
   readonly log?: Log;
@@ -43,6 +55,11 @@ export class Broker {
   constructor(options: BrokerOptions = {}) {
     this.server = new Server(options);
     this.sys = options.sys && new SysTopics(this.server, options.sys);
+  }
+
+  /** Brings the stored sessions back; before the first client is accepted. Rejects where the store cannot be read. */
+  restore(): Promise<void> {
+    return restoreSessions(this.server);
   }
 
   /** Serves one client until its stream closes. */
@@ -76,7 +93,7 @@ export class Broker {
 
   /** Counters since start and gauges of now, by snake_case name. */
   stats(): Readonly<Record<string, number>> {
-    const { stats, connections, sessions, subscriptions, retained, queued } = this.server;
+    const { stats, connections, sessions, subscriptions, retained, queued, journal } = this.server;
     return {
       ...stats,
       connections: connections.size,
@@ -88,6 +105,7 @@ export class Broker {
       retained_messages: retained.size,
       retained_bytes: retained.bytes,
       queued_bytes: queued.bytes,
+      stored_messages: journal?.size ?? 0,
     };
   }
 

@@ -47,7 +47,8 @@ export class Connection {
   ) {
     const { clock, limits, stats, flusher } = server;
     this.reader = new FrameReader(limits.packetBytes);
-    this.outbox = new Outbox(stream, limits, stats, flusher, () => this.hasRoom());
+    const durable = server.journal && (() => server.journal!.durable());
+    this.outbox = new Outbox(stream, limits, stats, flusher, () => this.hasRoom(), durable);
     this.acks = new AckQueue((packet) => this.outbox.push(packet));
     this.timer = clock.setTimer(limits.connectTimeoutMs, () => this.close("connect_timeout"));
     stream.on("data", (chunk: Buffer) => this.received(chunk));
@@ -80,6 +81,13 @@ export class Connection {
   admitted(): void {
     this.isConnecting = false;
     this.unhold();
+  }
+
+  /** What `handle` changes of sessions is written before anything leaves that it sends. */
+  promising(handle: () => void): void {
+    const { changes } = this.server;
+    handle();
+    if (changes !== this.server.changes) this.outbox.commit();
   }
 
   /** One more packet whose answer waits for the uplink; `settled` when it has been answered. */
@@ -139,8 +147,10 @@ export class Connection {
         const frame = this.reader.next();
         if (frame === undefined) return;
         this.server.stats.packets_received += 1;
+        const { changes } = this.server;
         if (this.session === undefined) handleConnect(this, frame);
         else handlePacket(this, this.session, decode(frame, this.version));
+        if (changes !== this.server.changes) this.outbox.commit();
         if (this.isWaiting || this.pending >= this.server.limits.pendingAcks) this.hold();
       }
     } catch (error) {

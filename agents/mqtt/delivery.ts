@@ -1,4 +1,6 @@
 import { protocolError } from "@topicast/protocol";
+import type { SessionJournal } from "./durable/journal.js";
+import type { DeliveryImage } from "./durable/sessions.js";
 import { Fifo } from "./fifo.js";
 import { type Limits, MESSAGE_BYTES } from "./limits.js";
 import type { Publication } from "./publication.js";
@@ -10,6 +12,8 @@ export interface Delivered {
   readonly qos: 0 | 1 | 2;
   readonly retain: boolean;
   readonly subscriptionIds: readonly number[];
+  /** Its place in the session's journal; 0: none. */
+  place: number;
 }
 
 /**
@@ -21,6 +25,7 @@ export interface Flight {
   readonly qos: 1 | 2;
   state: "publish" | "release";
   delivered: Delivered | undefined;
+  readonly place: number;
   /** Its PUBLISH has been sent on the connection of now: it counts towards the window. */
   isOpen: boolean;
 }
@@ -34,6 +39,8 @@ export interface DeliveryLink {
   /** Sends a PUBLISH; false where the client takes no packet as large (MQTT-3.1.2-25). */
   sendPublish(delivered: Delivered, id: number, dup: boolean): boolean;
   sendPubrel(id: number): void;
+  /** What is sent from now on leaves when the journal is written as far as it is now. */
+  commit(): void;
 }
 
 /** Bytes that wait for clients, over all sessions. */
@@ -47,6 +54,8 @@ export interface QueueBudget {
  * their packet identifiers (MQTT-4.4.0-1).
  */
 export class Delivery {
+  /** Where changes are written; undefined: nowhere. */
+  journal: SessionJournal | undefined = undefined;
   private readonly queue = new Fifo<Delivered>();
   /** By packet identifier, in the order of first sending. */
   private readonly flights = new Map<number, Flight>();
@@ -94,9 +103,36 @@ export class Delivery {
       return false;
     }
     this.account(bytes);
+    this.journal?.queued(delivered);
     this.queue.push(delivered);
     this.pump();
     return true;
+  }
+
+  /** Takes over what a former process had for this session and `journal` knows; before it is connected. */
+  restore(deliveries: readonly DeliveryImage[], journal: SessionJournal): void {
+    for (const { progress, content, qos, retain, id, subscriptionIds, place } of deliveries) {
+      const delivered = content && { message: content, qos, retain, subscriptionIds, place };
+      journal.skip(place);
+      if (delivered !== undefined) {
+        journal.knows(delivered);
+        this.account(delivered.message.bytes + MESSAGE_BYTES);
+      }
+      if (progress !== "queued") {
+        this.flights.set(id, { id, qos, state: progress, delivered, place, isOpen: false });
+        this.lastId = id;
+      } else if (delivered !== undefined) {
+        this.queue.push(delivered);
+      }
+    }
+  }
+
+  /** All that waits or is on its way, in its order. */
+  *places(): IterableIterator<{ place: number; delivered: Delivered | undefined; flight?: Flight }> {
+    for (const flight of this.flights.values()) {
+      yield { place: flight.place, delivered: flight.delivered, flight };
+    }
+    for (const delivered of this.queue) yield { place: delivered.place, delivered };
   }
 
   /** Whether a QoS 1 or 2 message offered now would leave at once. */
@@ -150,6 +186,8 @@ export class Delivery {
     }
     if (flight.qos !== 2) throw protocolError("PUBREC for a message of QoS 1");
     if (code >= 0x80) return this.finish(flight);
+    const { delivered } = flight;
+    if (delivered !== undefined) this.journal?.releasing(flight, delivered);
     this.release(flight);
     this.link?.sendPubrel(id);
   }
@@ -165,22 +203,32 @@ export class Delivery {
   /** The session ends. */
   clear(): void {
     this.disconnect();
+    this.journal = undefined;
     this.queue.clear();
     this.flights.clear();
     this.account(-this.bytes);
   }
 
   private send(link: DeliveryLink, delivered: Delivered): void {
-    const { message, qos } = delivered;
-    const bytes = message.bytes + MESSAGE_BYTES;
+    const { message, qos, place } = delivered;
     if (message.hasExpired(this.now())) {
       this.stats.queue_expired += 1;
-      return this.account(-bytes);
+      return this.discard(delivered);
     }
     const id = this.nextId();
-    if (!link.sendPublish(delivered, id, false)) return this.account(-bytes);
+    if (this.journal !== undefined) {
+      this.journal.sent(delivered, id);
+      // Were it sent again with another identifier after a crash, its receiver would take it for another message.
+      if (qos === 2) link.commit();
+    }
+    if (!link.sendPublish(delivered, id, false)) return this.discard(delivered);
     this.open += 1;
-    this.flights.set(id, { id, qos: qos as 1 | 2, state: "publish", delivered, isOpen: true });
+    this.flights.set(id, { id, qos: qos as 1 | 2, state: "publish", delivered, place, isOpen: true });
+  }
+
+  private discard(delivered: Delivered): void {
+    this.journal?.done(delivered.place, delivered);
+    this.account(-(delivered.message.bytes + MESSAGE_BYTES));
   }
 
   private sendAgain(link: DeliveryLink, flight: Flight): void {
@@ -208,6 +256,7 @@ export class Delivery {
   }
 
   private finish(flight: Flight): void {
+    this.journal?.done(flight.place, flight.delivered);
     this.release(flight);
     this.flights.delete(flight.id);
     if (flight.isOpen) this.open -= 1;

@@ -68,6 +68,6 @@ function give(
   const { message } = packets;
   const qos = message.qos < maxQos ? message.qos : maxQos;
   const retain = retainAsPublished && message.retain;
-  if (qos > 0) session.delivery.offer({ message: message.kept(), qos, retain, subscriptionIds });
+  if (qos > 0) session.delivery.offer({ message: message.kept(), qos, retain, subscriptionIds, place: 0 });
   else session.connection?.outgoing.sendLive(packets, retain, subscriptionIds);
 }

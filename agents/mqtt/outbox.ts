@@ -1,5 +1,6 @@
 import type { Duplex } from "node:stream";
 import { SHARED_BYTES } from "./codec/encode-publish.js";
+import { Fifo } from "./fifo.js";
 import type { Limits } from "./limits.js";
 import type { Stats } from "./stats.js";
 
@@ -28,6 +29,14 @@ export class Flusher {
   }
 }
 
+/** What may leave together once the journal is written. */
+interface Segment {
+  readonly pieces: Buffer[];
+  bytes: number;
+  control: number;
+  isCommitted: boolean;
+}
+
 /**
  * What waits to be written to one client. Packets of one turn leave together. While the stream takes what it is
  * given, packets are only referred to; once it does not, small ones are copied together, so that a slow client
@@ -41,6 +50,12 @@ export class Outbox {
   private openEnd = 0;
   private queued = 0;
   private control = 0;
+  /** What is queued waits for this; undefined: for nothing. */
+  private promise: Promise<void> | undefined = undefined;
+  /** In their order: what waits for the journal, and what came behind it. */
+  private readonly segments = new Fifo<Segment>();
+  private segmentBytes = 0;
+  private segmentControl = 0;
   private dirty = false;
   private early = false;
   private blocked = false;
@@ -56,21 +71,31 @@ export class Outbox {
     private readonly flusher: Flusher,
     /** Called when what was queued has been handed to the stream, and when the stream has room again. */
     private readonly onRoom: () => void,
+    /** Resolves when all changes of sessions so far are written. */
+    private readonly durable: (() => Promise<void>) | undefined = undefined,
   ) {}
 
   /** Bytes queued here, without those that the stream has already. */
   get bytes(): number {
-    return this.queued;
+    return this.queued + this.segmentBytes;
   }
 
   /** The client does not read its acknowledgements: nothing more should be read from it. */
   get congested(): boolean {
-    return this.control >= this.limits.controlBytes;
+    return this.control + this.segmentControl >= this.limits.controlBytes;
   }
 
   /** What is queued now leaves within this turn. */
   get hasRoom(): boolean {
-    return !this.blocked && !this.ended && this.queued < EARLY_BYTES;
+    return !this.blocked && !this.ended && this.bytes < EARLY_BYTES;
+  }
+
+  /**
+   * What is queued in this turn, and all that comes behind it, leaves when all changes of sessions so far are written:
+   * it promises them.
+   */
+  commit(): void {
+    this.promise = this.durable?.();
   }
 
   /**
@@ -79,7 +104,7 @@ export class Outbox {
    */
   offer(packet: Buffer, payload?: Buffer): boolean {
     const length = packet.length + (payload?.length ?? 0);
-    if (this.queued > 0 && this.queued + length > this.limits.outboxBytes) {
+    if (this.bytes > 0 && this.bytes + length > this.limits.outboxBytes) {
       this.stats.publish_dropped += 1;
       return false;
     }
@@ -101,19 +126,50 @@ export class Outbox {
     this.add(packet);
   }
 
-  /** Hands everything queued to the stream, in one write where it is one piece, corked where it is several. */
+  /**
+   * Hands everything queued to the stream, in one write where it is one piece, corked where it is several; at once, or when
+   * what it waits for has happened.
+   */
   flush(): void {
     this.dirty = false;
     this.early = false;
     if (this.blocked || this.queued === 0 || this.ended) return;
     this.closePiece();
-    const { stream } = this;
-    const pieces = gather(this.pieces, this.queued);
+    const { pieces, queued, control, promise } = this;
     this.pieces = [];
-    this.stats.bytes_sent += this.queued;
     this.queued = 0;
     this.control = 0;
     this.copies = undefined;
+    this.promise = undefined;
+    if (promise === undefined && this.segments.length === 0) {
+      this.write(pieces, queued);
+      return this.onRoom();
+    }
+    const segment = { pieces, bytes: queued, control, isCommitted: promise === undefined };
+    this.segments.push(segment);
+    this.segmentBytes += queued;
+    this.segmentControl += control;
+    void promise?.then(() => {
+      segment.isCommitted = true;
+      this.writeCommitted();
+    });
+  }
+
+  private writeCommitted(): void {
+    for (let next = this.segments.peek(); next?.isCommitted === true; next = this.segments.peek()) {
+      this.segments.shift();
+      this.segmentBytes -= next.bytes;
+      this.segmentControl -= next.control;
+      this.write(next.pieces, next.bytes);
+    }
+    if (!this.ended) this.onRoom();
+    else if (this.segments.length === 0) this.stream.end();
+  }
+
+  private write(all: Buffer[], bytes: number): void {
+    const { stream } = this;
+    const pieces = gather(all, bytes);
+    this.stats.bytes_sent += bytes;
     try {
       if (pieces.length > 1) stream.cork();
       let more = true;
@@ -124,7 +180,6 @@ export class Outbox {
       // A stream that throws instead of reporting must not keep the others' packets from leaving.
       stream.destroy(error as Error);
     }
-    this.onRoom();
   }
 
   /** The stream has room again. */
@@ -140,7 +195,7 @@ export class Outbox {
     this.blocked = false;
     this.flush();
     this.ended = true;
-    this.stream.end();
+    if (this.segments.length === 0) this.stream.end();
   }
 
   /** Forgets what is queued; nothing is taken any more. */
@@ -150,6 +205,9 @@ export class Outbox {
     this.open = undefined;
     this.copies = undefined;
     this.queued = 0;
+    this.segments.clear();
+    this.segmentBytes = 0;
+    this.segmentControl = 0;
   }
 
   private add(packet: Buffer): void {

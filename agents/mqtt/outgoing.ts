@@ -78,7 +78,7 @@ export class Outgoing implements DeliveryLink, RetainedLink {
   /** A message of QoS 0 to one of many; false (and counted) where it is dropped. */
   sendLive(packets: LivePackets, retain: boolean, subscriptionIds: readonly number[]): boolean {
     if (subscriptionIds.length > 0 || this.aliasMaximum > 0) {
-      return this.sendOwn({ message: packets.message, qos: 0, retain, subscriptionIds }, true);
+      return this.sendOwn({ message: packets.message, qos: 0, retain, subscriptionIds, place: 0 }, true);
     }
     const packet = packets.packet(this.mqtt5, retain);
     const { payload } = packets;
@@ -101,6 +101,10 @@ export class Outgoing implements DeliveryLink, RetainedLink {
     if (qos === 1) this.stats.publish_sent_qos1 += 1;
     else this.stats.publish_sent_qos2 += 1;
     return this.count(true, message);
+  }
+
+  commit(): void {
+    this.outbox.commit();
   }
 
   sendPubrel(id: number): void {

@@ -1,4 +1,5 @@
 import type { Message } from "@topicast/protocol";
+import type { WillRequest } from "./codec/connect.js";
 
 /** A message on its way through the sessions: like Message, with the time at which it expires. */
 export class Publication {
@@ -15,11 +16,17 @@ export class Publication {
     readonly forward: Buffer | undefined,
     /** Time of the clock in milliseconds; Infinity where it does not expire. */
     readonly expiresAt: number,
+    /** See `Message.origin`. */
+    readonly origin: string | undefined = undefined,
   ) {}
 
   static of(message: Message, now: number): Publication {
-    const { topic, payload, qos, retain, properties, messageExpiry } = message;
-    return new Publication(topic, payload, qos, retain, properties, expiresAt(messageExpiry, now));
+    const { topic, payload, qos, retain, properties, messageExpiry, origin } = message;
+    return new Publication(topic, payload, qos, retain, properties, expiresAt(messageExpiry, now), origin);
+  }
+
+  static ofWill({ topic, payload, qos, retain, forward, expiry }: WillRequest, now: number): Publication {
+    return new Publication(topic, payload, qos, retain, forward, expiresAt(expiry, now));
   }
 
   /** What it takes in memory, about. */
@@ -40,15 +47,16 @@ export class Publication {
   /** For whoever keeps it: its bytes are copied once for all, so that they do not hold on to what was read. */
   kept(): Publication {
     if (this.own === undefined) {
-      const { topic, payload, qos, retain, forward, expiresAt } = this;
-      this.own = new Publication(topic, copy(payload), qos, retain, forward && copy(forward), expiresAt);
+      const { topic, payload, qos, retain, forward, expiresAt, origin } = this;
+      const properties = forward && copy(forward);
+      this.own = new Publication(topic, copy(payload), qos, retain, properties, expiresAt, origin);
       this.own.own = this.own;
     }
     return this.own;
   }
 
   toMessage(now: number): Message {
-    const { topic, payload, qos, retain, forward } = this;
+    const { topic, payload, qos, retain, forward, origin } = this;
     const messageExpiry = this.expiry(now);
     return {
       topic,
@@ -57,6 +65,7 @@ export class Publication {
       retain,
       ...(forward === undefined ? {} : { properties: forward }),
       ...(messageExpiry === undefined ? {} : { messageExpiry }),
+      ...(origin === undefined ? {} : { origin }),
     };
   }
 }

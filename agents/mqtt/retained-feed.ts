@@ -73,7 +73,7 @@ export class RetainedFeed {
         batch.next += 1;
         this.waiting -= 1;
         if (store.get(message.topic) !== message || message.hasExpired(this.now())) continue;
-        const delivered: Delivered = { message, qos, retain: true, subscriptionIds };
+        const delivered: Delivered = { message, qos, retain: true, subscriptionIds, place: 0 };
         if (qos === 0) link.sendAtMostOnce(delivered);
         else delivery.offer(delivered);
       }

@@ -6,6 +6,7 @@ import type { Connection } from "./connection.js";
 import { oneUser } from "./credentials.js";
 import { Deadline } from "./deadline.js";
 import { Delivery, type QueueBudget } from "./delivery.js";
+import { Journal } from "./durable/journal.js";
 import { Fanout } from "./fanout.js";
 import { DEFAULT_LIMITS, type Limits } from "./limits.js";
 import type { Log } from "./log.js";
@@ -37,6 +38,8 @@ export class Server {
   readonly authority: Authority;
   readonly subscriptions: Subscriptions;
   readonly retained: RetainedStore;
+  /** Where sessions are written that outlive their connection; undefined: nowhere. */
+  readonly journal: Journal | undefined;
   readonly connections = new Set<Connection>();
   /** By client identifier, connected or not. */
   readonly sessions = new Map<string, Session>();
@@ -60,6 +63,7 @@ export class Server {
     this.authority = options.authority ?? (options.credentials ? oneUser(options.credentials) : allowAll);
     this.subscriptions = new Subscriptions(options.uplink);
     this.retained = this.openRetained();
+    this.journal = options.store && new Journal(options.store.entries, this.now, options.store.unixTime);
     this.fanout = new Fanout(this.subscriptions, this.stats, this.authority, this.now);
   }
 
@@ -70,6 +74,11 @@ export class Server {
     const replica = new Replica(limits, stats, now, (topic) => this.subscriptions.wantsRetained(topic));
     uplink.attach({ retained: replica });
     return replica;
+  }
+
+  /** Changes of sessions that have to be written: what promises one of them leaves when it is. */
+  get changes(): number {
+    return this.journal?.changes ?? 0;
   }
 
   /**
@@ -88,9 +97,10 @@ export class Server {
     if (old !== undefined && connect.clean) this.endSession(old);
     const isPresent = old !== undefined && !connect.clean;
     if (!isPresent && this.sessions.size >= this.limits.sessions) return undefined;
-    const session = isPresent ? old : this.newSession(clientId);
+    const session = isPresent ? old : this.newSession(client);
     session.client = client;
     session.connection = connection;
+    session.leftAt = undefined;
     this.connected += 1;
     session.expiry = Math.min(connect.sessionExpiry, this.limits.sessionExpirySeconds);
     session.deadlines.end.cancel();
@@ -98,6 +108,7 @@ export class Server {
     // A will that still waits for its delay is not published: the client is back (MQTT-3.1.3-9).
     session.will = undefined;
     if (isPresent) this.stats.sessions_resumed += 1;
+    else if (this.journal !== undefined && session.expiry > 0) session.keepIn(this.journal.begin());
     return { session, isPresent };
   }
 
@@ -107,10 +118,23 @@ export class Server {
    */
   publish(message: Publication, publisher: Session): Published {
     const isHeard = this.deliver(message, publisher);
-    return {
-      uplink: this.uplink?.publish(message.toMessage(this.now())),
-      isUnheard: !isHeard && this.uplink === undefined,
-    };
+    const isUnheard = !isHeard && this.uplink === undefined;
+    if (message.qos < 2 || publisher.journal === undefined || this.uplink === undefined) {
+      return { uplink: this.publishElsewhere(message), isUnheard };
+    }
+    // First it must be known for good that it was received: otherwise it would be published twice after a crash.
+    const kept = message.kept();
+    return { uplink: this.journal!.durable().then(() => this.publishElsewhere(kept)), isUnheard };
+  }
+
+  /** Publishes to the uplink alone. */
+  publishElsewhere(message: Publication): Promise<void> | undefined {
+    return this.uplink?.publish(message.toMessage(this.now()));
+  }
+
+  /** Tells a message of QoS 2 from all others, at every edge; undefined where it does not leave this one. */
+  newOrigin(): string | undefined {
+    return this.uplink?.newOrigin?.();
   }
 
   /** Keeps a message where it is to be retained, and gives it to local subscribers; whether there are any. */
@@ -127,11 +151,26 @@ export class Server {
     this.connected -= 1;
     session.delivery.disconnect();
     session.retained.clear();
-    if (session.expiry === 0) return this.endSession(session);
-    session.deadlines.end.set(session.expiryMs);
-    if (session.will === undefined) return;
-    if (session.will.delay === 0) this.publishWill(session);
-    else session.deadlines.will.set(session.will.delay * 1_000);
+    this.left(session, this.now());
+  }
+
+  /** A session is without connection since `leftAt`: it waits for the client to come back, or ends. */
+  left(session: Session, leftAt: number): void {
+    // Where the system's clock was set back meanwhile, nothing waits longer than it was to.
+    session.leftAt = Math.min(leftAt, this.now());
+    const gone = this.now() - session.leftAt;
+    if (session.expiryMs <= gone) {
+      if (session.expiry > 0) this.stats.sessions_expired += 1;
+      return this.endSession(session);
+    }
+    session.deadlines.end.set(session.expiryMs - gone);
+    const { will } = session;
+    if (will !== undefined && will.delay * 1_000 > gone) {
+      session.deadlines.will.set(will.delay * 1_000 - gone);
+    } else {
+      this.publishWill(session);
+    }
+    session.journal?.head(session);
   }
 
   /** The connection's stream is closed. */
@@ -148,18 +187,21 @@ export class Server {
     }
   }
 
-  private newSession(clientId: string): Session {
+  newSession(client: ClientIdentity): Session {
     const { clock, limits, stats, retained, now } = this;
     const delivery = new Delivery(limits, stats, this.queued, now);
     const feed = new RetainedFeed(retained, delivery, limits, stats, now);
-    const session: Session = new Session({ clientId, username: undefined }, delivery, feed, {
+    const session: Session = new Session(client, delivery, feed, {
       end: new Deadline(clock, () => {
         stats.sessions_expired += 1;
         this.endSession(session);
       }),
-      will: new Deadline(clock, () => this.publishWill(session)),
+      will: new Deadline(clock, () => {
+        this.publishWill(session);
+        session.journal?.head(session);
+      }),
     });
-    this.sessions.set(clientId, session);
+    this.sessions.set(client.clientId, session);
     return session;
   }
 
@@ -168,6 +210,8 @@ export class Server {
     this.sessions.delete(session.clientId);
     session.deadlines.end.cancel();
     session.deadlines.will.cancel();
+    session.journal?.end(session);
+    session.journal = undefined;
     session.delivery.clear();
     try {
       this.subscriptions.removeAll(session);

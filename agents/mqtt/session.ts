@@ -1,17 +1,30 @@
 import type { ClientIdentity } from "./authority.js";
-import { NEVER } from "./codec/connect.js";
+import { NEVER, type WillRequest } from "./codec/connect.js";
 import type { Connection } from "./connection.js";
 import type { Deadline } from "./deadline.js";
 import type { Delivery } from "./delivery.js";
+import type { SessionJournal } from "./durable/journal.js";
 import type { Publication } from "./publication.js";
 import type { RetainedFeed } from "./retained-feed.js";
 import type { Subscription } from "./subscriptions.js";
 
 /** A message to publish when the client is gone (MQTT 5, section 3.1.2.5). */
 export interface Will {
+  /** As the client asked for it, its bytes its own. */
+  readonly request: WillRequest;
   readonly message: (now: number) => Publication;
   /** In seconds. */
   readonly delay: number;
+}
+
+/** What stands for a QoS 2 message until its PUBREL. */
+export interface Received {
+  /** The origin that it left with for other edges; undefined: none. */
+  readonly origin: string | undefined;
+  /** What its PUBREC waits for; undefined: nothing any more. */
+  acknowledged: Promise<void> | undefined;
+  /** An earlier process of this agent received it: whether all other edges have it is not known. */
+  isRestored: boolean;
 }
 
 /**
@@ -22,15 +35,16 @@ export class Session {
   readonly subscriptions = new Map<string, Subscription>();
   /** What the filters take, see `Limits.subscriptionBytes`. */
   subscriptionBytes = 0;
-  /**
-   * QoS 2 messages received and not yet released, by identifier (MQTT-4.3.3-10); with what their PUBREC waits for, until
-   * the uplink has them.
-   */
-  readonly unreleased = new Map<number, Promise<void> | undefined>();
+  /** QoS 2 messages received and not yet released, by identifier (MQTT-4.3.3-10). */
+  readonly unreleased = new Map<number, Received>();
+  /** Where its changes are written; undefined where it ends with its connection, or there is no store. */
+  journal: SessionJournal | undefined = undefined;
   /** Where the client is connected. */
   connection: Connection | undefined = undefined;
   /** Session expiry interval in seconds. */
   expiry = 0;
+  /** Time of the clock at which its last connection ended; undefined: it is connected. */
+  leftAt: number | undefined = undefined;
   /** Published when the connection ends without DISCONNECT, or its delay later. */
   will: Will | undefined = undefined;
 
@@ -49,6 +63,12 @@ export class Session {
   /** Milliseconds that it outlives its connection. */
   get expiryMs(): number {
     return this.expiry === NEVER ? Number.POSITIVE_INFINITY : this.expiry * 1_000;
+  }
+
+  /** Writes its changes from now on. */
+  keepIn(journal: SessionJournal): void {
+    this.journal = journal;
+    this.delivery.journal = journal;
   }
 
   /** Sends what waits, as far as the connection takes it. */

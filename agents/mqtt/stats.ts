@@ -52,6 +52,9 @@ export class Stats {
   retained_dropped = 0;
   sessions_resumed = 0;
   sessions_expired = 0;
+  /** Sessions brought back from the store, and entries there that could not be understood. */
+  sessions_restored = 0;
+  sessions_damaged = 0;
   wills_published = 0;
   /** Times that reading from a client was held. */
   reads_held = 0;

@@ -127,6 +127,7 @@ export class Subscriptions {
       share.remove(known);
     }
     session.subscriptions.set(filter, subscription);
+    session.journal?.subscribed(subscription);
     if (isFirst && this.uplink !== undefined)
       this.raiseBarrier(topicFilter, this.uplink.subscribe(topicFilter));
     return { isNew: known === undefined, barrier: this.barriers.get(topicFilter) };
@@ -138,6 +139,7 @@ export class Subscriptions {
     if (subscription === undefined) return false;
     this.forget();
     session.subscriptions.delete(filter);
+    session.journal?.unsubscribed(filter);
     session.subscriptionBytes -= subscription.bytes;
     this.size -= 1;
     const { topicFilter, share } = subscription;

@@ -23,6 +23,8 @@ export interface Uplink {
    * Undefined: nothing to wait for.
    */
   publish(message: Message): Promise<void> | undefined;
+  /** A new `Message.origin`; absent where the uplink does not carry them. */
+  newOrigin?(): string;
 }
 
 /** What the fabric tells of the retained messages of the whole network; what it tells of them is in the forwarder's order. */

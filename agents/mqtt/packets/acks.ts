@@ -21,7 +21,7 @@ export function handleAck(connection: Connection, session: Session, { type, id, 
       break;
     case Type.PUBREL:
       // The answer is PUBCOMP whether it was known or not (MQTT-4.3.3-11).
-      session.unreleased.delete(id);
+      if (session.unreleased.delete(id)) session.journal?.released(id);
       connection.receiving.delete(id);
       connection.outbox.push(encodeAck(Type.PUBCOMP, id));
       return;

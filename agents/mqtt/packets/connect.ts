@@ -6,10 +6,9 @@ import { type Connect, protocolLevel, readConnect, type WillRequest } from "../c
 import { encodeConnack } from "../codec/encode.js";
 import { FramingError } from "../codec/errors.js";
 import type { Connection } from "../connection.js";
+import { willOf } from "../durable/adopt.js";
 import type { Limits } from "../limits.js";
 import { Outgoing } from "../outgoing.js";
-import { expiresAt, Publication } from "../publication.js";
-import type { Will } from "../session.js";
 import type { Stats } from "../stats.js";
 
 const REFUSALS = {
@@ -76,7 +75,7 @@ function authenticate(connection: Connection, connect: Connect, clientId: string
   answer.catch(failed).then((admission) => {
     if (!connection.isOpen) return;
     try {
-      admit(connection, connect, clientId, admission);
+      connection.promising(() => admit(connection, connect, clientId, admission));
     } catch (error) {
       server.log?.error({ peer, client: clientId, err: error }, "CONNECT failed");
       connection.close("internal_error");
@@ -107,7 +106,8 @@ function admit(connection: Connection, connect: Connect, clientId: string, admis
   connection.session = session;
   connection.wantsReasons = connect.wantsReasons;
   connection.outgoing = new Outgoing(connect, limits, connection.outbox, stats, now);
-  if (connect.will !== undefined) session.will = willOf(connect.will);
+  if (connect.will !== undefined) session.will = willOf(ownWill(connect.will));
+  session.journal?.head(session);
   const keepAlive = keepAliveOf(connect, limits);
   connection.startKeepAlive(keepAlive);
 
@@ -195,12 +195,7 @@ export function isReserved(topic: string): boolean {
   return topic.charCodeAt(0) === 0x24 && (topic.startsWith("$SYS/") || topic.startsWith("$share/"));
 }
 
-function willOf({ topic, payload, qos, retain, delay, expiry, forward }: WillRequest): Will {
-  // Copies: the will lives as long as the connection, what the CONNECT arrived in need not.
-  const body = Buffer.from(payload);
-  const properties = forward && Buffer.from(forward);
-  return {
-    delay,
-    message: (now) => new Publication(topic, body, qos, retain, properties, expiresAt(expiry, now)),
-  };
+/** The will lives as long as the connection, what the CONNECT arrived in need not. */
+function ownWill(will: WillRequest): WillRequest {
+  return { ...will, payload: Buffer.from(will.payload), forward: will.forward && Buffer.from(will.forward) };
 }

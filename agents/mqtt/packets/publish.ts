@@ -4,6 +4,7 @@ import { type PublishPacket, Type } from "../codec/decode.js";
 import { encodeAck } from "../codec/encode.js";
 import type { Connection } from "../connection.js";
 import { expiresAt, Publication } from "../publication.js";
+import type { Server } from "../server.js";
 import type { Session } from "../session.js";
 import { isReserved } from "./connect.js";
 
@@ -19,9 +20,7 @@ export function handlePublish(connection: Connection, session: Session, packet: 
   stats.publish_received += 1;
   stats.publish_received_bytes += packet.payload.length;
   if (qos === 2 && session.unreleased.has(id)) {
-    stats.publish_repeated += 1;
-    // Perhaps on another connection: the uplink may still not have it.
-    return settleWith(connection, session.unreleased.get(id), encodeAck(Type.PUBREC, id), undefined);
+    return repeat(connection, session, packet, topic);
   }
   if (qos > 0) checkReceiveMaximum(connection);
   const refusal = refusalOf(connection, session, topic, packet);
@@ -32,22 +31,42 @@ export function handlePublish(connection: Connection, session: Session, packet: 
     if (qos > 0) connection.acks.sendInOrder(encodeAck(qos === 1 ? Type.PUBACK : Type.PUBREC, id, code));
     return;
   }
-  const message = new Publication(
-    topic,
-    packet.payload,
-    qos,
-    packet.retain,
-    packet.forward,
-    expiresAt(packet.expiry, packet.expiry === undefined ? 0 : server.now()),
-  );
+  const message = publicationOf(server, packet, topic, qos === 2 ? server.newOrigin() : undefined);
+  if (qos === 2) open(connection, session, id, message.origin);
   const { uplink, isUnheard } = server.publish(message, session);
   if (qos === 0) return settleWith(connection, uplink, undefined, undefined);
   const code = isUnheard && qos === 1 && connection.version === 5 ? ReasonCode.NO_MATCHING_SUBSCRIBERS : 0;
   if (qos === 2) {
-    open(connection, session, id, uplink);
+    waitFor(uplink, session, id);
     return settleWith(connection, uplink, encodeAck(Type.PUBREC, id), undefined);
   }
   settleWith(connection, uplink, encodeAck(Type.PUBACK, id, code), id);
+}
+
+/**
+ * A QoS 2 message that was here before: answered as the first time. Where an earlier process of this agent received it,
+ * other edges may lack it; those who have it know it by its origin.
+ */
+function repeat(connection: Connection, session: Session, packet: PublishPacket, topic: string): void {
+  const { server } = connection;
+  const received = session.unreleased.get(packet.id)!;
+  server.stats.publish_repeated += 1;
+  if (received.isRestored && received.origin !== undefined) {
+    const message = publicationOf(server, packet, topic, received.origin);
+    waitFor(server.publishElsewhere(message), session, packet.id);
+    received.isRestored = false;
+  }
+  settleWith(connection, received.acknowledged, encodeAck(Type.PUBREC, packet.id), undefined);
+}
+
+function publicationOf(
+  { now }: Server,
+  { payload, qos, retain, forward, expiry }: PublishPacket,
+  topic: string,
+  origin: string | undefined,
+): Publication {
+  const end = expiresAt(expiry, expiry === undefined ? 0 : now());
+  return new Publication(topic, payload, qos, retain, forward, end, origin);
 }
 
 /** The topic, by its alias where that stands for it; learns a new alias (MQTT-3.3.2-8 to -12). */
@@ -100,17 +119,26 @@ function refusalOf(
   return undefined;
 }
 
-/** From now on until PUBREL the identifier stands for this message (MQTT-4.3.3-10), unless the uplink fails. */
-function open(connection: Connection, session: Session, id: number, uplink: Promise<void> | undefined): void {
-  const { unreleased } = session;
+/** From now on until PUBREL the identifier stands for this message (MQTT-4.3.3-10). */
+function open(connection: Connection, session: Session, id: number, origin: string | undefined): void {
+  session.unreleased.set(id, { origin, acknowledged: undefined, isRestored: false });
+  session.journal?.received(id, origin);
   connection.receiving.add(id);
-  unreleased.set(id, uplink);
-  uplink?.then(
+}
+
+/** The identifier's PUBREC waits for the uplink; where that fails the identifier stands for nothing any more. */
+function waitFor(uplink: Promise<void> | undefined, session: Session, id: number): void {
+  const received = session.unreleased.get(id);
+  if (uplink === undefined || received === undefined) return;
+  received.acknowledged = uplink;
+  uplink.then(
     () => {
-      if (unreleased.get(id) === uplink) unreleased.set(id, undefined);
+      received.acknowledged = undefined;
     },
     () => {
-      if (unreleased.get(id) === uplink) unreleased.delete(id);
+      if (session.unreleased.get(id) !== received) return;
+      session.unreleased.delete(id);
+      session.journal?.released(id);
     },
   );
 }

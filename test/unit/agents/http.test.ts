@@ -13,7 +13,8 @@ describe("an agent's own window", () => {
   const broker = new Broker();
   const transport = new SocketTransport({ address: "127.0.0.1", port: 0 });
   const access = new AccessControl({ clock: systemClock, policies: new Map() });
-  const parts = { id: "e1", broker, transport, access, fabric: undefined, intercepts: [], vacant: () => [] };
+  const none = { fabric: undefined, store: undefined, intercepts: [], vacant: () => [] };
+  const parts = { id: "e1", broker, transport, access, ...none };
   let at: { address: string; port: number };
   let http: AgentHttp;
   const ask = (path: string, method = "GET") =>
