@@ -1,12 +1,15 @@
 /**
  * Bytes that were written and are not yet acknowledged. Chunks are kept as they came (they are shared with whoever
- * wrote them, and must not change); offsets count from the oldest byte still here.
+ * wrote them, and must not change), but small ones that follow each other are joined: thousands of tiny answers to a peer that
+ * takes none must not cost many times their bytes. Offsets count from the oldest byte still here.
  */
 export class SendQueue {
   private chunks: Buffer[] = [];
   /** Where each chunk starts, in bytes since the connection began. */
   private starts: number[] = [];
   private head = 0;
+  /** Where the last chunk lies with room behind it, if it was joined. */
+  private joined: Buffer | undefined;
   private released = 0;
   private appended = 0;
 
@@ -16,9 +19,25 @@ export class SendQueue {
 
   append(chunk: Buffer): void {
     if (chunk.length === 0) return;
-    this.chunks.push(chunk);
-    this.starts.push(this.appended);
+    if (chunk.length > SMALL || !this.joinLast(chunk)) {
+      this.chunks.push(chunk);
+      this.starts.push(this.appended);
+      this.joined = undefined;
+    }
     this.appended += chunk.length;
+  }
+
+  private joinLast(chunk: Buffer): boolean {
+    const last = this.chunks.at(-1);
+    if (last === undefined || last.length + chunk.length > JOIN_UP_TO) return false;
+    if (this.joined === undefined) {
+      if (last.length > SMALL) return false;
+      this.joined = Buffer.allocUnsafeSlow(JOIN_UP_TO);
+      last.copy(this.joined);
+    }
+    chunk.copy(this.joined, last.length);
+    this.chunks[this.chunks.length - 1] = this.joined.subarray(0, last.length + chunk.length);
+    return true;
   }
 
   /** Forgets the oldest `count` bytes (at most `length`). */
@@ -45,6 +64,7 @@ export class SendQueue {
     this.chunks = [];
     this.starts = [];
     this.head = 0;
+    this.joined = undefined;
   }
 
   /**
@@ -82,4 +102,7 @@ export class SendQueue {
 
 const EMPTY = Buffer.alloc(0);
 const COMPACT_AT = 64;
+/** Chunks up to this size are joined, up to that. */
+const SMALL = 512;
+const JOIN_UP_TO = 4_096;
 const scratch = Buffer.alloc(65_536);

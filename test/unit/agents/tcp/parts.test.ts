@@ -50,6 +50,32 @@ describe("send queue", () => {
   });
 });
 
+describe("send queue of small chunks", () => {
+  const queueOf = (size: number, count: number) => {
+    const queue = new SendQueue();
+    for (let i = 0; i < count; i++) queue.append(pattern(i * size, size));
+    return queue;
+  };
+
+  it("joins them, and only them: what lies in one chunk is not gathered in the common buffer", () => {
+    const isGathered = (queue: SendQueue, half: number) => {
+      const front = queue.slice(0, half);
+      queue.slice(half, half);
+      return !front.equals(pattern(0, half));
+    };
+    assert(!isGathered(queueOf(4, 100), 200));
+    assert(isGathered(queueOf(1_000, 4), 2_000));
+  });
+
+  it("leaves what the writer holds alone", () => {
+    const queue = new SendQueue();
+    const chunks = [pattern(0, 10), pattern(10, 10), pattern(20, 600), pattern(620, 10)];
+    for (const chunk of chunks) queue.append(chunk);
+    assert(queue.slice(0, 630).equals(pattern(0, 630)));
+    assert(Buffer.concat(chunks).equals(pattern(0, 630)));
+  });
+});
+
 describe("receiver", () => {
   const capacity = 2_000;
 
