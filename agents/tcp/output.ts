@@ -49,6 +49,8 @@ export class Output {
       case "SYN-SENT":
       case "SYN-RECEIVED":
         this.transmitSyn(state, now, emit);
+        if (state === "SYN-RECEIVED" && this.ackOwed) this.transmitAck(now, emit);
+        this.ackOwed = false;
         return;
     }
     const { sender, receiver } = this.parts;

@@ -101,6 +101,16 @@ export const handshake = group("TCP handshake", [
       state ESTABLISHED`,
   },
   {
+    name: "a new SYN far from that of a half-open connection is told where we stand, and its RST makes way for it",
+    script: `
+      < S 0:0(0) win 65535 <mss 1460>
+      > S. 0:0(0) ack 1
+      +0.2 < S 1000000:1000000(0) win 65535 <mss 1460>
+      > . 1:1(0) ack 1
+      < R 1:1(0) win 0
+      state NONE`,
+  },
+  {
     name: "the peer's SYN again gets the SYN-ACK again though data comes with it",
     script: `
       < S 0:5(5) win 65535 <mss 1460>
