@@ -6,10 +6,10 @@ import { OutQueue, type Unsent } from "./out-queue.js";
 import type { Kept, SendHistory, Sent } from "./send-history.js";
 import { encodeHeartbeat, type Fence, RANGES_MAX, type Range } from "./status.js";
 
-/** Silence after a burst before each heartbeat; the last one repeats while somebody's acknowledgement is awaited. */
+/** Silence before each heartbeat while acknowledgements are awaited; the last one repeats. */
 const BEATS_MS = [10, 40, 200, 1_000] as const;
-/** Where nobody is awaited, so many heartbeats follow a burst. */
-const BEATS_LOOSE = 3;
+/** The same where nobody is awaited: the first is late enough not to fall between messages that follow one another. */
+const LOOSE_BEATS_MS = [30, 70, 300] as const;
 /** Datagrams that leave one stream in a millisecond: about 90 MB/s of large messages. */
 const BURST = 64;
 const BURST_MS = 1;
@@ -388,8 +388,8 @@ export class StreamSender {
   private armBeat(): void {
     if (this.beatTimer !== undefined || this.closed || this.next === 0) return;
     const waiting = this.waits.length > 0;
-    if (this.beat >= BEATS_LOOSE && !waiting) return;
-    const after = BEATS_MS[Math.min(this.beat, BEATS_MS.length - 1)]!;
+    const after = waiting ? BEATS_MS[Math.min(this.beat, BEATS_MS.length - 1)] : LOOSE_BEATS_MS[this.beat];
+    if (after === undefined) return;
     this.beatTimer = this.context.clock.setTimer(after, () => {
       this.beatTimer = undefined;
       this.onBeat(after);

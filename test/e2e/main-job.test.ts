@@ -107,8 +107,8 @@ describe("the main job on seven switches", () => {
     for (const name of tree.switches) {
       const touched = tree.links.some((l) => (l.from === name || l.to === name) && least(l) > 0);
       const packets = (flowsAfter.get(name) ?? 0) - (flowsBefore.get(name) ?? 0);
-      // Heartbeats go the same way, each after 10 ms or more in which nothing was published.
-      const [fewest, most] = touched ? [1000, 1000 + duration / 10] : [0, 0];
+      // Heartbeats go the same way, each after 30 ms or more in which nothing was published.
+      const [fewest, most] = touched ? [1000, 1000 + duration / 30] : [0, 0];
       assert.ok(packets >= fewest && packets <= most, `${name}, by its flow: ${packets}`);
     }
     await publisher.stop();

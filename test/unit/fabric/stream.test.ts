@@ -105,7 +105,7 @@ describe("repair", () => {
     net.now("a");
     net.lose = (d) => d.kind === Kind.DATA && d.number === 1 && net.clock.now() === 0;
     net.now("b");
-    net.clock.advance(15);
+    net.clock.advance(35);
     assert.deepEqual(net.hearer.got, ["a", "b"]);
   });
 
@@ -113,7 +113,7 @@ describe("repair", () => {
     const net = new Streams();
     net.lose = () => net.clock.now() === 0;
     net.now("a");
-    net.clock.advance(20);
+    net.clock.advance(40);
     assert.deepEqual(net.hearer.got, ["a"]);
   });
 
