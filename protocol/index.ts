@@ -21,6 +21,7 @@ export * from "./fabric/stream-receiver.js";
 export * from "./fabric/stream-sender.js";
 export * from "./fabric/stream-senders.js";
 export * from "./fabric/timing.js";
+export * from "./fabric/wills.js";
 export * from "./message.js";
 export * from "./mqtt/index.js";
 export * from "./topics/index.js";

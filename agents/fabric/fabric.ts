@@ -3,6 +3,7 @@ import {
   agentNumber,
   type Clock,
   decodeDatagram,
+  decodeFired,
   type Endpoint,
   encodeFabricJson,
   epochAt,
@@ -21,12 +22,13 @@ import {
   toMessage,
 } from "@topicast/protocol";
 import type { IPublishPacket, Packet } from "mqtt-packet";
-import type { DeliverFromFabric, Downlink, Uplink } from "../mqtt/uplink.js";
+import type { ClientWill, DeliverFromFabric, Downlink, Uplink } from "../mqtt/uplink.js";
 import { Origins, withoutOrigin } from "./origin.js";
 import { Publisher } from "./publisher.js";
 import { Registration, type RegistrationState } from "./registration.js";
 import { Retainer } from "./retainer.js";
 import { Subscriptions } from "./subscriptions.js";
+import { Wills } from "./wills.js";
 
 /** What an agent does with users and rules that the forwarder keeps. */
 export interface SharedAccess {
@@ -67,6 +69,7 @@ export class AgentFabric implements Uplink {
   private readonly registration: Registration;
   private readonly subscriptions: Subscriptions;
   private readonly publisher: Publisher;
+  private readonly wills: Wills;
   private sessions: Downlink | undefined;
   private retainer: Retainer | undefined;
   private readonly receiver: StreamReceiver;
@@ -125,6 +128,7 @@ export class AgentFabric implements Uplink {
     });
     const { registration, number: source, dataEpoch: epoch } = this;
     this.subscriptions = new Subscriptions(clock, registration);
+    this.wills = new Wills(registration);
     this.publisher = new Publisher({
       ...{ clock, source, epoch, payloadBytes, registration, transmit, defer },
     });
@@ -155,6 +159,8 @@ export class AgentFabric implements Uplink {
       ...this.publisher.sizes(),
       ...this.origins.stats,
       ...this.retainer?.stats,
+      ...this.wills.stats,
+      wills: this.wills.size,
       retain_pending: this.retainer?.size ?? 0,
       streams_received: this.receiver.size,
       ...this.subscriptions.stats,
@@ -182,6 +188,11 @@ export class AgentFabric implements Uplink {
   unsubscribe(filter: string): void {
     this.subscriptions.unsubscribe(filter);
     this.sessions?.retained.trim(filter);
+  }
+
+  setWill(clientId: string, will: ClientWill | undefined): void {
+    const isOwn = will?.message.topic.startsWith("$") ?? true;
+    this.wills.set(clientId, isOwn ? undefined : { ...will!, message: withoutOrigin(will!.message) });
   }
 
   publish(message: Message): Promise<void> | undefined {
@@ -261,6 +272,12 @@ export class AgentFabric implements Uplink {
       const taken = this.retainer?.onKept(packet.payload as Buffer) ?? true;
       return taken ? undefined : this.drop("bad_kept");
     }
+    if (packet.topic === FabricTopic.FIRED) {
+      const numbers = decodeFired(packet.payload as Buffer);
+      if (numbers === undefined) return this.drop("bad_fired");
+      for (const clientId of this.wills.onFired(numbers)) this.sessions?.discardWill(clientId);
+      return;
+    }
     if (packet.topic.startsWith(FABRIC_PREFIX)) return this.drop("unknown_control");
     this.stats.delivered_relayed += 1;
     this.deliver(packet);
@@ -278,7 +295,10 @@ export class AgentFabric implements Uplink {
     if (edges.length > 0) void this.registration.send(encodeFabricJson(FabricTopic.EDGES, edges));
     this.publisher.onRegistered();
     if ((this.options.intercepts ?? []).length > 0) this.tellVacant();
-    const told = (await this.subscriptions.tellAll(retainedAnew)) && (await this.publisher.tellRoutes());
+    const told =
+      (await this.wills.tellAll()) &&
+      (await this.subscriptions.tellAll(retainedAnew)) &&
+      (await this.publisher.tellRoutes());
     // Another registration may have begun meanwhile: then its own telling comes to this end.
     if (told && registrations === this.registration.stats.registrations) this.registration.endOfState();
   }

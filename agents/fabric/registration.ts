@@ -79,6 +79,11 @@ export class Registration {
     return this.channel?.waitingBytes ?? 0;
   }
 
+  /** Resolves when there is room for more on the channel, or the registration has ended. */
+  async ready(): Promise<void> {
+    await this.channel?.ready();
+  }
+
   /** Sends on the current registration; false: it ended before the forwarder had processed this. */
   send(packet: Buffer): Promise<boolean> {
     return this.channel?.send(packet) ?? Promise.resolve(false);

@@ -15,7 +15,7 @@ import type { Publication } from "./publication.js";
 import { Replica } from "./replica.js";
 import { MemoryRetained, type RetainedStore } from "./retained.js";
 import { RetainedFeed } from "./retained-feed.js";
-import { Session } from "./session.js";
+import { Session, type Will } from "./session.js";
 import { Stats } from "./stats.js";
 import { Subscriptions } from "./subscriptions.js";
 import type { Uplink } from "./uplink.js";
@@ -72,7 +72,13 @@ export class Server {
     const { limits, stats, now, uplink } = this;
     if (uplink?.attach === undefined) return new MemoryRetained(limits, stats, now);
     const replica = new Replica(limits, stats, now, (topic) => this.subscriptions.wantsRetained(topic));
-    uplink.attach({ retained: replica });
+    uplink.attach({
+      retained: replica,
+      discardWill: (clientId) => {
+        const session = this.sessions.get(clientId);
+        if (session !== undefined) session.will = undefined;
+      },
+    });
     return replica;
   }
 
@@ -106,7 +112,7 @@ export class Server {
     session.deadlines.end.cancel();
     session.deadlines.will.cancel();
     // A will that still waits for its delay is not published: the client is back (MQTT-3.1.3-9).
-    session.will = undefined;
+    this.setWill(session, undefined);
     if (isPresent) this.stats.sessions_resumed += 1;
     else if (this.journal !== undefined && session.expiry > 0) session.keepIn(this.journal.begin());
     return { session, isPresent };
@@ -141,6 +147,24 @@ export class Server {
   deliver(message: Publication, publisher: Session | undefined): boolean {
     if (message.retain) this.retained.set(message, publisher !== undefined);
     return this.fanout.deliver(message, publisher);
+  }
+
+  /** The uplink has the wills published should this agent die. */
+  get hasGuardian(): boolean {
+    return this.uplink?.setWill !== undefined;
+  }
+
+  /** The session's will from now on; undefined: it has none any more. */
+  setWill(session: Session, will: Will | undefined): void {
+    if (session.will === undefined && will === undefined) return;
+    session.will = will;
+    this.uplink?.setWill?.(
+      session.clientId,
+      will && {
+        message: will.message(this.now()).toMessage(this.now()),
+        delay: Math.min(will.delay, session.expiry),
+      },
+    );
   }
 
   /** The connection is closing: ends its session or lets it wait for the client to come back. */
@@ -225,8 +249,12 @@ export class Server {
   private publishWill(session: Session): void {
     const { will } = session;
     if (will === undefined) return;
-    session.will = undefined;
-    const message = will.message(this.now());
+    this.sendWill(session, will.message(this.now()));
+    // Afterwards: should this agent die in between, others publish it.
+    this.setWill(session, undefined);
+  }
+
+  private sendWill(session: Session, message: Publication): void {
     // The rules may be others than at CONNECT.
     if (!this.authority.mayPublish(session.client, message.topic)) {
       this.stats.publish_denied += 1;

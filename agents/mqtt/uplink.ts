@@ -16,6 +16,8 @@ export interface Uplink {
   subscribe(filter: string): Promise<void>;
   /** Called when the last local subscriber of `filter` has gone. */
   unsubscribe(filter: string): void;
+  /** Called when a client's will begins to count, and with undefined when it has been published or discarded. */
+  setWill?(clientId: string, will: ClientWill | undefined): void;
   /**
    * Called once for each PUBLISH of a local client (local subscribers already have it). A promise, at QoS 1 and 2 only,
    * resolves when the client may be acknowledged: the message is then at every other edge of the set, or those that lack
@@ -47,9 +49,18 @@ export interface RetainedReplica {
   ordered(): Iterable<{ readonly version: number; readonly message: Message }>;
 }
 
+/** What is to be published for a client when this agent has died. */
+export interface ClientWill {
+  readonly message: Message;
+  /** In seconds. */
+  readonly delay: number;
+}
+
 /** What the uplink tells the sessions. */
 export interface Downlink {
   readonly retained: RetainedReplica;
+  /** The client's will has been published elsewhere, because this agent was taken for dead. */
+  discardWill(clientId: string): void;
 }
 
 /** What the fabric calls for each message that arrives from another edge: deliver to local subscribers only. */

@@ -1,4 +1,4 @@
-import type { ControlChannel, Endpoint } from "@topicast/protocol";
+import type { ControlChannel, Endpoint, ToldWill } from "@topicast/protocol";
 import type { Group } from "./groups.js";
 import type { RoutedTopic } from "./topics.js";
 
@@ -33,7 +33,11 @@ export class Agent {
   /** The groups that this registration has been told of, and what (JSON). */
   readonly groups = new Map<Group, string>();
   /** What this registration has confirmed so far; what it has not by its first PINGREQ is withdrawn. */
-  confirmed: { filters: Set<string>; topics: Set<RoutedTopic> } | undefined;
+  confirmed: { filters: Set<string>; topics: Set<RoutedTopic>; wills: Set<number> } | undefined;
+  /** What is to be published when it dies, by the numbers that it has given them. */
+  wills = new Map<number, ToldWill>();
+  /** Those of its wills that have been published while it was away. */
+  firedWills: ReadonlySet<number> = new Set();
   /** It has the retained messages as of this version, and is to be told what has changed since. */
   retainedSince: number | undefined;
   /** PUBLISH packets to relay that this registration has sent. */

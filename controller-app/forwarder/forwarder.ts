@@ -47,6 +47,7 @@ import { AGENTS_MAX, Registry, sameEndpoint } from "./registry.js";
 import { Retaining } from "./retaining.js";
 import { tellSteering } from "./steering-report.js";
 import { TopicMap } from "./topic-map.js";
+import { Wills } from "./wills.js";
 
 const FILTERS_PER_AGENT_MAX = 1_000_000;
 const SETTLE_CHECK_MS = 100;
@@ -70,6 +71,7 @@ export class Forwarder implements ForwarderView {
   private readonly accessShare = new AccessShare();
   private readonly keeper: RetainedKeeper;
   private readonly retaining: Retaining;
+  private readonly wills: Wills;
   /** What waits for the end of settling; undefined: settled. */
   private settling: Array<() => void> | undefined = [];
   /** The switches have been read, or cannot be. */
@@ -95,7 +97,11 @@ export class Forwarder implements ForwarderView {
       transmit: options.transmit,
       onEvent: options.onEvent,
       onPacket: (agent, packet) => this.onPacket(agent, packet),
-      onGone: (agent) => this.map.removeAgent(agent),
+      onGone: (agent, isOver) => {
+        this.map.removeAgent(agent);
+        this.wills.onLost(agent, isOver ? 0 : agent.lastHeard + DEAD_MS);
+      },
+      onReplaced: (agent) => this.wills.onLost(agent, 0),
       onDrop: (reason) => this.drop(reason),
     });
     this.agentsByNumber = this.registry.agents;
@@ -118,6 +124,7 @@ export class Forwarder implements ForwarderView {
     const { unixTime } = options;
     this.keeper = options.retained ?? new RetainedKeeper({ clock, unixTime, storage: nowhere }).begin();
     this.retaining = new Retaining(this.keeper, (topic) => this.map.edgesOf(topic));
+    this.wills = new Wills(clock, (message) => this.publish(message));
     dataplane.onCarriage = (address, carriage) => this.onCarriage(address, carriage);
     dataplane.onPublisher = (id) => {
       for (const topic of this.registry.withId(id)?.topics ?? []) this.map.converge(topic);
@@ -145,6 +152,7 @@ export class Forwarder implements ForwarderView {
   /** Leaves agents and switches as they are: known routes go on delivering without a forwarder. */
   close(): void {
     this.closed = true;
+    this.wills.close();
     for (const agent of this.agentsByNumber.values()) agent.channel.close();
   }
 
@@ -201,6 +209,7 @@ export class Forwarder implements ForwarderView {
           },
         });
         this.accessShare.tell(agent);
+        this.wills.onRegistered(agent);
         break;
       case "pingreq":
         this.answer(agent, { cmd: "pingresp" });
@@ -216,7 +225,7 @@ export class Forwarder implements ForwarderView {
         this.onPublish(agent, packet);
         break;
       case "disconnect":
-        this.registry.withdraw(agent, "it said DISCONNECT");
+        this.registry.withdraw(agent, "it said DISCONNECT", true);
         break;
       default:
         this.drop("unexpected_packet");
@@ -285,6 +294,9 @@ export class Forwarder implements ForwarderView {
       case FabricTopic.RETAIN:
         this.work(agent, packet.length ?? 0, () => this.retaining.retain(agent, packet.payload as Buffer));
         break;
+      case FabricTopic.WILL:
+        this.wills.onWill(agent, packet.payload as Buffer);
+        break;
       case FabricTopic.RETAINED:
         this.retaining.recover(packet.payload as Buffer);
         break;
@@ -327,6 +339,7 @@ export class Forwarder implements ForwarderView {
     const { confirmed } = agent;
     if (confirmed === undefined) return;
     agent.confirmed = undefined;
+    this.wills.confirm(agent, confirmed.wills);
     this.missing.delete(agent.claim.address);
     for (const filter of [...agent.filters]) {
       if (!confirmed.filters.has(filter)) this.map.remove(filter, agent);
@@ -367,6 +380,19 @@ export class Forwarder implements ForwarderView {
       await Promise.all(others.map((edge) => edge.channel.send(bytes)));
       return encodePacket({ cmd: "puback", messageId, reasonCode: 0 });
     });
+  }
+
+  /** A client has connected at a living agent: a will of it that waits for its delay is not published. */
+  clientConnected(clientId: string): void {
+    this.wills.discard(clientId);
+  }
+
+  /** Publishes a message of no living edge's. */
+  private publish(message: Message): void {
+    if (message.retain) void this.retaining.keep(message);
+    const bytes = encodePublish(message);
+    for (const { channel } of this.map.edgesOf(message.topic)) void channel.send(bytes);
+    this.legacy.send(message);
   }
 
   /** A message of a proxy that speaks the plain form, at QoS 0: an edge that has too much to take does not get it. */
@@ -474,7 +500,7 @@ export class Forwarder implements ForwarderView {
 
   *metrics(): IterableIterator<MetricView> {
     const { accessShare, retaining, keeper } = this;
-    const counters = { ...accessShare.stats, ...retaining.stats, ...keeper.stats };
+    const counters = { ...accessShare.stats, ...retaining.stats, ...keeper.stats, ...this.wills.stats };
     yield* counterMetrics("forwarder_", {
       ...this.registry.stats,
       ...this.stats,
@@ -493,6 +519,7 @@ export class Forwarder implements ForwarderView {
       groups: ["edge sets in use", this.groups.size],
       retained_messages: ["retained messages", keeper.size],
       retained_bytes: ["what the retained messages take", keeper.bytes],
+      will_bytes: ["what the wills of agents' clients take", this.wills.bytes],
     });
   }
 }

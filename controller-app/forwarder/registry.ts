@@ -37,8 +37,10 @@ export interface RegistryOptions {
   readonly onEvent: (event: RegistryEvent) => void;
   /** A packet of a registered agent, its CONNECT included. */
   readonly onPacket: (agent: Agent, packet: Packet) => void;
-  /** The agent is registered no more; what it had is to be taken away. */
-  readonly onGone: (agent: Agent) => void;
+  /** The agent is registered no more; what it had is to be taken away. `isOver`: it has said itself that it goes. */
+  readonly onGone: (agent: Agent, isOver: boolean) => void;
+  /** Another life of the agent is about to take the place of this one. */
+  readonly onReplaced: (agent: Agent) => void;
   /** A datagram was not taken. */
   readonly onDrop: (reason: string) => void;
 }
@@ -120,7 +122,10 @@ export class Registry {
       this.byNumber.set(agent.number, agent);
     } else {
       agent = known;
-      if (known.claim.dataEpoch !== claim.dataEpoch) this.tellGone(known);
+      if (known.claim.dataEpoch !== claim.dataEpoch) {
+        this.tellGone(known);
+        this.options.onReplaced(known);
+      }
       agent.channel.close();
       agent.groups.clear();
       const { access } = claim;
@@ -128,7 +133,7 @@ export class Registry {
     }
     agent.relays = 0;
     agent.steering = undefined;
-    agent.confirmed = { filters: new Set(), topics: new Set() };
+    agent.confirmed = { filters: new Set(), topics: new Set(), wills: new Set() };
     this.tellDataplane();
     return agent;
   }
@@ -143,7 +148,8 @@ export class Registry {
     transmit({ ...header, stream: datagram.epoch, number: 0 }, connack, to);
   }
 
-  withdraw(agent: Agent, why: string): void {
+  /** @param isOver it has said itself that it goes */
+  withdraw(agent: Agent, why: string, isOver = false): void {
     if (this.byNumber.get(agent.number) !== agent) return;
     this.byNumber.delete(agent.number);
     agent.channel.close();
@@ -151,7 +157,7 @@ export class Registry {
     this.options.onEvent({ type: "agent_down", id: agent.id, why });
     this.tellDataplane();
     this.tellGone(agent);
-    this.options.onGone(agent);
+    this.options.onGone(agent, isOver);
   }
 
   /** That life of an agent has ended: no publisher waits for its acknowledgement any more. */

@@ -24,6 +24,8 @@ export const FabricTopic = {
   RETAIN: "$fabric/retain",
   KEPT: "$fabric/kept",
   RETAINED: "$fabric/retained",
+  WILL: "$fabric/will",
+  FIRED: "$fabric/fired",
 } as const;
 
 export const FABRIC_PREFIX = "$fabric/";

@@ -28,7 +28,8 @@ function adopt(server: Server, image: SessionImage, journal: SessionJournal): Se
   const { clientId, username, listener, expiry, will, subscriptions, received, deliveries } = image;
   const session = server.newSession({ clientId, username, listener });
   session.expiry = expiry;
-  session.will = will && willOf(will);
+  // Where others publish the wills of an agent that dies, they have done so by now.
+  if (!server.hasGuardian) session.will = will && willOf(will);
   for (const { subscriptionId, ...request } of subscriptions) {
     server.subscriptions.add(session, request, subscriptionId);
   }

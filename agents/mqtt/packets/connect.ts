@@ -106,7 +106,7 @@ function admit(connection: Connection, connect: Connect, clientId: string, admis
   connection.session = session;
   connection.wantsReasons = connect.wantsReasons;
   connection.outgoing = new Outgoing(connect, limits, connection.outbox, stats, now);
-  if (connect.will !== undefined) session.will = willOf(ownWill(connect.will));
+  if (connect.will !== undefined) server.setWill(session, willOf(ownWill(connect.will)));
   session.journal?.head(session);
   const keepAlive = keepAliveOf(connect, limits);
   connection.startKeepAlive(keepAlive);

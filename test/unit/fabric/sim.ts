@@ -149,6 +149,8 @@ export function settleJobs(): Promise<void> {
 export class SimAgent {
   readonly received: Message[] = [];
   readonly states: string[] = [];
+  /** Clients whose wills others have published. */
+  readonly discarded: string[] = [];
   readonly local = new FilterTrie<string>();
   readonly endpoint: Endpoint;
   readonly mac: string;
@@ -189,7 +191,10 @@ export class SimAgent {
     const now = () => network.clock.now();
     const isWanted = (topic: string) => this.local.match(topic).length > 0;
     this.replica = new Replica(DEFAULT_LIMITS, new Stats(), now, isWanted);
-    this.fabric.attach({ retained: this.replica });
+    this.fabric.attach({
+      retained: this.replica,
+      discardWill: (clientId) => this.discarded.push(clientId),
+    });
     network.attach(address, (bytes, from) => this.fabric.onDatagram(bytes, from));
     this.fabric.start();
   }

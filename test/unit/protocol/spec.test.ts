@@ -6,11 +6,13 @@ import {
   type Datagram,
   decodeDatagram,
   decodeFence,
+  decodeFired,
   decodeHeartbeat,
   decodeKept,
   decodeRetain,
   decodeRetained,
   decodeStatus,
+  decodeWill,
   encodeHeader,
   FabricTopic,
   FENCE,
@@ -114,6 +116,21 @@ const expected: Array<[string, string, "e1" | "forwarder", number, number, strin
     ...(["CONTROL", "forwarder", 0xa01, 12] as const),
     "publish $fabric/retained 9 of 3841",
   ],
+  [
+    "PUBLISH `$fabric/will`: the first one, of client c1, after 10 s",
+    ...(["CONTROL", "e1", 0xf01, 11] as const),
+    "publish $fabric/will 1 of c1 after 10: plant/7/state gone",
+  ],
+  [
+    "PUBLISH `$fabric/will`: the first one is discarded",
+    ...(["CONTROL", "e1", 0xf01, 12] as const),
+    "publish $fabric/will 1",
+  ],
+  [
+    "PUBLISH `$fabric/fired`: the first one",
+    ...(["CONTROL", "forwarder", 0xa01, 13] as const),
+    "publish $fabric/fired 1",
+  ],
   ["DATA: one PUBLISH to group 239.192.0.1", "DATA", "e1", 0xefc00001, 9, "publish plant/7/temp 21.5"],
   [
     "DATA behind a fence: after number 10 of 239.192.0.1, QoS 1, with ASK",
@@ -157,6 +174,12 @@ function describeBody({ topic, payload }: IPublishPacket): string {
     const { number, message } = decodeRetain(bytes)!;
     return `${number}${text(message)}`;
   }
+  if (topic === FabricTopic.WILL) {
+    const { number, will } = decodeWill(bytes)!;
+    const client = will === undefined ? "" : ` of ${will.clientId} after ${will.delay}`;
+    return `${number}${client}${text(will?.message)}`;
+  }
+  if (topic === FabricTopic.FIRED) return `${decodeFired(bytes)}`;
   if (topic === FabricTopic.KEPT) return `${decodeKept(bytes)}`;
   if (topic === FabricTopic.RETAINED) {
     const { era, version, message } = decodeRetained(bytes)!;

@@ -1,0 +1,167 @@
+/** What the sessions tell an uplink that makes several edges one server, and what they do with what it tells them. */
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import type { ClientWill, Downlink, Uplink } from "@topicast/agent/mqtt/index.js";
+import type { Message } from "@topicast/protocol";
+import { publish, subscribe, TestBroker } from "./harness.js";
+
+class NetworkUplink implements Uplink {
+  readonly calls: string[] = [];
+  sessions!: Downlink;
+
+  attach(sessions: Downlink): void {
+    this.sessions = sessions;
+  }
+
+  async subscribe(filter: string): Promise<void> {
+    this.calls.push(`subscribe ${filter}`);
+  }
+
+  unsubscribe(filter: string): void {
+    this.calls.push(`unsubscribe ${filter}`);
+    this.sessions.retained.trim(filter);
+  }
+
+  setWill(clientId: string, will: ClientWill | undefined): void {
+    this.calls.push(`will ${clientId} ${will === undefined ? "-" : `${will.message.topic} ${will.delay}`}`);
+  }
+
+  publish({ topic, payload }: Message): undefined {
+    this.calls.push(`publish ${topic} ${payload}`);
+  }
+
+  take(): string[] {
+    return this.calls.splice(0);
+  }
+}
+
+function retained(topic: string, text: string): Message {
+  return { topic, payload: Buffer.from(text), qos: 0, retain: true };
+}
+
+const bye = { topic: "gone", payload: Buffer.from("bye"), qos: 0 as const, retain: false };
+
+describe("wills, as the network hears of them", () => {
+  it("begin with CONNECT, and end with DISCONNECT or after they are published", async () => {
+    const uplink = new NetworkUplink();
+    const broker = new TestBroker({ uplink });
+    const a = await broker.connect("a", { will: bye });
+    const b = await broker.connect("b", { will: bye });
+    await broker.connect("c");
+    assert.deepEqual(uplink.take(), ["will a gone 0", "will b gone 0"]);
+    a.send({ cmd: "disconnect" });
+    await a.take();
+    b.stream.destroy();
+    await b.take();
+    assert.deepEqual(uplink.take(), ["will a -", "publish gone bye", "will b -"]);
+  });
+
+  it("have the delay that their session leaves them, and end when the client is back", async () => {
+    const uplink = new NetworkUplink();
+    const broker = new TestBroker({ uplink });
+    const properties = { sessionExpiryInterval: 20 };
+    const will = { ...bye, properties: { willDelayInterval: 30 } };
+    const a = await broker.connect5("a", { will, properties });
+    assert.deepEqual(uplink.take(), ["will a gone 20"]);
+    a.stream.destroy();
+    await a.take();
+    await broker.connect5("a", { clean: false, properties });
+    broker.clock.advance(60_000);
+    assert.deepEqual(uplink.take(), ["will a -"]);
+  });
+
+  it("are not published here once others have done so", async () => {
+    const uplink = new NetworkUplink();
+    const broker = new TestBroker({ uplink });
+    const a = await broker.connect("a", { will: bye });
+    uplink.sessions.discardWill("a");
+    uplink.take();
+    a.stream.destroy();
+    await a.take();
+    assert.deepEqual(uplink.take(), []);
+  });
+});
+
+describe("retained messages of the network", () => {
+  it("are sent to new subscribers, and nobody else", async () => {
+    const uplink = new NetworkUplink();
+    const broker = new TestBroker({ uplink });
+    const a = await broker.connect("a");
+    a.send(subscribe(1, "t/#"));
+    await a.take();
+    uplink.sessions.retained.apply(1, retained("t/1", "one"));
+    uplink.sessions.retained.apply(2, retained("u", "not wanted"));
+    assert.deepEqual(await a.told(), []);
+    a.send(subscribe(2, "#"));
+    assert.deepEqual(await a.told(), ["suback 2 [0]", "publish t/1 one retain"]);
+    assert.equal(broker.stat("retained_messages"), 1);
+  });
+
+  it("give way to what was published since, until that is in its order", async () => {
+    const uplink = new NetworkUplink();
+    const broker = new TestBroker({ uplink });
+    const a = await broker.connect("a");
+    const seen = async () => {
+      a.send(subscribe(1, "t"));
+      return (await a.told()).filter((word) => word.endsWith("retain"));
+    };
+    await seen();
+    uplink.sessions.retained.link();
+    broker.broker.deliver(retained("t", "from elsewhere"));
+    await a.take();
+    uplink.sessions.retained.apply(1, retained("t", "older"));
+    assert.deepEqual(await seen(), ["publish t from elsewhere retain"]);
+    uplink.sessions.retained.apply(2, retained("t", "from elsewhere"));
+    uplink.sessions.retained.apply(3, retained("t", "later"));
+    assert.deepEqual(await seen(), ["publish t later retain"]);
+    a.send(publish("t", "own", { retain: true }));
+    await a.take();
+    uplink.sessions.retained.apply(4, retained("t", "another's"));
+    assert.deepEqual(await seen(), ["publish t own retain"], "until the forwarder has it");
+    uplink.sessions.retained.settle("t");
+    assert.deepEqual(await seen(), ["publish t another's retain"]);
+    broker.broker.deliver(retained("t", "its agent died"));
+    await a.take();
+    broker.clock.advance(11_000);
+    assert.deepEqual(
+      await seen(),
+      ["publish t another's retain"],
+      "the forwarder has not heard of it in time",
+    );
+  });
+
+  it("that are not told in a round of everything are gone", async () => {
+    const uplink = new NetworkUplink();
+    const broker = new TestBroker({ uplink });
+    const a = await broker.connect("a");
+    a.send(subscribe(1, "#"));
+    await a.take();
+    const { retained: replica } = uplink.sessions;
+    for (const topic of ["a", "b", "c"]) replica.apply(1, retained(topic, "x"));
+    replica.beginRound();
+    replica.apply(2, retained("b", "y"));
+    replica.endRound();
+    assert.deepEqual(
+      [...replica.ordered()].map(({ message }) => `${message.topic}=${message.payload}`),
+      ["b=y"],
+    );
+    assert.equal(broker.stat("retained_messages"), 1);
+  });
+
+  it("are bounded, and leave nothing behind with the last filter", async () => {
+    const uplink = new NetworkUplink();
+    const broker = new TestBroker({ uplink, limits: { retainedMessages: 2, retainedBytes: 2_000 } });
+    const a = await broker.connect("a");
+    a.send(subscribe(1, "#"));
+    await a.take();
+    for (const topic of ["a", "b", "c"]) uplink.sessions.retained.apply(1, retained(topic, "x"));
+    assert.equal(broker.stat("retained_messages"), 2);
+    assert.equal(broker.stat("retained_refused"), 1);
+    uplink.sessions.retained.apply(2, retained("a", "x".repeat(2_000)));
+    assert.equal(broker.stat("retained_messages"), 1);
+    a.send({ cmd: "unsubscribe", messageId: 2, unsubscriptions: ["#"] });
+    await a.take();
+    assert.equal(broker.stat("retained_messages"), 0);
+    assert.equal(broker.stat("retained_bytes"), 0);
+  });
+});
