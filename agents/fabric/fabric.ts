@@ -165,6 +165,7 @@ export class AgentFabric implements Uplink {
       streams_received: this.receiver.size,
       ...this.subscriptions.stats,
       subscriptions: this.subscriptions.size,
+      subscriptions_contained: this.subscriptions.contained,
       ...this.registration.stats,
       ...Object.fromEntries(
         Object.entries(this.options.socketStats?.() ?? {}).map(([k, v]) => [`socket_${k}`, v]),

@@ -1,4 +1,5 @@
 import { type Clock, DEAD_MS, encodePacket, PING_MS } from "@topicast/protocol";
+import { FilterCover } from "./cover.js";
 import type { Registration } from "./registration.js";
 
 /**
@@ -15,8 +16,11 @@ const HAS_RETAINED = 2;
 
 /** One filter with local subscribers. */
 interface Filter {
+  readonly name: string;
   /** Those who wait for its barrier. */
   readonly waiting: Set<() => void>;
+  /** The forwarder has answered for it, in this registration. */
+  answered: boolean;
   /** Its retained messages are here. */
   hasRetained: boolean;
 }
@@ -24,6 +28,7 @@ interface Filter {
 /** The filters that this agent has local subscribers for, and who waits for their barrier. */
 export class Subscriptions {
   private readonly filters = new Map<string, Filter>();
+  private readonly cover = new FilterCover();
   /** SUBSCRIBEs under way by message id. */
   private readonly asked = new Map<number, Filter[]>();
   private nextMessageId = 1;
@@ -32,17 +37,23 @@ export class Subscriptions {
 
   constructor(
     private readonly clock: Clock,
-    private readonly registration: Registration,
+    private readonly registration: Pick<Registration, "registered" | "state" | "send">,
   ) {}
 
   get size(): number {
     return this.filters.size;
   }
 
+  /** Those that the forwarder is not told, because it is told one that contains them. */
+  get contained(): number {
+    return this.cover.hidden;
+  }
+
   subscribe(name: string): Promise<void> {
-    const filter = this.filters.get(name) ?? { waiting: new Set(), hasRetained: false };
+    const filter = this.filters.get(name) ?? fresh(name);
     const { waiting } = filter;
     this.filters.set(name, filter);
+    const container = this.cover.add(name);
     const barrier = new Promise<void>((resolve) => {
       const done = () => {
         timer.cancel();
@@ -55,8 +66,10 @@ export class Subscriptions {
       });
       waiting.add(done);
     });
-    if (this.registration.registered) void this.ask([name]);
-    else if (this.registration.state !== "connecting") settle(filter);
+    if (!this.registration.registered) {
+      if (this.registration.state !== "connecting") settle(filter);
+    } else if (container === undefined) void this.ask([name]);
+    else if (this.filters.get(container)?.answered) this.answered(filter);
     return barrier;
   }
 
@@ -65,15 +78,19 @@ export class Subscriptions {
     if (filter === undefined) return;
     this.filters.delete(name);
     settle(filter);
-    if (!this.registration.registered) return;
+    const { told, uncovered } = this.cover.remove(name);
+    if (!told || !this.registration.registered) return;
+    // In this order on the channel, and at once: what is told while the other is still there needs nothing new.
+    for (let i = 0; i < uncovered.length; i += BATCH) void this.ask(uncovered.slice(i, i + BATCH));
     const messageId = this.messageId();
     void this.registration.send(encodePacket({ cmd: "unsubscribe", messageId, unsubscriptions: [name] }));
   }
 
   onSuback(messageId: number): void {
     for (const filter of this.asked.get(messageId) ?? []) {
-      filter.hasRetained = true;
-      settle(filter);
+      if (this.filters.get(filter.name) !== filter) continue;
+      this.answered(filter);
+      for (const name of this.cover.contentsOf(filter.name)) this.answered(this.filters.get(name)!);
     }
     this.asked.delete(messageId);
   }
@@ -81,17 +98,19 @@ export class Subscriptions {
   /** The registration has ended: whoever waits goes on waiting, for the next one's answer. */
   onLost(): void {
     this.asked.clear();
+    for (const filter of this.filters.values()) filter.answered = false;
   }
 
   /**
-   * Tells a new registration every filter, as fast as it takes them; resolves with false when it has ended.
+   * Tells a new registration every filter that no other contains, as fast as it takes them; resolves with false when it
+   * has ended.
    * @param anew whether their retained messages are to be sent though they are here
    */
   async tellAll(anew: boolean): Promise<boolean> {
     if (anew) for (const filter of this.filters.values()) filter.hasRetained = false;
-    const filters = [...this.filters.keys()];
-    for (let i = 0; i < filters.length; i += BATCH) {
-      const current = filters.slice(i, i + BATCH).filter((f) => this.filters.has(f));
+    const names = this.cover.restart(this.filters.keys());
+    for (let i = 0; i < names.length; i += BATCH) {
+      const current = names.slice(i, i + BATCH).filter((name) => this.cover.isTold(name));
       if (current.length > 0 && !(await this.ask(current))) return false;
     }
     return true;
@@ -99,6 +118,13 @@ export class Subscriptions {
 
   close(): void {
     for (const filter of this.filters.values()) settle(filter);
+  }
+
+  /** The barrier stands, and the retained messages are here. */
+  private answered(filter: Filter): void {
+    filter.answered = true;
+    filter.hasRetained = true;
+    settle(filter);
   }
 
   private ask(names: readonly string[]): Promise<boolean> {
@@ -119,6 +145,10 @@ export class Subscriptions {
     } while (this.asked.has(this.nextMessageId));
     return this.nextMessageId;
   }
+}
+
+function fresh(name: string): Filter {
+  return { name, waiting: new Set(), answered: false, hasRetained: false };
 }
 
 function settle({ waiting }: Filter): void {
