@@ -76,6 +76,15 @@ The keys of the configuration file are the long flags, e.g. \`ryu: http://127.0.
     });
   });
 
+/** DuckDB is large: it is loaded only for this command. */
+async function addInspect(): Promise<void> {
+  const { defineInspect } = await import("@topicast/inspect/command.js");
+  const inspect = program
+    .command("inspect")
+    .description("what is on the wire: captures as tables that one can ask");
+  defineInspect(inspect.helpOption("-h, --help", "print this help"));
+}
+
 function command(name: string, description: string, settings: Settings): Command {
   const result = program.command(name).description(description).helpOption("-h, --help", "print this help");
   for (const [flag, setting] of Object.entries(settings)) result.addOption(optionOf(flag, setting));
@@ -141,6 +150,12 @@ function oneLine(text: string): string {
 }
 
 try {
+  const first = process.argv[2];
+  if (first === "inspect") await addInspect();
+  else
+    program
+      .command("inspect [FILE...]")
+      .description("what is on the wire: captures as tables that one can ask");
   await program.parseAsync();
 } catch (error) {
   if (error instanceof UserError) {

@@ -1,0 +1,213 @@
+import { createWriteStream, existsSync } from "node:fs";
+import { filterError, topicError, UserError } from "@topicast/protocol";
+import { type Command, Option } from "commander";
+import { type Inspection, type InspectOptions, inspectFiles } from "./inspect.js";
+import { inspectLive } from "./live.js";
+import { answer, type Format } from "./output.js";
+import { PcapngEncoder } from "./read/pcapng-writer.js";
+import type { CapturedFrame } from "./read/record.js";
+import { summarize } from "./summary.js";
+import { type TableName, tableNames } from "./tables/schema.js";
+
+/** What the command exits with: problems were found. 0: none were, 1: it could not be done, 2: the command is wrong. */
+export const EXIT_PROBLEMS = 3;
+
+interface Flags {
+  readonly interface?: string;
+  readonly filter?: string;
+  readonly seconds?: string;
+  readonly count?: string;
+  readonly write?: string;
+  readonly decodeAs?: string[];
+  readonly sql?: string[];
+  readonly table?: string;
+  readonly whoGets?: string;
+  readonly json?: true;
+  readonly csv?: true;
+  readonly parquet?: string;
+  readonly output?: string;
+  readonly tz?: string;
+}
+
+/** Adds the command's arguments and flags to `command`, and what it does. */
+export function defineInspect(command: Command): Command {
+  const collect = (text: string, before: string[] = []) => [...before, text];
+  return command
+    .argument("[FILE...]", "captures: pcap or pcapng, gzipped or not")
+    .addOption(
+      new Option("-i, --interface <IFACE>", "capture live on this interface until Ctrl-C (needs root)"),
+    )
+    .addOption(new Option("-f, --filter <FILTER>", "with -i: only what this filter of tcpdump's takes"))
+    .addOption(new Option("--seconds <N>", "with -i: stop after so long"))
+    .addOption(new Option("-c, --count <N>", "with -i: stop after so many frames"))
+    .addOption(new Option("-w, --write <FILE>", "write the frames as pcapng, too"))
+    .addOption(
+      new Option(
+        "-d, --decode-as <RULE>",
+        "e.g. tcp.port==17501,mqtt or udp.port==1885,mqttsn; repeatable",
+      ).argParser(collect),
+    )
+    .addOption(new Option("--sql <SQL>", "ask the tables; repeatable").argParser(collect))
+    .addOption(new Option("--table <NAME>", "print one table").choices(tableNames))
+    .addOption(new Option("--who-gets <TOPIC>", "which subscriptions a message to this topic goes to"))
+    .addOption(new Option("--json", "answer in JSON, an object a line").conflicts(["csv", "parquet"]))
+    .addOption(new Option("--csv", "answer in CSV").conflicts("parquet"))
+    .addOption(new Option("--parquet <FILE>", "write the answer to a Parquet file"))
+    .addOption(new Option("-o, --output <FILE>", "keep all tables in this new DuckDB file"))
+    .addOption(new Option("--tz <ZONE>", "time zone for times in answers, e.g. Europe/Rome (default: UTC)"))
+    .addHelpText(
+      "after",
+      `
+Without a question it prints a summary. Tables: ${tableNames.join(", ")}; their columns:
+inspect/README.md. The exit code is ${EXIT_PROBLEMS} where something malformed was found (it is in the table problems).
+
+Examples:
+  topicast inspect capture.pcapng
+  topicast inspect capture.pcapng --sql "SELECT client_id, filter FROM mqtt_subscriptions WHERE has_wildcard"
+  topicast inspect capture.pcapng --who-gets plant/7/temp
+  topicast inspect -i eth0 -f 'port 1883' --seconds 10 -w kept.pcapng`,
+    )
+    .action(async (files: string[], flags: Flags) => {
+      process.exitCode = await run(files, flags);
+    });
+}
+
+async function run(files: readonly string[], flags: Flags): Promise<number> {
+  check(files, flags);
+  const questions = questionsOf(flags);
+  const format: Format = flags.json
+    ? "json"
+    : flags.csv
+      ? "csv"
+      : flags.parquet !== undefined
+        ? "parquet"
+        : "text";
+  const writer = flags.write === undefined ? undefined : openWriter(flags.write);
+  const options: InspectOptions = {
+    decodeAs: flags.decodeAs ?? [],
+    output: flags.output,
+    tables: tablesFor(questions, flags),
+    ...(process.stderr.isTTY === true && files.length > 0 ? { onProgress: showProgress } : {}),
+    ...(writer === undefined ? {} : { onFrame: writer.write }),
+  };
+  const inspection = await (flags.interface === undefined
+    ? inspectFiles(files, options)
+    : inspectLive({ ...options, interface: flags.interface, ...liveLimits(flags) }));
+  await writer?.close();
+  try {
+    return await tell(inspection, questions, format, flags);
+  } finally {
+    inspection.database.close();
+  }
+}
+
+async function tell(
+  { database, frames, problems }: Inspection,
+  questions: readonly string[],
+  format: Format,
+  flags: Flags,
+): Promise<number> {
+  if (flags.tz !== undefined) await database.ask(`SET TimeZone = '${flags.tz.replaceAll("'", "''")}'`);
+  if (questions.length === 0 && flags.output === undefined) process.stdout.write(await summarize(database));
+  for (const sql of questions) process.stdout.write(await answer(database, sql, format, flags.parquet));
+  const many = (count: number, what: string) => `${count} ${what}${count === 1 ? "" : "s"}`;
+  // Apart from the answer, so that this can be piped.
+  process.stderr.write(
+    `${many(frames, "frame")}, ${many(problems, "problem")}${problems > 0 ? " (table problems)" : ""}\n`,
+  );
+  return problems > 0 ? EXIT_PROBLEMS : 0;
+}
+
+function check(files: readonly string[], flags: Flags): void {
+  if (files.length === 0 && flags.interface === undefined) {
+    throw new UserError("name a capture FILE, or an interface with -i", 2);
+  }
+  if (files.length > 0 && flags.interface !== undefined) {
+    throw new UserError("give either FILEs or -i, not both", 2);
+  }
+  if (flags.interface === undefined && (flags.filter ?? flags.seconds ?? flags.count) !== undefined) {
+    throw new UserError("--filter, --seconds and --count go with -i", 2);
+  }
+  for (const file of [flags.write, flags.output, flags.parquet]) {
+    if (file !== undefined && files.includes(file))
+      throw new UserError(`${file} would be overwritten: it is read, too`, 2);
+  }
+  if (flags.output !== undefined && existsSync(flags.output)) {
+    throw new UserError(`${flags.output} exists already: choose another name with -o`, 2);
+  }
+  const topic = flags.whoGets;
+  const error = topic === undefined ? undefined : topicError(topic);
+  if (error !== undefined) {
+    const hint = filterError(topic!) === undefined ? ": give a topic, not a filter" : "";
+    throw new UserError(`--who-gets: the topic ${error}${hint}`, 2);
+  }
+  const asked = questionsOf(flags);
+  const hasFormat = flags.json ?? flags.csv ?? flags.parquet;
+  if (hasFormat !== undefined && asked.length === 0) {
+    throw new UserError("--json, --csv and --parquet need a question: --sql, --table or --who-gets", 2);
+  }
+  if (flags.parquet !== undefined && asked.length > 1) throw new UserError("--parquet takes one question", 2);
+}
+
+function questionsOf({ sql = [], table, whoGets }: Flags): string[] {
+  return [
+    ...sql,
+    ...(table === undefined ? [] : [`SELECT * FROM ${table}`]),
+    ...(whoGets === undefined ? [] : [whoGetsSql(whoGets)]),
+  ];
+}
+
+/** Subscriptions in force at the capture's end, and not refused. */
+function whoGetsSql(topic: string): string {
+  return `SELECT client_id, client, client_port, coalesce(server_name, server) AS server, server_port, filter, message_id,
+    coalesce(granted, qos) AS qos FROM mqtt_subscriptions
+    WHERE "end" IS NULL AND coalesce(granted, 0) < 128 AND mqtt_match(filter, '${topic.replaceAll("'", "''")}')
+    ORDER BY frame`;
+}
+
+/** Only what is asked for is filled; names of tables in the questions' texts decide. */
+function tablesFor(questions: readonly string[], flags: Flags): readonly TableName[] {
+  if (questions.length === 0 || flags.output !== undefined) return tableNames;
+  const text = questions.join(" ").toLowerCase();
+  // The view `names` is made of dns, and gives the others' server_name.
+  return tableNames.filter(
+    (name) => name === "dns" || text.includes(name) || /information_schema|duckdb_|show|describe/.test(text),
+  );
+}
+
+function liveLimits({ filter = "", seconds, count }: Flags) {
+  const number = (text: string | undefined, flag: string) => {
+    if (text === undefined) return undefined;
+    const value = Number(text);
+    if (!(value > 0)) throw new UserError(`${flag} ${text}: a number over 0`, 2);
+    return value;
+  };
+  return { filter, seconds: number(seconds, "--seconds"), count: number(count, "--count") };
+}
+
+function openWriter(path: string) {
+  const encoder = new PcapngEncoder();
+  const file = createWriteStream(path);
+  const failed = new Promise<never>((_, reject) => {
+    file.once("error", (error) => reject(new UserError(`${path} cannot be written: ${error.message}`)));
+  });
+  // Until it is asked for.
+  failed.catch(() => {});
+  file.write(encoder.header());
+  return {
+    write: (frame: CapturedFrame) => void file.write(encoder.encode(frame)),
+    close: () => Promise.race([failed, new Promise<void>((resolve) => file.end(resolve))]),
+  };
+}
+
+const BAR = 30;
+let shown = -1;
+
+function showProgress(share: number): void {
+  const percent = Math.floor(share * 100);
+  if (percent === shown) return;
+  shown = percent;
+  const done = Math.round(share * BAR);
+  const end = percent === 100 ? "\r\u001b[K" : "";
+  process.stderr.write(`\r[${"#".repeat(done)}${" ".repeat(BAR - done)}] ${percent} %${end}`);
+}

@@ -1,0 +1,174 @@
+import { decodeDatagram, END, FENCE, HEADER_BYTES, Kind, packetSize, START } from "@topicast/protocol";
+import type { ReportProblem } from "./app.js";
+import { decodeCoap, looksLikeCoap } from "./decode/coap.js";
+import { decodeDns } from "./decode/dns.js";
+import { decodeMqtt } from "./decode/mqtt.js";
+import { decodeSn, looksLikeSn } from "./decode/mqttsn.js";
+import type { DecodeAs } from "./decode-as.js";
+import type { Row, RowSink } from "./tables/schema.js";
+import type { Moment } from "./tcp/direction.js";
+import { CoapTracker } from "./track/coap.js";
+import type { Hosts, MqttTracker } from "./track/mqtt.js";
+import { SnTracker } from "./track/mqttsn.js";
+import type { Names } from "./track/names.js";
+
+const COAP_PORT = 5683;
+/** DNS, multicast DNS, LLMNR. */
+const DNS_PORTS = [53, 5353, 5355];
+/** 1883 is the fabric's and plain MQTT's; gateways for MQTT-SN have no registered port, these are in use. */
+const MQTT_PORTS = [1883, 1884, 1885, 1886, 2442, 10_000, 20_000];
+/** Cut packets of the fabric that are being put together. */
+const MAX_ASSEMBLIES = 1024;
+const MAX_ASSEMBLY_BYTES = 1 << 20;
+
+/** Reads UDP datagrams: what they are, then what they say. */
+export class Datagrams {
+  readonly coap: CoapTracker;
+  readonly sn: SnTracker;
+  private readonly assemblies = new Map<string, { next: number; pieces: Buffer[]; bytes: number }>();
+
+  constructor(
+    private readonly sink: RowSink,
+    private readonly names: Names,
+    private readonly mqtt: MqttTracker,
+    private readonly decodeAs: DecodeAs,
+    private readonly problem: ReportProblem,
+  ) {
+    this.coap = new CoapTracker(sink, names);
+    this.sn = new SnTracker(sink);
+  }
+
+  end(): void {
+    this.coap.end();
+    this.sn.end();
+  }
+
+  /**
+   * Returns what the datagram was read as, and the row of an MQTT-SN message.
+   * @param isCut its end was not captured
+   */
+  take(
+    bytes: Buffer,
+    hosts: Hosts,
+    isCut: boolean,
+    at: Moment,
+  ): { application?: string; sn?: Row<"mqttsn"> } {
+    const ports = [hosts.src_port, hosts.dst_port] as const;
+    const application = this.decodeAs.of("udp", ports) ?? guess(bytes, ports, isCut);
+    if (application === undefined || application === "none") return {};
+    if (isCut) this.problem(application, "the datagram is not wholly in the capture", at);
+    switch (application) {
+      case "coap":
+        this.onCoap(bytes, hosts, at);
+        break;
+      case "dns":
+        this.onDns(bytes, hosts, at);
+        break;
+      case "mqttsn": {
+        const message = decodeSn(bytes);
+        if (message.problem !== undefined) this.problem("mqttsn", message.problem, at);
+        return { application, sn: this.sn.onMessage(message, hosts, at) };
+      }
+      case "mqtt":
+        this.onPlain(bytes, hosts, at);
+        break;
+      case "fabric":
+        this.onFabric(bytes, hosts, at);
+        break;
+    }
+    return { application };
+  }
+
+  private onCoap(bytes: Buffer, hosts: Hosts, at: Moment): void {
+    const message = decodeCoap(bytes);
+    if (message === undefined) return this.problem("coap", "message is cut short", at);
+    for (const reason of message.problems) this.problem("coap", reason, at);
+    this.coap.onMessage(message, hosts, bytes.length, at);
+  }
+
+  private onDns(bytes: Buffer, hosts: Hosts, at: Moment): void {
+    const rows = decodeDns(bytes);
+    if (typeof rows === "string") return this.problem("dns", rows, at);
+    this.names.onMessage(rows);
+    for (const row of rows) this.sink.put("dns", { frame: at.frame, time: at.timeUs, ...hosts, ...row });
+  }
+
+  /** Bare packets back to back: MQTT 3.1.1, as the Scapy proxy sends them. */
+  private onPlain(bytes: Buffer, hosts: Hosts, at: Moment): void {
+    this.packets(bytes, "udp", 4, hosts, at);
+  }
+
+  private onFabric(bytes: Buffer, hosts: Hosts, at: Moment): void {
+    const datagram = decodeDatagram(bytes);
+    if (typeof datagram === "string") return this.problem("fabric", datagram.replaceAll("_", " "), at);
+    const { kind, flags, payload, source, epoch, stream, number } = datagram;
+    if (kind !== Kind.DATA && kind !== Kind.CONTROL) return;
+    const content = (flags & FENCE) !== 0 ? payload.subarray(8) : payload;
+    if ((flags & START) !== 0 && (flags & END) !== 0) return this.packets(content, "fabric", 5, hosts, at);
+    const key = `${kind} ${source} ${epoch} ${stream} ${hosts.dst} ${hosts.dst_port}`;
+    const whole = this.assemble(key, number, flags, content);
+    if (whole !== undefined) this.packets(whole, "fabric", 5, hosts, at);
+  }
+
+  /** A packet that was cut into datagrams of consecutive numbers. One out of its turn gives it up. */
+  private assemble(key: string, number: number, flags: number, content: Buffer): Buffer | undefined {
+    let assembly = this.assemblies.get(key);
+    if ((flags & START) !== 0) {
+      const [oldest] = this.assemblies.keys();
+      if (this.assemblies.size >= MAX_ASSEMBLIES && oldest !== undefined) this.assemblies.delete(oldest);
+      assembly = { next: number, pieces: [], bytes: 0 };
+      this.assemblies.set(key, assembly);
+    }
+    if (assembly === undefined || assembly.next !== number || assembly.bytes > MAX_ASSEMBLY_BYTES) {
+      this.assemblies.delete(key);
+      return undefined;
+    }
+    assembly.next = (number + 1) >>> 0;
+    assembly.bytes += content.length;
+    assembly.pieces.push(Buffer.from(content));
+    if ((flags & END) === 0) return undefined;
+    this.assemblies.delete(key);
+    return Buffer.concat(assembly.pieces);
+  }
+
+  private packets(
+    bytes: Buffer,
+    transport: "udp" | "fabric",
+    version: 4 | 5,
+    hosts: Hosts,
+    at: Moment,
+  ): void {
+    for (let from = 0; from < bytes.length; ) {
+      const size = packetSize(bytes, from, bytes.length);
+      if (size <= 0 || from + size > bytes.length) {
+        return this.problem("mqtt", "the datagram ends inside a packet", at);
+      }
+      const packet = decodeMqtt(bytes.subarray(from, from + size), size, version);
+      for (const reason of packet.problems) this.problem("mqtt", reason, at);
+      this.mqtt.onDatagramPacket(packet, transport, version, hosts, at);
+      from += size;
+    }
+  }
+}
+
+function guess(bytes: Buffer, ports: readonly [number, number], isCut: boolean): string | undefined {
+  if (ports.includes(COAP_PORT)) return looksLikeCoap(bytes) || bytes.length > 0 ? "coap" : undefined;
+  if (DNS_PORTS.includes(ports[0]) || DNS_PORTS.includes(ports[1])) return "dns";
+  const isMqtt = MQTT_PORTS.includes(ports[0]) || MQTT_PORTS.includes(ports[1]);
+  if (!isMqtt || bytes.length < 2) return undefined;
+  // A 3-byte length of MQTT-SN begins with 1, too, as the fabric's header does.
+  if (looksLikeSn(bytes)) return "mqttsn";
+  if (bytes[0]! >> 4 === 0)
+    return bytes.length >= HEADER_BYTES && bytes[3] === HEADER_BYTES / 4 ? "fabric" : undefined;
+  return isCut || arePackets(bytes) ? "mqtt" : undefined;
+}
+
+function arePackets(bytes: Buffer): boolean {
+  let at = 0;
+  while (at < bytes.length) {
+    const size = packetSize(bytes, at, bytes.length);
+    if (size <= 0) return false;
+    at += size;
+  }
+  return at === bytes.length;
+}

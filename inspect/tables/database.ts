@@ -1,0 +1,226 @@
+import * as duckdb from "@duckdb/node-api";
+import { filterMatches, UserError } from "@topicast/protocol";
+import { type Row, type RowSink, schema, type TableName, tableNames } from "./schema.js";
+
+/** The tables in DuckDB. Rows are handed over in batches, in columns. */
+
+const BATCH = 2048;
+
+const TYPES: Record<string, duckdb.DuckDBType> = {
+  BIGINT: duckdb.BIGINT,
+  INTEGER: duckdb.INTEGER,
+  DOUBLE: duckdb.DOUBLE,
+  VARCHAR: duckdb.VARCHAR,
+  BOOLEAN: duckdb.BOOLEAN,
+  TIMESTAMPTZ: duckdb.TIMESTAMPTZ,
+  BLOB: duckdb.BLOB,
+};
+
+/** Tables that name a server by address, and get its name where DNS told it only later. */
+const NAMED: readonly TableName[] = [
+  "tcp_streams",
+  "mqtt",
+  "mqtt_connections",
+  "mqtt_subscriptions",
+  "mqtt_deliveries",
+  "coap",
+];
+
+export interface Answer {
+  readonly columns: readonly string[];
+  readonly rows: readonly (readonly duckdb.DuckDBValue[])[];
+}
+
+/** Fills the tables, then answers questions. */
+export class Database implements RowSink {
+  private readonly loaders = new Map<TableName, Loader>();
+
+  private constructor(
+    private readonly instance: duckdb.DuckDBInstance,
+    readonly connection: duckdb.DuckDBConnection,
+  ) {}
+
+  /**
+   * @param path of a new file; undefined: in memory
+   * @param tables only these are filled; the others stay empty
+   * @throws UserError where the file cannot be made, or holds other tables of these names
+   */
+  static async open(path?: string, tables: readonly TableName[] = tableNames): Promise<Database> {
+    let instance: duckdb.DuckDBInstance;
+    try {
+      instance = await duckdb.DuckDBInstance.create(path ?? ":memory:");
+    } catch (error) {
+      throw new UserError(`${path} cannot be used as a database: ${firstLine(error)}`);
+    }
+    const connection = await instance.connect();
+    const database = new Database(instance, connection);
+    try {
+      await connection.run("SET TimeZone = 'UTC'");
+      for (const table of tableNames) await connection.run(createTable(table));
+      // Whoever the server is called: every name that DNS gave for its address.
+      await connection.run(
+        "CREATE VIEW names AS SELECT DISTINCT data AS address, lower(question) AS name FROM dns " +
+          "WHERE section = 'answer' AND type IN ('A', 'AAAA') UNION SELECT data, lower(name) FROM dns " +
+          "WHERE section IN ('answer', 'additional') AND type IN ('A', 'AAAA')",
+      );
+    } catch (error) {
+      database.close();
+      throw new UserError(`${path}: ${firstLine(error)}; choose a file that does not exist yet`);
+    }
+    connection.registerScalarFunction(matchFunction());
+    for (const table of tables) {
+      database.loaders.set(table, new Loader(table, await connection.createAppender(table)));
+    }
+    return database;
+  }
+
+  put<N extends TableName>(table: N, row: Row<N>): void {
+    this.loaders.get(table)?.put(row);
+  }
+
+  /** All rows are there. */
+  async finish(): Promise<void> {
+    for (const loader of this.loaders.values()) loader.finish();
+    this.loaders.clear();
+    const [known] = await this.values("SELECT count(*) > 0 FROM names");
+    if (known?.[0] !== true) return;
+    for (const table of NAMED) {
+      await this.connection.run(
+        `UPDATE ${table} SET server_name = (SELECT min(name) FROM names WHERE address = server) ` +
+          "WHERE server_name IS NULL AND server IN (SELECT address FROM names)",
+      );
+    }
+  }
+
+  /** @throws UserError where the statement is wrong */
+  async ask(sql: string): Promise<Answer> {
+    try {
+      const reader = await this.connection.runAndReadAll(sql);
+      return { columns: reader.deduplicatedColumnNames(), rows: reader.getRows() };
+    } catch (error) {
+      throw new UserError(`SQL: ${(error as Error).message.trim()}`);
+    }
+  }
+
+  /** Rows as JSON has them: 64-bit numbers as numbers where they fit, times as text, bytes as text where they are. */
+  async values(sql: string): Promise<unknown[][]> {
+    return (await this.valuesOf(sql)).rows;
+  }
+
+  /** The same with the columns' names. */
+  async valuesOf(sql: string): Promise<{ columns: readonly string[]; rows: unknown[][] }> {
+    const { columns, rows } = await this.ask(sql);
+    return { columns, rows: rows.map((row) => row.map(plain)) };
+  }
+
+  close(): void {
+    this.connection.closeSync();
+    this.instance.closeSync();
+  }
+}
+
+/** A value of DuckDB's as JSON and people read it. */
+export function plain(value: duckdb.DuckDBValue): unknown {
+  if (typeof value === "bigint") return Number.isSafeInteger(Number(value)) ? Number(value) : String(value);
+  if (value instanceof duckdb.DuckDBBlobValue) return bytesText(value.bytes);
+  if (value instanceof duckdb.DuckDBListValue) return value.items.map(plain);
+  if (value instanceof duckdb.DuckDBDecimalValue) return value.toDouble();
+  if (value !== null && typeof value === "object") return String(value);
+  return value;
+}
+
+/** UTF-8 where it is, else hexadecimal. */
+function bytesText(bytes: Uint8Array): string {
+  const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const text = buffer.toString("utf8");
+  return text.includes("\ufffd") ? `0x${buffer.toString("hex")}` : text;
+}
+
+function createTable(table: TableName): string {
+  const columns = Object.entries(schema[table]).map(([name, { sql }]) => `"${name}" ${sql}`);
+  return `CREATE TABLE ${table} (${columns.join(", ")})`;
+}
+
+function firstLine(error: unknown): string {
+  return (error as Error).message.trim().split("\n")[0]!;
+}
+
+/** `mqtt_match(filter, topic)`: as the standard matches; a filter with $share/NAME/ by what is behind it. */
+function matchFunction(): duckdb.DuckDBScalarFunction {
+  return duckdb.DuckDBScalarFunction.create({
+    name: "mqtt_match",
+    returnType: duckdb.BOOLEAN,
+    parameterTypes: [duckdb.VARCHAR, duckdb.VARCHAR],
+    mainFunction: (_info, input, output) => {
+      const filters = input.getColumnVector(0);
+      const topics = input.getColumnVector(1);
+      for (let i = 0; i < input.rowCount; i++) {
+        const [filter, topic] = [filters.getItem(i), topics.getItem(i)];
+        const isText = typeof filter === "string" && typeof topic === "string";
+        output.setItem(i, isText ? filterMatches(filter.replace(/^\$share\/[^/]*\//, ""), topic) : null);
+      }
+      output.flush();
+    },
+  });
+}
+
+class Loader {
+  private readonly names: string[];
+  private readonly kinds: string[];
+  private readonly types: duckdb.DuckDBType[];
+  private columns: duckdb.DuckDBValue[][];
+  private rows = 0;
+
+  constructor(
+    table: TableName,
+    private readonly appender: duckdb.DuckDBAppender,
+  ) {
+    const definitions = Object.entries(schema[table]);
+    this.names = definitions.map(([name]) => name);
+    this.kinds = definitions.map(([, { sql }]) => sql);
+    this.types = this.kinds.map((kind) => TYPES[kind]!);
+    this.columns = this.names.map(() => []);
+  }
+
+  put(row: object): void {
+    const { names, kinds, columns } = this;
+    const values = row as Record<string, unknown>;
+    for (let i = 0; i < names.length; i++) {
+      const value = values[names[i]!];
+      columns[i]!.push(value === undefined || value === null ? null : convert(value, kinds[i]!));
+    }
+    if (++this.rows === BATCH) this.flush();
+  }
+
+  finish(): void {
+    this.flush();
+    this.appender.closeSync();
+  }
+
+  private flush(): void {
+    if (this.rows === 0) return;
+    const chunk = duckdb.DuckDBDataChunk.create(this.types, this.rows);
+    for (const [i, values] of this.columns.entries()) chunk.setColumnValues(i, values);
+    this.appender.appendDataChunk(chunk);
+    this.columns = this.names.map(() => []);
+    this.rows = 0;
+  }
+}
+
+function convert(value: unknown, kind: string): duckdb.DuckDBValue {
+  switch (kind) {
+    case "BIGINT":
+      return BigInt(value as number | bigint);
+    case "TIMESTAMPTZ":
+      return new duckdb.DuckDBTimestampTZValue(BigInt(value as number));
+    case "BLOB":
+      return new duckdb.DuckDBBlobValue(value as Buffer);
+    case "VARCHAR":
+      // A NUL would end the text.
+      return (value as string).includes("\0")
+        ? (value as string).replaceAll("\0", "\ufffd")
+        : (value as string);
+    default:
+      return value as number | boolean;
+  }
+}

@@ -1,0 +1,173 @@
+import { ACK, FIN, RST, SYN } from "@topicast/agent/tcp/wire/tcp.js";
+import type { Budget } from "./budget.js";
+import { Direction, type Moment } from "./direction.js";
+
+/** Streams followed at a time; beyond it the one that was silent longest of a sample is closed. */
+const MAX_STREAMS = 65_536;
+const EVICTION_SAMPLE = 64;
+
+export interface Endpoint {
+  readonly address: string;
+  readonly port: number;
+}
+
+/** One of two directions: 0 is that of the stream's first segment. */
+export type Side = 0 | 1;
+
+/** What reads a stream's bytes. */
+export interface StreamReader {
+  onBytes(side: Side, bytes: Buffer, at: Moment): void;
+  onGap(side: Side, missing: number, at: Moment): void;
+  /** Nothing more comes from either side. */
+  onEnd(at: Moment): void;
+}
+
+export interface Segment {
+  readonly source: string;
+  readonly sourcePort: number;
+  readonly destination: string;
+  readonly destinationPort: number;
+  readonly seq: number;
+  readonly ack: number;
+  readonly flags: number;
+  readonly payload: Buffer;
+  /** Bytes of the payload that were not captured. */
+  readonly cut: number;
+}
+
+/** A TCP connection as far as the capture shows it. */
+export class Stream {
+  readonly ends: readonly [Endpoint, Endpoint];
+  readonly directions: readonly [Direction, Direction];
+  reader: StreamReader | undefined;
+  /** Which side opened it; undefined where the handshake was not captured and nobody has said yet. */
+  clientSide: Side | undefined;
+  hasSyn = false;
+  initialSequence: number | undefined;
+  frames = 0;
+  end: "fin" | "reset" | undefined;
+  last: Moment;
+  /** What the streams' bytes are, once that is known. */
+  application: string | undefined;
+
+  constructor(
+    readonly index: number,
+    readonly first: Moment,
+    source: Endpoint,
+    destination: Endpoint,
+    budget: Budget,
+  ) {
+    this.ends = [source, destination];
+    this.last = first;
+    const direction = (side: Side) =>
+      new Direction(budget, {
+        onBytes: (bytes, at) => this.reader?.onBytes(side, bytes, at),
+        onGap: (missing, at) => this.reader?.onGap(side, missing, at),
+      });
+    this.directions = [direction(0), direction(1)];
+  }
+
+  get client(): Endpoint {
+    return this.ends[this.clientSide ?? 0];
+  }
+
+  get server(): Endpoint {
+    return this.ends[this.clientSide === 1 ? 0 : 1];
+  }
+
+  finish(): void {
+    for (const direction of this.directions) direction.end();
+    this.reader?.onEnd(this.last);
+    this.reader = undefined;
+  }
+}
+
+export interface StreamEvents {
+  /** Gives the stream its reader. */
+  onOpen(stream: Stream): void;
+  /** No more will be told of it. */
+  onClose(stream: Stream): void;
+}
+
+/** Finds each segment's stream. Numbers them as tshark does: from 0, in the order of their first segments. */
+export class Streams {
+  private readonly streams = new Map<string, Stream>();
+  private count = 0;
+
+  constructor(
+    private readonly budget: Budget,
+    private readonly events: StreamEvents,
+  ) {}
+
+  /** Returns the stream of a segment. */
+  onSegment(segment: Segment, at: Moment): Stream {
+    const { source, sourcePort, destination, destinationPort, flags, seq } = segment;
+    const from = `${source} ${sourcePort}`;
+    const to = `${destination} ${destinationPort}`;
+    const key = from < to ? `${from} ${to}` : `${to} ${from}`;
+    let stream = this.streams.get(key);
+    if (stream !== undefined && (flags & (SYN | ACK)) === SYN && isAnother(stream, seq)) {
+      this.close(key, stream);
+      stream = undefined;
+    }
+    if (stream === undefined) {
+      if (this.streams.size >= MAX_STREAMS) this.evict();
+      const ends = [
+        { address: source, port: sourcePort },
+        { address: destination, port: destinationPort },
+      ] as const;
+      stream = new Stream(this.count++, at, ends[0], ends[1], this.budget);
+      if (flags & SYN) stream.clientSide = flags & ACK ? 1 : 0;
+      this.streams.set(key, stream);
+      this.events.onOpen(stream);
+    }
+    const [first] = stream.ends;
+    take(stream, sourcePort === first.port && source === first.address ? 0 : 1, segment, at);
+    return stream;
+  }
+
+  end(): void {
+    for (const [key, stream] of this.streams) this.close(key, stream);
+  }
+
+  private close(key: string, stream: Stream): void {
+    this.streams.delete(key);
+    stream.finish();
+    this.events.onClose(stream);
+  }
+
+  private evict(): void {
+    let oldest: [string, Stream] | undefined;
+    let seen = 0;
+    for (const entry of this.streams) {
+      if (oldest === undefined || entry[1].last.timeUs < oldest[1].last.timeUs) oldest = entry;
+      if (++seen === EVICTION_SAMPLE) break;
+    }
+    if (oldest !== undefined) this.close(...oldest);
+  }
+}
+
+/** A SYN with another sequence number begins another connection with the same addresses and ports. */
+function isAnother(stream: Stream, seq: number): boolean {
+  return stream.initialSequence === undefined ? stream.frames > 0 : stream.initialSequence !== seq;
+}
+
+function take(stream: Stream, side: Side, { flags, seq, ack, payload, cut }: Segment, at: Moment): void {
+  stream.frames += 1;
+  stream.last = at;
+  const direction = stream.directions[side];
+  const data = flags & SYN ? (seq + 1) | 0 : seq;
+  if (flags & SYN) {
+    stream.hasSyn = true;
+    if ((flags & ACK) === 0) stream.initialSequence ??= seq;
+    stream.clientSide ??= flags & ACK ? (side === 0 ? 1 : 0) : side;
+    direction.onSyn(seq);
+  }
+  if (flags & ACK) stream.directions[side === 0 ? 1 : 0].onAcknowledged(ack);
+  if (payload.length + cut > 0 && (flags & RST) === 0) direction.take(data, payload, cut, at);
+  if (flags & FIN) direction.onFin((data + payload.length + cut) | 0);
+  if (stream.end !== undefined) return;
+  if (flags & RST) stream.end = "reset";
+  else if (stream.directions[0].finished && stream.directions[1].finished) stream.end = "fin";
+  if (stream.end !== undefined) stream.finish();
+}

@@ -1,0 +1,113 @@
+import { type MqttPacket, TYPE_NAMES, VERSION_NAMES, type Version } from "../decode/mqtt-types.js";
+import type { Row, RowSink } from "../tables/schema.js";
+import type { Moment } from "../tcp/direction.js";
+import type { Endpoint } from "../tcp/streams.js";
+import { Connection } from "./connection.js";
+import { HeldRows } from "./held.js";
+import type { Names } from "./names.js";
+import { type Origin, Origins } from "./origins.js";
+import type { Session } from "./session.js";
+
+/** Payload bytes of a PUBLISH that are kept. */
+const MAX_PAYLOAD = 64 * 1024;
+/** Sessions remembered; beyond it the one begun longest ago is forgotten. */
+const MAX_SESSIONS = 65_536;
+
+export interface Hosts {
+  readonly src: string;
+  readonly src_port: number;
+  readonly dst: string;
+  readonly dst_port: number;
+}
+
+/** Follows all MQTT in a capture by the standard's rules: connections, sessions, handshakes, where messages came from. */
+export class MqttTracker {
+  readonly packets: HeldRows<"mqtt">;
+  readonly subscriptions: HeldRows<"mqtt_subscriptions">;
+  readonly published = new Origins<Origin>();
+  readonly wills = new Origins<string>();
+  /** By server and client id. */
+  private readonly sessions = new Map<string, Session>();
+  private readonly online = new Map<string, Connection>();
+  private packetCount = 0;
+  private connectionCount = 0;
+
+  constructor(
+    readonly sink: RowSink,
+    readonly names: Names,
+  ) {
+    this.packets = new HeldRows("mqtt", sink);
+    this.subscriptions = new HeldRows("mqtt_subscriptions", sink);
+  }
+
+  /** A connection on a byte stream. */
+  open(transport: string, stream: number, client: Endpoint, server: Endpoint, at: Moment): Connection {
+    return new Connection(this, ++this.connectionCount, transport, stream, client, server, at);
+  }
+
+  /** A packet that belongs to no connection: MQTT over UDP. */
+  onDatagramPacket(packet: MqttPacket, transport: string, version: Version, hosts: Hosts, at: Moment): void {
+    this.packets.put({ ...this.describe(packet, version, hosts, at), transport });
+  }
+
+  end(): void {
+    this.packets.end();
+    this.subscriptions.end();
+  }
+
+  /** The part of a row that the packet alone tells. */
+  describe(packet: MqttPacket, version: Version, hosts: Hosts, at: Moment): Row<"mqtt"> {
+    const { payload, codes, properties } = packet;
+    const isPublish = packet.type === 3;
+    return {
+      no: ++this.packetCount,
+      frame: at.frame,
+      time: at.timeUs,
+      ...hosts,
+      version: VERSION_NAMES[version],
+      type: TYPE_NAMES[packet.type]!,
+      length: packet.length,
+      qos: isPublish ? packet.qos : undefined,
+      dup: isPublish ? packet.dup : undefined,
+      retain: isPublish ? packet.retain : undefined,
+      message_id: packet.id,
+      topic: packet.topic,
+      topic_alias: properties?.topic_alias as number | undefined,
+      payload: payload === undefined ? undefined : Buffer.from(payload.subarray(0, MAX_PAYLOAD)),
+      payload_length: packet.payloadLength,
+      filters:
+        packet.filters === undefined ? undefined : JSON.stringify(packet.filters.map(({ filter }) => filter)),
+      reason_code: codes?.find((code) => code >= 128) ?? codes?.[0],
+      codes: packet.type === 9 || packet.type === 11 ? JSON.stringify(codes) : undefined,
+      properties: properties === undefined ? undefined : JSON.stringify(properties),
+    };
+  }
+
+  /** The machine that serves: its name where it has one, since a name's addresses are one server's. */
+  hostOf({ address }: Endpoint): string {
+    if (address === "::1" || address.startsWith("127.")) return "localhost";
+    return this.names.of(address) ?? address;
+  }
+
+  /** The connection that has used this client id at this server until now, which the new one replaces. */
+  takeOver(key: string, connection: Connection): Connection | undefined {
+    const before = this.online.get(key);
+    this.online.set(key, connection);
+    return before;
+  }
+
+  offline(key: string, connection: Connection): void {
+    if (this.online.get(key) === connection) this.online.delete(key);
+  }
+
+  session(key: string): Session | undefined {
+    return this.sessions.get(key);
+  }
+
+  setSession(key: string, session: Session): void {
+    this.sessions.delete(key);
+    const [first] = this.sessions.keys();
+    if (this.sessions.size >= MAX_SESSIONS && first !== undefined) this.sessions.delete(first);
+    this.sessions.set(key, session);
+  }
+}

@@ -1,0 +1,36 @@
+import { createHash } from "node:crypto";
+
+/** Messages whose origin is remembered; beyond it the one published longest ago is forgotten. */
+const MAX_ORIGINS = 65_536;
+const LITERAL_PAYLOAD = 128;
+
+export interface Origin {
+  readonly no: number;
+  readonly clientId: string | undefined;
+  readonly timeUs: number;
+}
+
+/** Which PUBLISH, or whose will, last had this host, topic and payload. */
+export class Origins<T> {
+  private readonly origins = new Map<string, T>();
+
+  remember(host: string, topic: string, payload: Buffer, origin: T): void {
+    const key = keyOf(host, topic, payload);
+    this.origins.delete(key);
+    const [first] = this.origins.keys();
+    if (this.origins.size >= MAX_ORIGINS && first !== undefined) this.origins.delete(first);
+    this.origins.set(key, origin);
+  }
+
+  find(host: string, topic: string, payload: Buffer): T | undefined {
+    return this.origins.get(keyOf(host, topic, payload));
+  }
+}
+
+function keyOf(host: string, topic: string, payload: Buffer): string {
+  const content =
+    payload.length <= LITERAL_PAYLOAD
+      ? payload.toString("latin1", 0, payload.length)
+      : createHash("sha256").update(payload).digest("base64");
+  return `${host}\0${topic}\0${content}`;
+}
