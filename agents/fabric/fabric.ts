@@ -9,24 +9,32 @@ import {
   epochAt,
   FABRIC_PREFIX,
   FabricTopic,
+  type GoneEdge,
   type Header,
   Kind,
+  Mark,
   type Message,
   readAccessLists,
   readGoneEdge,
   readGroupUpdate,
+  readJoined,
   readRouteUpdate,
+  readShares,
   readSteering,
   type SteeringProblem,
   StreamReceiver,
+  shareFilter,
+  takeMark,
   toMessage,
+  withoutMarks,
 } from "@topicast/protocol";
 import type { IPublishPacket, Packet } from "mqtt-packet";
 import type { ClientWill, DeliverFromFabric, Downlink, Uplink } from "../mqtt/uplink.js";
-import { Origins, withoutOrigin } from "./origin.js";
+import { Origins } from "./origin.js";
 import { Publisher } from "./publisher.js";
 import { Registration, type RegistrationState } from "./registration.js";
 import { Retainer } from "./retainer.js";
+import { Shares } from "./shares.js";
 import { Subscriptions } from "./subscriptions.js";
 import { Wills } from "./wills.js";
 
@@ -70,6 +78,7 @@ export class AgentFabric implements Uplink {
   private readonly subscriptions: Subscriptions;
   private readonly publisher: Publisher;
   private readonly wills: Wills;
+  private readonly shares: Shares;
   private sessions: Downlink | undefined;
   private retainer: Retainer | undefined;
   private readonly receiver: StreamReceiver;
@@ -132,6 +141,10 @@ export class AgentFabric implements Uplink {
     this.publisher = new Publisher({
       ...{ clock, source, epoch, payloadBytes, registration, transmit, defer },
     });
+    this.shares = new Shares({
+      ...{ clock, number: this.number, registration, streams: this.publisher.streams },
+      deliver: (share, message) => this.sessions?.deliverShared(share, message) ?? false,
+    });
   }
 
   start(): void {
@@ -144,6 +157,7 @@ export class AgentFabric implements Uplink {
     this.subscriptions.close();
     this.publisher.close();
     this.retainer?.close();
+    this.shares.close();
   }
 
   get state(): RegistrationState {
@@ -160,6 +174,8 @@ export class AgentFabric implements Uplink {
       ...this.origins.stats,
       ...this.retainer?.stats,
       ...this.wills.stats,
+      ...this.shares.stats,
+      shares: this.shares.size,
       wills: this.wills.size,
       retain_pending: this.retainer?.size ?? 0,
       streams_received: this.receiver.size,
@@ -191,9 +207,13 @@ export class AgentFabric implements Uplink {
     this.sessions?.retained.trim(filter);
   }
 
+  setShare(share: string, connected: number | undefined): Promise<void> | undefined {
+    return shareFilter(share).startsWith("$") ? undefined : this.shares.set(share, connected);
+  }
+
   setWill(clientId: string, will: ClientWill | undefined): void {
     const isOwn = will?.message.topic.startsWith("$") ?? true;
-    this.wills.set(clientId, isOwn ? undefined : { ...will!, message: withoutOrigin(will!.message) });
+    this.wills.set(clientId, isOwn ? undefined : { ...will!, message: withoutMarks(will!.message) });
   }
 
   publish(message: Message): Promise<void> | undefined {
@@ -201,11 +221,12 @@ export class AgentFabric implements Uplink {
       this.stats.reserved_topics += 1;
       return undefined;
     }
-    const bare = withoutOrigin(message);
+    const bare = withoutMarks(message);
     const published = this.publisher.publish(bare);
+    const shared = this.shares.publish(bare);
     const retained = message.retain ? this.retainer?.retain(bare) : undefined;
-    if (published === undefined || retained === undefined) return published ?? retained;
-    return Promise.all([published, retained]).then(() => {});
+    const waits = [published, shared, retained].filter((wait) => wait !== undefined);
+    return waits.length > 1 ? Promise.all(waits).then(() => {}) : waits[0];
   }
 
   // --- the wire's side ---
@@ -257,7 +278,7 @@ export class AgentFabric implements Uplink {
     }
     if (packet.topic === FabricTopic.GONE) {
       const gone = readGoneEdge(packet);
-      return gone === undefined ? this.drop("bad_gone") : this.publisher.onGone(gone);
+      return gone === undefined ? this.drop("bad_gone") : this.onGone(gone);
     }
     if (packet.topic === FabricTopic.STEERING) {
       const problems = readSteering(packet);
@@ -273,6 +294,14 @@ export class AgentFabric implements Uplink {
       const taken = this.retainer?.onKept(packet.payload as Buffer) ?? true;
       return taken ? undefined : this.drop("bad_kept");
     }
+    if (packet.topic === FabricTopic.SHARES) {
+      const update = readShares(packet);
+      return update === undefined ? this.drop("bad_shares") : this.shares.onShares(update);
+    }
+    if (packet.topic === FabricTopic.JOINED) {
+      const number = readJoined(packet);
+      return number === undefined ? this.drop("bad_joined") : this.shares.onJoined(number);
+    }
     if (packet.topic === FabricTopic.FIRED) {
       const numbers = decodeFired(packet.payload as Buffer);
       if (numbers === undefined) return this.drop("bad_fired");
@@ -285,8 +314,16 @@ export class AgentFabric implements Uplink {
   }
 
   private deliver(packet: IPublishPacket): void {
-    const message = this.origins.admit(toMessage(packet));
+    const whole = toMessage(packet);
+    const shared = takeMark(whole, Mark.SHARE);
+    if (shared !== undefined) return this.shares.receive(shared.message, shared.value);
+    const message = this.origins.admit(whole);
     if (message !== undefined) this.options.deliver(message);
+  }
+
+  private onGone(gone: GoneEdge): void {
+    this.shares.onGone(gone);
+    this.publisher.onGone(gone);
   }
 
   /** Tells a forwarder that has just registered this agent all it must know, as fast as it takes it. */
@@ -298,6 +335,7 @@ export class AgentFabric implements Uplink {
     if ((this.options.intercepts ?? []).length > 0) this.tellVacant();
     const told =
       (await this.wills.tellAll()) &&
+      (await this.shares.tellAll()) &&
       (await this.subscriptions.tellAll(retainedAnew)) &&
       (await this.publisher.tellRoutes());
     // Another registration may have begun meanwhile: then its own telling comes to this end.

@@ -1,46 +1,11 @@
-import { encodeUserProperty, type Message, PropertySet, propertiesIn } from "@topicast/protocol";
+import { Mark, type Message, takeMark, withMark } from "@topicast/protocol";
 
-/** The user property that tells which of an agent's relayed messages one is: protocol/README.md, "Relays". */
-const ORIGIN = "$fabric/origin";
 /** Publishers' topics whose last relay is remembered: so many, and characters of text. */
 const LIMITS = { entries: 65_536, characters: 16 * 1024 * 1024 };
 
 /** The message with the place `count` that it has among the relayed messages of the agent `publisher`. */
 export function withOrigin(message: Message, publisher: string, count: number): Message {
-  const origin = encodeUserProperty(ORIGIN, `${publisher}-${count}`);
-  const { properties } = message;
-  return { ...message, properties: properties === undefined ? origin : Buffer.concat([properties, origin]) };
-}
-
-/** The message without any origin: clients have none to give. */
-export function withoutOrigin(message: Message): Message {
-  for (let bare = message; ; ) {
-    const origin = originOf(bare);
-    if (origin === undefined) return bare;
-    bare = without(bare, origin);
-  }
-}
-
-interface Origin {
-  /** Where it stands among the message's properties. */
-  readonly start: number;
-  readonly end: number;
-  readonly value: string;
-}
-
-function originOf({ properties }: Message): Origin | undefined {
-  // Most messages have none, and need not be read for it.
-  if (properties === undefined || !properties.includes(ORIGIN)) return undefined;
-  for (const { value, start, end } of propertiesIn(properties, PropertySet.PUBLISH)) {
-    if (Array.isArray(value) && value[0] === ORIGIN) return { start, end, value: value[1] };
-  }
-  return undefined;
-}
-
-function without(message: Message, { start, end }: Origin): Message {
-  const { properties, ...bare } = message;
-  const left = Buffer.concat([properties!.subarray(0, start), properties!.subarray(end)]);
-  return left.length > 0 ? { ...bare, properties: left } : bare;
+  return withMark(message, Mark.ORIGIN, `${publisher}-${count}`);
 }
 
 /**
@@ -56,7 +21,7 @@ export class Origins {
 
   /** The message as its publisher sent it; undefined where its turn is over. */
   admit(message: Message): Message | undefined {
-    const origin = originOf(message);
+    const origin = takeMark(message, Mark.ORIGIN);
     if (origin === undefined) return message;
     const cut = origin.value.lastIndexOf("-");
     const count = Number(origin.value.slice(cut + 1));
@@ -67,7 +32,7 @@ export class Origins {
       return undefined;
     }
     this.remember(key, count);
-    return without(message, origin);
+    return origin.message;
   }
 
   private remember(key: string, count: number): void {

@@ -2,6 +2,7 @@ import { type Authority, allowAll } from "./authority.js";
 import { LivePackets } from "./outgoing.js";
 import type { Publication } from "./publication.js";
 import type { Session } from "./session.js";
+import type { Share } from "./share.js";
 import type { Stats } from "./stats.js";
 import type { Subscription, Subscriptions } from "./subscriptions.js";
 
@@ -39,11 +40,22 @@ export class Fanout {
       const { qos, retainAsPublished, subscriptionIds } = recipient;
       give(packets, session, qos, retainAsPublished, subscriptionIds);
     }
-    for (const share of shares) {
-      const member = share.next(message.qos, (session) => this.mayReceive(session, message.topic));
-      if (member !== undefined) giveMember(packets, member);
-    }
+    // Otherwise each group is given its messages by `deliverShared`.
+    if (!this.subscriptions.hasNetworkShares) for (const share of shares) this.giveOne(packets, share);
     return true;
+  }
+
+  /** Gives a message to one member of the group of that name; false where there is none that can take it. */
+  deliverShared(name: string, message: Publication): boolean {
+    const share = this.subscriptions.share(name);
+    return share !== undefined && this.giveOne(new LivePackets(message, this.now()), share);
+  }
+
+  private giveOne(packets: LivePackets, share: Share): boolean {
+    const { qos, topic } = packets.message;
+    const member = share.next(qos, (session) => this.mayReceive(session, topic));
+    if (member !== undefined) giveMember(packets, member);
+    return member !== undefined;
   }
 
   private mayReceive(session: Session, topic: string): boolean {

@@ -11,7 +11,7 @@ import { Fanout } from "./fanout.js";
 import { DEFAULT_LIMITS, type Limits } from "./limits.js";
 import type { Log } from "./log.js";
 import { Flusher } from "./outbox.js";
-import type { Publication } from "./publication.js";
+import { Publication } from "./publication.js";
 import { Replica } from "./replica.js";
 import { MemoryRetained, type RetainedStore } from "./retained.js";
 import { RetainedFeed } from "./retained-feed.js";
@@ -61,7 +61,7 @@ export class Server {
     this.flusher = new Flusher(options.defer ?? setImmediate);
     this.uplink = options.uplink;
     this.authority = options.authority ?? (options.credentials ? oneUser(options.credentials) : allowAll);
-    this.subscriptions = new Subscriptions(options.uplink);
+    this.subscriptions = new Subscriptions(options.uplink, options.defer ?? setImmediate);
     this.retained = this.openRetained();
     this.journal = options.store && new Journal(options.store.entries, this.now, options.store.unixTime);
     this.fanout = new Fanout(this.subscriptions, this.stats, this.authority, this.now);
@@ -74,6 +74,8 @@ export class Server {
     const replica = new Replica(limits, stats, now, (topic) => this.subscriptions.wantsRetained(topic));
     uplink.attach({
       retained: replica,
+      deliverShared: (share, message) =>
+        this.fanout.deliverShared(share, Publication.of(message, this.now())),
       discardWill: (clientId) => {
         const session = this.sessions.get(clientId);
         if (session !== undefined) session.will = undefined;
@@ -106,6 +108,7 @@ export class Server {
     const session = isPresent ? old : this.newSession(client);
     session.client = client;
     session.connection = connection;
+    this.subscriptions.presenceChanged(session);
     session.leftAt = undefined;
     this.connected += 1;
     session.expiry = Math.min(connect.sessionExpiry, this.limits.sessionExpirySeconds);
@@ -175,6 +178,7 @@ export class Server {
     this.connected -= 1;
     session.delivery.disconnect();
     session.retained.clear();
+    this.subscriptions.presenceChanged(session);
     this.left(session, this.now());
   }
 

@@ -9,6 +9,18 @@ export class Share {
   private members: Subscription[] = [];
   private turn = 0;
 
+  constructor(
+    /** `$share/NAME/FILTER` */
+    readonly name: string,
+  ) {}
+
+  /** Members that are connected. */
+  get connected(): number {
+    let count = 0;
+    for (const { session } of this.members) if (session.connection !== undefined) count += 1;
+    return count;
+  }
+
   get size(): number {
     return this.members.length;
   }

@@ -46,8 +46,9 @@ const NO_IDS: readonly number[] = [];
 
 /** All subscriptions of this agent's clients, and what the uplink has been told of them. */
 export class Subscriptions {
-  /** A shared subscription stands here as its group. Results are remembered in `audiences`, not here. */
-  private readonly trie = new FilterTrie<Subscription | Share>({ cacheWeight: 0 });
+  /** Results are remembered in `audiences`, not here. */
+  private readonly trie = new FilterTrie<Subscription>({ cacheWeight: 0 });
+  private readonly shareTrie = new FilterTrie<Share>({ cacheWeight: 0 });
   /** By `$share/NAME/FILTER`. */
   private readonly shares = new Map<string, Share>();
   /** By topic, until a subscription changes. */
@@ -59,11 +60,22 @@ export class Subscriptions {
   /** Subscriptions over all clients. */
   size = 0;
 
-  constructor(private readonly uplink: Uplink | undefined) {}
+  /** Groups some of whose members have connected or gone in this turn of the event loop. */
+  private readonly changed = new Set<Share>();
+
+  constructor(
+    private readonly uplink: Uplink | undefined,
+    private readonly defer: (fn: () => void) => void,
+  ) {}
+
+  /** The uplink gives messages to the groups of shared subscriptions. */
+  get hasNetworkShares(): boolean {
+    return this.uplink?.setShare !== undefined;
+  }
 
   /** Distinct filters over all clients. */
   get filters(): number {
-    return this.trie.size;
+    return this.trie.size + this.shareTrie.size;
   }
 
   /** Groups of shared subscriptions. */
@@ -74,7 +86,7 @@ export class Subscriptions {
   match(topic: string): Audience {
     let audience = this.audiences.get(topic);
     if (audience === undefined) {
-      audience = audienceOf(this.trie.match(topic));
+      audience = audienceOf(this.trie.match(topic), this.shareTrie.match(topic));
       const weight = 1 + audience.recipients.length;
       if (this.audiencesWeight + weight > AUDIENCES_WEIGHT) this.forget();
       this.audiences.set(topic, audience);
@@ -113,10 +125,10 @@ export class Subscriptions {
     // The new one first: the filter is never without a value, and the uplink need not be told.
     let isFirst = false;
     if (share === undefined) {
-      isFirst = this.trie.add(filter, subscription).first;
+      isFirst = this.trie.add(filter, subscription).first && this.isUnshared(filter);
     } else {
       share.add(subscription);
-      isFirst = this.trie.add(topicFilter, share).first;
+      isFirst = this.shareTrie.add(topicFilter, share).first && !this.trie.has(topicFilter);
     }
     if (known === undefined) {
       this.size += 1;
@@ -128,9 +140,10 @@ export class Subscriptions {
     }
     session.subscriptions.set(filter, subscription);
     session.journal?.subscribed(subscription);
-    if (isFirst && this.uplink !== undefined)
-      this.raiseBarrier(topicFilter, this.uplink.subscribe(topicFilter));
-    return { isNew: known === undefined, barrier: this.barriers.get(topicFilter) };
+    const name = share !== undefined && this.hasNetworkShares ? filter : topicFilter;
+    if (name !== topicFilter) this.tellShare(share!);
+    else if (isFirst && this.uplink !== undefined) this.raiseBarrier(name, this.uplink.subscribe(name));
+    return { isNew: known === undefined, barrier: this.barriers.get(name) };
   }
 
   /** @returns false when there was no such subscription */
@@ -145,18 +158,35 @@ export class Subscriptions {
     const { topicFilter, share } = subscription;
     let isLast = false;
     if (share === undefined) {
-      isLast = this.trie.remove(filter, subscription).last;
+      isLast = this.trie.remove(filter, subscription).last && this.isUnshared(filter);
     } else {
       share.remove(subscription);
+      if (this.hasNetworkShares) this.tellShare(share);
       if (share.size > 0) return true;
       this.shares.delete(filter);
-      isLast = this.trie.remove(topicFilter, share).last;
+      isLast = this.shareTrie.remove(topicFilter, share).last && !this.trie.has(topicFilter);
+      if (this.hasNetworkShares) return true;
     }
     if (isLast) {
       this.barriers.delete(topicFilter);
       this.uplink?.unsubscribe(topicFilter);
     }
     return true;
+  }
+
+  /** A session has got or lost its connection: its groups may be given more or less. */
+  presenceChanged(session: Session): void {
+    if (!this.hasNetworkShares || this.shares.size === 0) return;
+    for (const { share } of session.subscriptions.values()) {
+      if (share === undefined) continue;
+      if (this.changed.size === 0) this.defer(() => this.tellChanged());
+      this.changed.add(share);
+    }
+  }
+
+  /** The group of that name, `$share/NAME/FILTER`; undefined: it has no member here. */
+  share(name: string): Share | undefined {
+    return this.shares.get(name);
   }
 
   removeAll(session: Session): void {
@@ -169,10 +199,26 @@ export class Subscriptions {
     this.audiencesWeight = 0;
   }
 
+  /** No group stands for this filter towards an uplink that does not know groups. */
+  private isUnshared(filter: string): boolean {
+    return this.hasNetworkShares || !this.shareTrie.has(filter);
+  }
+
+  private tellChanged(): void {
+    for (const share of this.changed) if (share.size > 0) this.tellShare(share);
+    this.changed.clear();
+  }
+
+  private tellShare(share: Share): void {
+    const joined = this.uplink?.setShare?.(share.name, share.size === 0 ? undefined : share.connected);
+    if (joined !== undefined) this.raiseBarrier(share.name, joined);
+    else if (share.size === 0) this.barriers.delete(share.name);
+  }
+
   private shareOf(filter: string): Share {
     let share = this.shares.get(filter);
     if (share === undefined) {
-      share = new Share();
+      share = new Share(filter);
       this.shares.set(filter, share);
     }
     return share;
@@ -198,16 +244,13 @@ export function topicFilterOf(filter: string): string {
   return filter.startsWith("$share/") ? filter.slice(filter.indexOf("/", 7) + 1) : filter;
 }
 
-function audienceOf(matching: readonly (Subscription | Share)[]): Audience {
-  if (matching.length === 0) return NOBODY;
-  const shares: Share[] = [];
+function audienceOf(matching: readonly Subscription[], shares: readonly Share[]): Audience {
+  if (matching.length === 0) return shares.length === 0 ? NOBODY : { recipients: [], shares };
   const recipients: Recipient[] = [];
   /** Of clients with several matching subscriptions. */
   const bySession = new Map<Session, Subscription[]>();
   for (const value of matching) {
-    if (value instanceof Share) {
-      shares.push(value);
-    } else if (matching.length === 1) {
+    if (matching.length === 1) {
       recipients.push(recipientOf([value]));
     } else {
       const others = bySession.get(value.session);

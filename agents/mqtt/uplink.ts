@@ -16,6 +16,14 @@ export interface Uplink {
   subscribe(filter: string): Promise<void>;
   /** Called when the last local subscriber of `filter` has gone. */
   unsubscribe(filter: string): void;
+  /**
+   * How many members of a shared subscription are connected, of those that are here; undefined: there is no member any more.
+   * From the first member on the uplink gives the messages of `publish` to one member of all edges' (`Downlink.deliverShared`).
+   * Without this each server's members are a group of their own, and `subscribe` is called for their filters.
+   * @param share `$share/NAME/FILTER`
+   * @returns for the first member, what its SUBACK waits for, as with `subscribe`
+   */
+  setShare?(share: string, connected: number | undefined): Promise<void> | undefined;
   /** Called when a client's will begins to count, and with undefined when it has been published or discarded. */
   setWill?(clientId: string, will: ClientWill | undefined): void;
   /**
@@ -59,6 +67,8 @@ export interface ClientWill {
 /** What the uplink tells the sessions. */
 export interface Downlink {
   readonly retained: RetainedReplica;
+  /** Gives a message to one member of the shared subscription that is here; false where none can take it. */
+  deliverShared(share: string, message: Message): boolean;
   /** The client's will has been published elsewhere, because this agent was taken for dead. */
   discardWill(clientId: string): void;
 }

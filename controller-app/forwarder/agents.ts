@@ -33,9 +33,15 @@ export class Agent {
   /** The groups that this registration has been told of, and what (JSON). */
   readonly groups = new Map<Group, string>();
   /** What this registration has confirmed so far; what it has not by its first PINGREQ is withdrawn. */
-  confirmed: { filters: Set<string>; topics: Set<RoutedTopic>; wills: Set<number> } | undefined;
+  confirmed:
+    | { filters: Set<string>; topics: Set<RoutedTopic>; wills: Set<number>; shares: Set<string> }
+    | undefined;
   /** What is to be published when it dies, by the numbers that it has given them. */
   wills = new Map<number, ToldWill>();
+  /** Shared subscriptions with members there. */
+  readonly shares = new Set<string>();
+  /** This registration has been told, or is being told, where all shared subscriptions have members. */
+  knowsShares = false;
   /** Those of its wills that have been published while it was away. */
   firedWills: ReadonlySet<number> = new Set();
   /** It has the retained messages as of this version, and is to be told what has changed since. */

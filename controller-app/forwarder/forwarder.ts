@@ -17,6 +17,7 @@ import {
   PING_MS,
   readEdges,
   readHeldRoutes,
+  readMembers,
   readReleased,
   readVacant,
   SETTLE_MS,
@@ -45,6 +46,7 @@ import { counterMetrics, gaugeMetrics } from "./metrics.js";
 import type { ForwarderOptions } from "./options.js";
 import { AGENTS_MAX, Registry, sameEndpoint } from "./registry.js";
 import { Retaining } from "./retaining.js";
+import { Shares } from "./shares.js";
 import { tellSteering } from "./steering-report.js";
 import { TopicMap } from "./topic-map.js";
 import { Wills } from "./wills.js";
@@ -72,6 +74,7 @@ export class Forwarder implements ForwarderView {
   private readonly keeper: RetainedKeeper;
   private readonly retaining: Retaining;
   private readonly wills: Wills;
+  private readonly shares = new Shares(() => this.registry.agents.values());
   /** What waits for the end of settling; undefined: settled. */
   private settling: Array<() => void> | undefined = [];
   /** The switches have been read, or cannot be. */
@@ -99,9 +102,13 @@ export class Forwarder implements ForwarderView {
       onPacket: (agent, packet) => this.onPacket(agent, packet),
       onGone: (agent, isOver) => {
         this.map.removeAgent(agent);
+        this.shares.removeAgent(agent);
         this.wills.onLost(agent, isOver ? 0 : agent.lastHeard + DEAD_MS);
       },
-      onReplaced: (agent) => this.wills.onLost(agent, 0),
+      onReplaced: (agent) => {
+        this.shares.removeAgent(agent);
+        this.wills.onLost(agent, 0);
+      },
       onDrop: (reason) => this.drop(reason),
     });
     this.agentsByNumber = this.registry.agents;
@@ -294,6 +301,9 @@ export class Forwarder implements ForwarderView {
       case FabricTopic.RETAIN:
         this.work(agent, packet.length ?? 0, () => this.retaining.retain(agent, packet.payload as Buffer));
         break;
+      case FabricTopic.MEMBERS:
+        this.onMembers(agent, packet);
+        break;
       case FabricTopic.WILL:
         this.wills.onWill(agent, packet.payload as Buffer);
         break;
@@ -340,6 +350,7 @@ export class Forwarder implements ForwarderView {
     if (confirmed === undefined) return;
     agent.confirmed = undefined;
     this.wills.confirm(agent, confirmed.wills);
+    void this.shares.confirm(agent, confirmed.shares);
     this.missing.delete(agent.claim.address);
     for (const filter of [...agent.filters]) {
       if (!confirmed.filters.has(filter)) this.map.remove(filter, agent);
@@ -349,7 +360,10 @@ export class Forwarder implements ForwarderView {
       topic.removePublisher(agent);
       this.map.converge(topic);
     }
-    this.work(agent, 0, () => this.retaining.complete(agent));
+    this.work(agent, 0, async () => {
+      await this.shares.complete(agent);
+      return this.retaining.complete(agent);
+    });
   }
 
   /**
@@ -393,6 +407,18 @@ export class Forwarder implements ForwarderView {
     const bytes = encodePublish(message);
     for (const { channel } of this.map.edgesOf(message.topic)) void channel.send(bytes);
     this.legacy.send(message);
+    this.shares.publish(message);
+  }
+
+  /** Members of shared subscriptions at an agent: counted at once, and answered when all agents know of them. */
+  private onMembers(agent: Agent, packet: IPublishPacket): void {
+    const update = readMembers(packet);
+    if (update === undefined) return this.drop("bad_members");
+    const changed = this.shares.onMembers(agent, update);
+    this.work(agent, packet.length ?? 0, async () => {
+      await this.shares.tell(changed);
+      return update.number === 0 ? undefined : encodeFabricJson(FabricTopic.JOINED, update.number);
+    });
   }
 
   /** A message of a proxy that speaks the plain form, at QoS 0: an edge that has too much to take does not get it. */
@@ -404,6 +430,7 @@ export class Forwarder implements ForwarderView {
       else this.drop("plain_overflow");
     }
     this.legacy.send(message, proxy);
+    this.shares.publish(message);
   }
 
   /**
@@ -500,7 +527,13 @@ export class Forwarder implements ForwarderView {
 
   *metrics(): IterableIterator<MetricView> {
     const { accessShare, retaining, keeper } = this;
-    const counters = { ...accessShare.stats, ...retaining.stats, ...keeper.stats, ...this.wills.stats };
+    const counters = {
+      ...accessShare.stats,
+      ...retaining.stats,
+      ...keeper.stats,
+      ...this.wills.stats,
+      ...this.shares.stats,
+    };
     yield* counterMetrics("forwarder_", {
       ...this.registry.stats,
       ...this.stats,
@@ -519,6 +552,7 @@ export class Forwarder implements ForwarderView {
       groups: ["edge sets in use", this.groups.size],
       retained_messages: ["retained messages", keeper.size],
       retained_bytes: ["what the retained messages take", keeper.bytes],
+      shares: ["shared subscriptions", this.shares.size],
       will_bytes: ["what the wills of agents' clients take", this.wills.bytes],
     });
   }

@@ -133,7 +133,8 @@ export class Registry {
     }
     agent.relays = 0;
     agent.steering = undefined;
-    agent.confirmed = { filters: new Set(), topics: new Set(), wills: new Set() };
+    agent.knowsShares = false;
+    agent.confirmed = { filters: new Set(), topics: new Set(), wills: new Set(), shares: new Set() };
     this.tellDataplane();
     return agent;
   }
@@ -164,7 +165,8 @@ export class Registry {
   private tellGone({ number, claim }: Agent): void {
     const gone = encodeFabricJson(FabricTopic.GONE, { agent: number, epoch: claim.dataEpoch });
     for (const other of this.byNumber.values()) {
-      if (other.number !== number && other.groups.size > 0) void other.channel.send(gone);
+      const isConcerned = other.groups.size > 0 || other.knowsShares;
+      if (other.number !== number && isConcerned) void other.channel.send(gone);
     }
   }
 

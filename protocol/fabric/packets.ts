@@ -26,6 +26,9 @@ export const FabricTopic = {
   RETAINED: "$fabric/retained",
   WILL: "$fabric/will",
   FIRED: "$fabric/fired",
+  MEMBERS: "$fabric/members",
+  JOINED: "$fabric/joined",
+  SHARES: "$fabric/shares",
 } as const;
 
 export const FABRIC_PREFIX = "$fabric/";

@@ -149,6 +149,9 @@ export function settleJobs(): Promise<void> {
 export class SimAgent {
   readonly received: Message[] = [];
   readonly states: string[] = [];
+  readonly members = new Map<string, number>();
+  /** What members of shared subscriptions got: name and text. */
+  readonly shared: string[] = [];
   /** Clients whose wills others have published. */
   readonly discarded: string[] = [];
   readonly local = new FilterTrie<string>();
@@ -193,6 +196,7 @@ export class SimAgent {
     this.replica = new Replica(DEFAULT_LIMITS, new Stats(), now, isWanted);
     this.fabric.attach({
       retained: this.replica,
+      deliverShared: (share, message) => this.takeShared(share, message),
       discardWill: (clientId) => this.discarded.push(clientId),
     });
     network.attach(address, (bytes, from) => this.fabric.onDatagram(bytes, from));
@@ -211,6 +215,20 @@ export class SimAgent {
 
   publish(topic: string, text: string, qos: 0 | 1 | 2 = 0): Promise<void> | undefined {
     return this.fabric.publish({ topic, payload: Buffer.from(text), qos, retain: false });
+  }
+
+  /** Members of a shared subscription here, as far as they are connected; undefined: none. */
+  share(name: string, connected: number | undefined): Promise<void> | undefined {
+    if (connected === undefined) this.members.delete(name);
+    else this.members.set(name, connected);
+    return this.fabric.setShare(name, connected);
+  }
+
+  private takeShared(share: string, message: Message): boolean {
+    const connected = this.members.get(share);
+    if (connected === undefined || (connected === 0 && message.qos === 0)) return false;
+    this.shared.push(`${share} ${message.payload}`);
+    return true;
   }
 
   /** Publishes with RETAIN; empty text deletes. */

@@ -18,9 +18,12 @@ import {
   FENCE,
   FENCE_BYTES,
   Kind,
+  Mark,
   type Message,
   PacketReader,
   type Range,
+  takeMark,
+  toMessage,
 } from "@topicast/protocol";
 import type { IPublishPacket, Packet } from "mqtt-packet";
 
@@ -39,6 +42,8 @@ const KINDS: Record<number, string> = {
 };
 const group = '{"group":"239.192.0.1","edges":[{"agent":2338112735,"at":"192.168.1.101:1883","epoch":2561}]}';
 const route = '{"topic":"plant/7/temp","group":"239.192.0.1","to":["239.192.0.1:1883"]}';
+const share =
+  '{"share":"$share/g/jobs","edges":[{"agent":2338112735,"at":"192.168.1.101:1883","epoch":2561,"connected":2}]}';
 const access = '{"passwords":null,"acl":"topic read #"}';
 const held = '[{"topic":"plant/7/temp","group":"239.192.0.1"}]';
 
@@ -131,7 +136,23 @@ const expected: Array<[string, string, "e1" | "forwarder", number, number, strin
     ...(["CONTROL", "forwarder", 0xa01, 13] as const),
     "publish $fabric/fired 1",
   ],
+  [
+    "PUBLISH `$fabric/members`",
+    ...(["CONTROL", "e1", 0xf01, 13] as const),
+    'publish $fabric/members {"number":1,"shares":[{"share":"$share/g/jobs","connected":2}]}',
+  ],
+  ["PUBLISH `$fabric/joined`", "CONTROL", "forwarder", 0xa01, 14, "publish $fabric/joined 1"],
+  [
+    "PUBLISH `$fabric/shares`",
+    ...(["CONTROL", "forwarder", 0xa01, 15] as const),
+    `publish $fabric/shares {"shares":[${share}],"complete":true}`,
+  ],
   ["DATA: one PUBLISH to group 239.192.0.1", "DATA", "e1", 0xefc00001, 9, "publish plant/7/temp 21.5"],
+  [
+    "DATA: one PUBLISH to a member of $share/g/jobs at one edge",
+    ...(["DATA", "e1", 0xf0000000, 0] as const),
+    "publish jobs 21.5 for 0 $share/g/jobs",
+  ],
   [
     "DATA behind a fence: after number 10 of 239.192.0.1, QoS 1, with ASK",
     "DATA",
@@ -157,7 +178,7 @@ function describePacket(packet: Packet): string {
     case "unsubscribe":
       return `unsubscribe ${packet.messageId} ${packet.unsubscriptions.join()}`;
     case "publish":
-      return `publish ${packet.topic} ${describeBody(packet)}`;
+      return `publish ${packet.topic} ${describeBody(packet)}${describeMark(packet)}`;
     case "suback":
     case "unsuback":
     case "puback":
@@ -186,6 +207,11 @@ function describeBody({ topic, payload }: IPublishPacket): string {
     return `${version} of ${era}${text(message)}`;
   }
   return `${bytes}`;
+}
+
+function describeMark(packet: IPublishPacket): string {
+  const mark = takeMark(toMessage(packet), Mark.SHARE);
+  return mark === undefined ? "" : ` for ${mark.value}`;
 }
 
 function describeRanges(first: number, ranges: readonly Range[]): string {

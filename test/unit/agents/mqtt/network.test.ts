@@ -22,6 +22,11 @@ class NetworkUplink implements Uplink {
     this.sessions.retained.trim(filter);
   }
 
+  setShare(share: string, connected: number | undefined): Promise<void> | undefined {
+    this.calls.push(`share ${share} ${connected}`);
+    return undefined;
+  }
+
   setWill(clientId: string, will: ClientWill | undefined): void {
     this.calls.push(`will ${clientId} ${will === undefined ? "-" : `${will.message.topic} ${will.delay}`}`);
   }
@@ -163,5 +168,53 @@ describe("retained messages of the network", () => {
     await a.take();
     assert.equal(broker.stat("retained_messages"), 0);
     assert.equal(broker.stat("retained_bytes"), 0);
+  });
+});
+
+describe("shared subscriptions of the network", () => {
+  const GROUP = "$share/g/t/#";
+
+  it("are told with their connected members, apart from plain ones", async () => {
+    const uplink = new NetworkUplink();
+    const broker = new TestBroker({ uplink });
+    const properties = { sessionExpiryInterval: 100 };
+    const a = await broker.connect5("a", { properties });
+    const b = await broker.connect5("b");
+    a.send(subscribe(1, GROUP));
+    await a.take();
+    b.send(subscribe(1, GROUP, "t/#"));
+    await b.take();
+    assert.deepEqual(uplink.take(), [`share ${GROUP} 1`, `share ${GROUP} 2`, "subscribe t/#"]);
+    a.stream.destroy();
+    await a.take();
+    assert.deepEqual(uplink.take(), [`share ${GROUP} 1`]);
+    b.send({ cmd: "unsubscribe", messageId: 2, unsubscriptions: ["t/#", GROUP] });
+    await b.take();
+    assert.deepEqual(uplink.take(), ["unsubscribe t/#", `share ${GROUP} 0`]);
+    await broker.connect5("a", { clean: false, properties });
+    await b.take();
+    assert.deepEqual(uplink.take(), [`share ${GROUP} 1`]);
+    await broker.connect5("a", { clean: true });
+    await b.take();
+    assert.deepEqual(uplink.take().at(-1), `share ${GROUP} undefined`);
+  });
+
+  it("get nothing but what the uplink gives them, one member each", async () => {
+    const uplink = new NetworkUplink();
+    const broker = new TestBroker({ uplink });
+    const [a, b] = [await broker.connect5("a"), await broker.connect5("b")];
+    for (const client of [a, b]) {
+      client.send(subscribe(1, GROUP));
+      await client.take();
+    }
+    a.send(publish("t/1", "own"));
+    broker.broker.deliver({ ...retained("t/1", "from elsewhere"), retain: false });
+    assert.deepEqual([...(await a.told()), ...(await b.told())], []);
+    const message = { ...retained("t/1", "given"), retain: false };
+    assert.equal(uplink.sessions.deliverShared(GROUP, message), true);
+    assert.equal(uplink.sessions.deliverShared(GROUP, message), true);
+    assert.deepEqual(await a.told(), ["publish t/1 given"]);
+    assert.deepEqual(await b.told(), ["publish t/1 given"]);
+    assert.equal(uplink.sessions.deliverShared("$share/other/t/#", message), false);
   });
 });

@@ -1,0 +1,58 @@
+import type { Message } from "../message.js";
+import { encodeUserProperty, PropertySet, propertiesIn } from "../mqtt/properties.js";
+
+/**
+ * What agents and forwarder say to each other of a message, as user properties of its PUBLISH: protocol/README.md, "Relays"
+ * and "Shared subscriptions". No client sees them, and none of a client's own counts.
+ */
+export const Mark = {
+  ORIGIN: "$fabric/origin",
+  SHARE: "$fabric/share",
+} as const;
+
+const PREFIX = "$fabric/";
+const ALL: readonly string[] = Object.values(Mark);
+
+interface Found {
+  /** Where it stands among the message's properties. */
+  readonly start: number;
+  readonly end: number;
+  readonly name: string;
+  readonly value: string;
+}
+
+export function withMark(message: Message, name: string, value: string): Message {
+  const mark = encodeUserProperty(name, value);
+  const { properties } = message;
+  return { ...message, properties: properties === undefined ? mark : Buffer.concat([properties, mark]) };
+}
+
+/** The mark's value, and the message without it; undefined where it has none. */
+export function takeMark(message: Message, name: string): { value: string; message: Message } | undefined {
+  const found = find(message, (n) => n === name);
+  return found && { value: found.value, message: without(message, found) };
+}
+
+/** The message without any mark: clients have none to give. */
+export function withoutMarks(message: Message): Message {
+  for (let bare = message; ; ) {
+    const found = find(bare, (name) => ALL.includes(name));
+    if (found === undefined) return bare;
+    bare = without(bare, found);
+  }
+}
+
+function find({ properties }: Message, isWanted: (name: string) => boolean): Found | undefined {
+  // Most messages have none, and need not be read for it.
+  if (properties === undefined || !properties.includes(PREFIX)) return undefined;
+  for (const { value, start, end } of propertiesIn(properties, PropertySet.PUBLISH)) {
+    if (Array.isArray(value) && isWanted(value[0])) return { start, end, name: value[0], value: value[1] };
+  }
+  return undefined;
+}
+
+function without(message: Message, { start, end }: Found): Message {
+  const { properties, ...bare } = message;
+  const left = Buffer.concat([properties!.subarray(0, start), properties!.subarray(end)]);
+  return left.length > 0 ? { ...bare, properties: left } : bare;
+}
