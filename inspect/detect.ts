@@ -7,13 +7,19 @@ import type { Side, Stream, StreamReader } from "./tcp/streams.js";
 /** HTTP headers longer than that are no WebSocket handshake that anybody serves. */
 const MAX_HEADERS = 16 * 1024;
 export const MQTT_PORT = 1883;
+const NOTHING = Buffer.alloc(0);
+/** First bytes of a CONNECT up to its protocol's name, and of an HTTP request, whatever the lengths. */
+const CONNECT_HEAD = 13;
 const TLS_HANDSHAKE = 0x16;
 
 /** Finds out what a stream carries by its first bytes, its ports, and what the user says; then hands its bytes on. */
 export class Detector implements StreamReader {
-  private heads: [Buffer, Buffer] = [Buffer.alloc(0), Buffer.alloc(0)];
+  /** Of HTTP the headers; else a beginning too short to tell. */
+  private heads: [Buffer, Buffer] = [NOTHING, NOTHING];
   private isHttp = false;
   private isOther = false;
+  /** Something is missing before what is read now. */
+  private isHoled = false;
   private hasBegun: [boolean, boolean] = [false, false];
 
   constructor(
@@ -22,8 +28,16 @@ export class Detector implements StreamReader {
     private readonly decodeAs: DecodeAs,
   ) {}
 
-  onBytes(side: Side, bytes: Buffer, at: Moment): void {
+  onBytes(side: Side, fresh: Buffer, at: Moment): void {
     if (this.isOther) return;
+    const before = this.heads[side];
+    const isDecidable = this.isHttp || before.length === 0;
+    const bytes = isDecidable ? fresh : Buffer.concat([before, fresh]);
+    if (!this.isHttp && !this.hasBegun[side] && mayBegin(bytes)) {
+      this.heads[side] = Buffer.from(bytes);
+      return;
+    }
+    if (!this.isHttp) this.heads[side] = NOTHING;
     const { stream } = this;
     const ports: [number, number] = [stream.ends[0].port, stream.ends[1].port];
     const told = this.decodeAs.of("tcp", ports);
@@ -42,23 +56,34 @@ export class Detector implements StreamReader {
       stream.application = "http";
       return this.onHttp(side, bytes, at);
     }
-    if (ports.includes(MQTT_PORT)) return this.become("tcp", !stream.hasSyn, side, bytes, at);
+    if (ports.includes(MQTT_PORT)) return this.become("tcp", this.isHoled || !stream.hasSyn, side, bytes, at);
     this.isOther = true;
   }
 
-  onGap(side: Side, missing: number, at: Moment): void {
+  onGap(side: Side): void {
     if (this.isOther) return;
     // A handshake with a hole cannot be followed; MQTT's ports and what the user says still hold.
     if (this.isHttp) this.isOther = true;
     this.hasBegun[side] = true;
-    void [missing, at];
+    this.isHoled = true;
   }
 
-  onEnd(): void {}
+  onEnd(at: Moment): void {
+    // What was too short to tell, where the port tells.
+    for (const side of [0, 1] as const) {
+      const head = this.heads[side];
+      if (this.isHttp || head.length === 0 || this.isOther) continue;
+      this.hasBegun[side] = true;
+      this.heads[side] = NOTHING;
+      this.onBytes(side, head, at);
+    }
+    if (this.stream.reader !== this) this.stream.reader?.onEnd(at);
+  }
 
   private asTold(protocol: string, side: Side, bytes: Buffer, at: Moment): void {
     const { stream } = this;
-    if (protocol === "mqtt") return this.become("tcp", !stream.hasSyn && !isConnect(bytes), side, bytes, at);
+    if (protocol === "mqtt")
+      return this.become("tcp", this.isHoled || (!stream.hasSyn && !isConnect(bytes)), side, bytes, at);
     if (protocol === "websocket") {
       if (bytes.toString("latin1", 0, 4) !== "GET ") return this.become("websocket", false, side, bytes, at);
       this.isHttp = true;
@@ -117,9 +142,16 @@ export class Detector implements StreamReader {
 
   private settle(application: string): void {
     this.isOther = true;
-    this.heads = [Buffer.alloc(0), Buffer.alloc(0)];
+    this.heads = [NOTHING, NOTHING];
     this.stream.application = application;
   }
+}
+
+/** Whether these few bytes may go on as a CONNECT or a GET. */
+function mayBegin(bytes: Buffer): boolean {
+  if (bytes[0] === 0x10)
+    return bytes.length < CONNECT_HEAD && !isConnect(bytes) && packetSize(bytes, 0, bytes.length) >= 0;
+  return bytes.length < 4 && "GET ".startsWith(bytes.toString("latin1"));
 }
 
 function headersEnd(bytes: Buffer): number {
@@ -129,9 +161,7 @@ function headersEnd(bytes: Buffer): number {
 
 /** Whether these are the first bytes of a CONNECT, whatever the port. */
 export function isConnect(bytes: Buffer): boolean {
-  if (bytes.length < 9 || bytes[0] !== 0x10) return false;
-  const size = packetSize(bytes, 0, bytes.length);
-  if (size <= 0) return false;
+  if (bytes[0] !== 0x10 || packetSize(bytes, 0, bytes.length) <= 0) return false;
   let at = 1;
   while (bytes[at]! >= 0x80) at += 1;
   const name = bytes.toString("latin1", at + 1, at + 9);

@@ -182,8 +182,8 @@ export class Connection {
     }
     const keepAlive = packet.properties?.server_keep_alive;
     if (typeof keepAlive === "number") this.keepAlive = keepAlive;
-    // The server has lost the session, or the former one ended unseen.
-    if (packet.sessionPresent === false && this.session.subscriptions.size > 0) this.session.end(at.frame);
+    // The server has lost the session, or the former one ended unseen. What this connection has asked for already stays.
+    if (packet.sessionPresent === false) this.session.end(at.frame, (row) => row.connection !== this.number);
   }
 
   private onDisconnect(packet: MqttPacket, fromClient: boolean, at: Moment): void {

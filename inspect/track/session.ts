@@ -35,8 +35,11 @@ export class Session {
     this.held.release(row);
   }
 
-  end(frame: number): void {
-    for (const filter of [...this.subscriptions.keys()]) this.unsubscribe(filter, frame, "session end");
+  /** Ends all subscriptions, or those that `concerns` picks. */
+  end(frame: number, concerns: (row: SubscriptionRow) => boolean = () => true): void {
+    for (const [filter, row] of [...this.subscriptions]) {
+      if (concerns(row)) this.unsubscribe(filter, frame, "session end");
+    }
   }
 
   /** Subscriptions that a topic is delivered by; refused ones do not count. */

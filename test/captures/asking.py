@@ -67,7 +67,7 @@ closed = udp()
 closed.connect((SERVER, 1885))
 for i in range(3):
     try:
-        closed.send(b"\x0b\x0c\x62\x00\x06\x00\x00lost")
+        closed.send(b"\x0b\x0c\x61\x00\x06\x00\x00lost")
     except ConnectionRefusedError:
         pass
     time.sleep(0.1)
