@@ -124,6 +124,8 @@ export class GroupTable {
   }
 
   private realise(group: Entry): void {
+    // A datagram to the one edge itself takes the same links, and no rules.
+    if (group.members.length === 1) return;
     if (group.members.some((m) => m.port !== this.options.port)) return;
     group.ready = this.options.dataplane
       .want({ address: group.address, members: group.members.map((m) => m.id) })
