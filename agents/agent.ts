@@ -87,6 +87,9 @@ export async function startAgent(config: AgentConfig): Promise<RunningAgent> {
     cleanups.push(() => transport.close());
     cleanups.push(() => broker.close());
     access.advise();
+    if (fabric !== undefined && fabric.keys === undefined) {
+      log.info("fabric datagrams are not sealed: see --fabric-key");
+    }
     fabric?.core.start();
     const reload = () => {
       reloadCertificates?.();
@@ -131,7 +134,6 @@ async function openFabric(
   if (forwarder === undefined) return undefined;
   const { address, mac } = await localAddress(config, forwarder);
   const keys = config.fabricKey === undefined ? undefined : openKeyFile(config.fabricKey, Date.now());
-  if (keys === undefined) log.info("fabric datagrams are not sealed: see --fabric-key");
   const socket = await FabricSocket.open({
     address,
     port: config.udpport,

@@ -45,7 +45,6 @@ export async function startController(config: ControllerConfig): Promise<Running
     const lists = readLists(config);
     const dataplane = makeDataplane(config, log);
     const keys = config.fabricKey === undefined ? undefined : openKeyFile(config.fabricKey, Date.now());
-    if (keys === undefined) log.info("fabric datagrams are not sealed: see --fabric-key");
     const storage = await openRetained(config, log);
     cleanups.push(() => storage.close());
     const retained = await RetainedKeeper.open({ clock: systemClock, unixTime: Date.now, storage });
@@ -76,6 +75,7 @@ export async function startController(config: ControllerConfig): Promise<Running
     cleanups.push(() => forwarder.close());
     forwarder.setAccess(lists);
     forwarder.start();
+    advise(config, log);
     const hasFiles = config.passwordFile !== undefined || config.aclFile !== undefined;
     const reloadAll = () => {
       if (hasFiles) reload(config, forwarder, log);
@@ -88,12 +88,16 @@ export async function startController(config: ControllerConfig): Promise<Running
   }
 }
 
+/** Says once, when all has been opened, what an operator may want to have otherwise. */
+function advise({ fabricKey, store }: ControllerConfig, log: Logger): void {
+  if (fabricKey === undefined) log.info({}, "fabric datagrams are not sealed: see --fabric-key");
+  if (store !== undefined) return;
+  log.info({}, "retained messages are kept in memory only: --store DIR keeps them over this process's end");
+}
+
 /** Where retained messages are kept. Rejects with a UserError where the directory cannot be used. */
 async function openRetained({ store }: ControllerConfig, log: Logger): Promise<RetainedStorage> {
-  if (store === undefined) {
-    log.info({}, "retained messages are kept in memory only: --store DIR keeps them over this process's end");
-    return nowhere;
-  }
+  if (store === undefined) return nowhere;
   const errors = { error: (message: string) => log.error({}, message) };
   return openStorage({ directory: store, clock: systemClock, log: errors });
 }
