@@ -174,4 +174,55 @@ describe("retained messages of the whole network", () => {
     assert.equal(metric(forwarder, "retained_repeated"), 1);
     assert.deepEqual(e2.retained("#"), ["t=second"]);
   });
+
+  it("are the same everywhere in the end, whatever dies or is cut off meanwhile, and what was acknowledged last is there", async () => {
+    for (let seed = 1; seed <= 16; seed++) {
+      const network = new SimNetwork(seed, { loss: 0.05, repeat: 0.05, delay: [0.1, 5] });
+      const disk = new SimDisk(network);
+      // Half of them lose what they kept with each forwarder, and get it back from the agents.
+      const isDurable = seed % 2 === 0;
+      const start = () => new SimForwarder(network, undefined, [], isDurable ? disk : undefined);
+      let forwarder = start();
+      const rand = random(seed);
+      const addresses = [1, 2, 3].map((n) => `10.0.0.10${n}`);
+      const agents = addresses.map((address, i) => new SimAgent(network, `e${i + 1}`, address));
+      await network.run(4_000, 10);
+      for (const agent of agents) await network.until(agent.subscribe("#"));
+      const subscribeAgain = async (i: number) => {
+        agents[i] = new SimAgent(network, `e${i + 1}`, addresses[i]!);
+        void agents[i]!.subscribe("#");
+      };
+      for (let step = 0; step < 80; step++) {
+        const i = Math.floor(rand() * 3);
+        const chance = rand();
+        if (chance < 0.03) {
+          forwarder.kill();
+          forwarder = start();
+          await network.run(rand() * 8_000, 10);
+        } else if (chance < 0.06) {
+          network.cut.add(addresses[i]!);
+          network.clock.setTimer(rand() * 9_000, () => network.cut.delete(addresses[i]!));
+        } else if (chance < 0.08 && isDurable) {
+          agents[i]!.kill();
+          await network.run(rand() * 3_000, 10);
+          await subscribeAgain(i);
+        } else {
+          void agents[i]!.retain(`t/${Math.floor(rand() * 4)}`, rand() < 0.15 ? "" : `${i} ${step}`);
+          await network.run(rand() * 60, 2);
+        }
+      }
+      await network.run(20_000, 10);
+      // Each topic once more, acknowledged, by whomever.
+      for (let topic = 0; topic < 2; topic++) {
+        await network.until(agents[topic]!.retain(`t/${topic}`, "last")!);
+      }
+      const views = agents.map((agent) => agent.retained("#").join());
+      assert.equal(new Set(views).size, 1, `seed ${seed}: ${views.join(" | ")}`);
+      for (const topic of [0, 1])
+        assert.ok(views[0]!.includes(`t/${topic}=last`), `seed ${seed}: ${views[0]}`);
+      for (const { fabric } of agents) assert.equal(fabric.counters().retain_pending, 0, `seed ${seed}`);
+      forwarder.kill();
+      for (const agent of agents) agent.kill();
+    }
+  });
 });
