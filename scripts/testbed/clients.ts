@@ -12,11 +12,12 @@ export interface ClientOptions {
   readonly port?: number;
   /** Seconds, at least 5; mosquitto's own default is 60. */
   readonly keepAlive?: number;
+  readonly qos?: 0 | 1 | 2;
 }
 
 /** A mosquitto program that tells what it does, line by line: into a pipe it would keep its lines to itself. */
 function client(program: string, network: Network, options: ClientOptions): string[] {
-  const { agent, port = 1883, username, password, keepAlive = 60 } = options;
+  const { agent, port = 1883, username, password, keepAlive = 60, qos = 0 } = options;
   const access = [
     "-h",
     isIP(agent) !== 0 ? agent : network.address(agent),
@@ -27,7 +28,7 @@ function client(program: string, network: Network, options: ClientOptions): stri
     "-P",
     password,
   ];
-  return ["stdbuf", "-oL", program, "-d", ...access, "-k", String(keepAlive)];
+  return ["stdbuf", "-oL", program, "-d", ...access, "-k", String(keepAlive), "-q", String(qos)];
 }
 
 export interface Received {
@@ -77,7 +78,7 @@ export class Subscriber {
   }
 }
 
-/** A mosquitto_pub that is connected and publishes to one topic, QoS 0, one message per `publish`. */
+/** A mosquitto_pub that is connected and publishes to one topic, one message per `publish`. */
 export class Publisher {
   private constructor(readonly child: Child) {}
 

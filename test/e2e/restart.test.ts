@@ -88,7 +88,7 @@ describe("killed and started again, each alone", () => {
   it("an agent", async (t) => {
     const steady = await subscribeAt(testbed, "e1", "agent/+");
     // mosquitto_sub comes back by itself; that its agent was killed it learns when it next says something.
-    const returning = await subscribeAt(testbed, "e5", "agent/+", 5);
+    const returning = await subscribeAt(testbed, "e5", "agent/+", { keepAlive: 5 });
     const publisher = await publisherAt(testbed, "e3", "agent/x");
     await testbed.openRoute(AGENTS.e3, publisher, [steady, returning]);
     const first = steady.received.length;

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
+import type { ClientOptions } from "topicast/testbed/clients";
 import { ROOT, type Run } from "topicast/testbed/run";
 import { Testbed } from "topicast/testbed/testbed";
 
@@ -23,14 +24,16 @@ export async function startSevenSwitches(...flags: string[]): Promise<Testbed> {
   return testbed;
 }
 
+type ClientSettings = Pick<Partial<ClientOptions>, "keepAlive" | "qos">;
+
 /** A mosquitto_sub beside the agent's host, subscribed at that agent. */
-export function subscribeAt(testbed: Testbed, id: AgentId, filter: string, keepAlive = 60) {
-  return testbed.subscribe(clientHost(id), { agent: AGENTS[id], filter, keepAlive });
+export function subscribeAt(testbed: Testbed, id: AgentId, filter: string, options: ClientSettings = {}) {
+  return testbed.subscribe(clientHost(id), { agent: AGENTS[id], filter, ...options });
 }
 
 /** A mosquitto_pub beside the agent's host, connected to that agent. */
-export function publisherAt(testbed: Testbed, id: AgentId, topic: string) {
-  return testbed.publisher(clientHost(id), { agent: AGENTS[id], topic });
+export function publisherAt(testbed: Testbed, id: AgentId, topic: string, options: ClientSettings = {}) {
+  return testbed.publisher(clientHost(id), { agent: AGENTS[id], topic, ...options });
 }
 
 function clientHost(id: AgentId): string {
