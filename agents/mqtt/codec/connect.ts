@@ -100,7 +100,7 @@ export function readConnect(fields: FieldReader, version: ProtocolVersion): Conn
   checkAuthentication(properties);
   const clientId = readClientId(fields);
   const will = (flags & 0x04) !== 0 ? readWill(fields, flags, version) : undefined;
-  const { username, password } = readCredentials(fields, flags);
+  const { username, password } = readCredentials(fields, flags, version);
   fields.finish("CONNECT");
   const clean = (flags & 0x02) !== 0;
   const expiry = numberOf(properties, PropertyId.SESSION_EXPIRY_INTERVAL) ?? 0;
@@ -123,8 +123,10 @@ export function readConnect(fields: FieldReader, version: ProtocolVersion): Conn
 
 function checkFlags(flags: number, version: ProtocolVersion): void {
   if (flags & 0x01 && version !== 3) throw malformed("reserved connect flag (MQTT-3.1.2-3)");
-  if ((flags & 0x18) === 0x18) throw malformed("will QoS 3 (MQTT-3.1.2-12)");
-  if (!(flags & 0x04) && flags & 0x38) throw malformed("will QoS or will retain without a will");
+  // MQTT 3.1 (section 3.1) disregards will QoS and will retain where there is no will.
+  const will = version === 3 && !(flags & 0x04) ? 0 : flags & 0x38;
+  if ((will & 0x18) === 0x18) throw malformed("will QoS 3 (MQTT-3.1.2-12)");
+  if (!(flags & 0x04) && will !== 0) throw malformed("will QoS or will retain without a will");
   if (version !== 5 && (flags & 0xc0) === 0x40) {
     throw malformed("password without user name (MQTT 3.1.1: MQTT-3.1.2-22)");
   }
@@ -169,14 +171,17 @@ function readWill(fields: FieldReader, flags: number, version: ProtocolVersion):
   };
 }
 
+/** In MQTT 3.1 (section 3.1) the remaining length goes before the flags: what is not there any more is not given. */
 function readCredentials(
   fields: FieldReader,
   flags: number,
+  version: ProtocolVersion,
 ): { username: string | undefined; password: Buffer | undefined } {
+  const isGiven = (flag: number) => (flags & flag) !== 0 && !(version === 3 && fields.done);
   try {
     return {
-      username: flags & 0x80 ? fields.name("user name") : undefined,
-      password: flags & 0x40 ? fields.binary("password") : undefined,
+      username: isGiven(0x80) ? fields.name("user name") : undefined,
+      password: isGiven(0x40) ? fields.binary("password") : undefined,
     };
   } catch (error) {
     throw new FramingError((error as Error).message);

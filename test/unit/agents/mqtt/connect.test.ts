@@ -25,6 +25,35 @@ describe("CONNECT", () => {
     assert.ok(!a.closed && !b.closed);
   });
 
+  const lenient: [name: string, flags: string, rest: string][] = [
+    ["a user name", "82", ""],
+    ["a user name and a password", "c2", ""],
+    ["a password", "c2", "0001 75"],
+    ["a will, but its QoS", "1a", ""],
+    ["a will, but its RETAIN", "22", ""],
+  ];
+  for (const [name, flags, rest] of lenient) {
+    it(`of MQTT 3.1 alone may lack ${name} that its flags tell of`, async () => {
+      const length = (16 + rest.replaceAll(" ", "").length / 2).toString(16);
+      const old = new TestBroker()
+        .open()
+        .raw(`10 ${length} 0006 4d5149736470 03 ${flags} 003c 0002 6162 ${rest}`);
+      assert.deepEqual(await old.told(), ["connack 0"]);
+      const length4 = (14 + rest.replaceAll(" ", "").length / 2).toString(16).padStart(2, "0");
+      const newer = new TestBroker()
+        .open()
+        .raw(`10 ${length4} 0004 4d515454 04 ${flags} 003c 0002 6162 ${rest}`);
+      assert.deepEqual(await newer.told(), []);
+      assert.ok(newer.ended);
+    });
+  }
+
+  it("of MQTT 3.1 is closed where its user name is cut short", async () => {
+    const client = new TestBroker().open().raw("10 12 0006 4d5149736470 03 82 003c 0002 6162 0005");
+    assert.deepEqual(await client.told(), []);
+    assert.ok(client.ended);
+  });
+
   const levels: [name: string, bytes: string][] = [
     ["MQTT level 6", "10 0f 0004 4d515454 06 02 003c 0003 616263"],
     ["MQTT level 3", "10 0f 0004 4d515454 03 02 003c 0003 616263"],
