@@ -21,6 +21,7 @@ export function picture(rows: readonly Growth[]): string {
   });
   return `${[
     `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${TOP + HEIGHT + 50}" font-family="sans-serif" font-size="12">`,
+    "<title>Groups on the fullest switch as topics grow</title>",
     `<rect width="100%" height="100%" fill="white"/>`,
     ...parts,
     "</svg>",
