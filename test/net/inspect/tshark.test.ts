@@ -131,8 +131,13 @@ for (const capture of readdirSync(captures).filter((name) => /\.pcap(\.gz)?$/.te
       });
     }
     await t.test("bytes in WebSocket frames", async () => {
-      const lengths = tshark(file, "websocket && websocket.opcode <= 2", "websocket.payload_length");
-      const sum = lengths.reduce((total, length) => total + Number(length), 0);
+      // From 126 on the length stands in a field of its own (RFC 6455, section 5.2).
+      const lengths = ["payload_length", "payload_length_ext_16", "payload_length_ext_64"].flatMap((field) =>
+        tshark(file, "websocket && websocket.opcode <= 2", `websocket.${field}`)
+          .map(Number)
+          .filter((length) => field !== "payload_length" || length < 126),
+      );
+      const sum = lengths.reduce((total, length) => total + length, 0);
       const [[bytes] = []] = await inspection.database.values(
         "SELECT coalesce(sum(length), 0)::BIGINT FROM mqtt WHERE transport = 'websocket'",
       );

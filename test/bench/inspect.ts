@@ -1,0 +1,128 @@
+import { type ExecFileSyncOptions, execFileSync } from "node:child_process";
+import { once } from "node:events";
+import { createWriteStream, mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { inspectFiles } from "@topicast/inspect";
+import { PcapngEncoder } from "@topicast/inspect/read/pcapng-writer.js";
+import mqtt from "mqtt-packet";
+
+export const name = "inspect: frames a second, against tshark on the same file";
+
+const FRAMES = Number(process.env.INSPECT_FRAMES ?? 200_000);
+const CLIENTS = 200;
+const SAMPLE_MS = 50;
+const RAW_IP = 101;
+
+/** PUBLISHes of many clients to one server, a packet a segment, the server's ACK after each. */
+async function generate(path: string): Promise<void> {
+  const file = createWriteStream(path);
+  const encoder = new PcapngEncoder();
+  file.write(encoder.header());
+  const sequence = Array.from({ length: CLIENTS }, () => ({ up: 1000, begun: false }));
+  for (let i = 0; i < FRAMES; i++) {
+    const client = (i >> 1) % CLIENTS;
+    const state = sequence[client]!;
+    const isUp = (i & 1) === 0;
+    let payload: Buffer = Buffer.alloc(0);
+    if (isUp) {
+      payload = state.begun
+        ? mqtt.generate({
+            cmd: "publish",
+            topic: `plant/${client}/temp`,
+            payload: `${i}`,
+            qos: 0,
+            dup: false,
+            retain: false,
+          })
+        : mqtt.generate({
+            cmd: "connect",
+            clientId: `client-${client}`,
+            protocolId: "MQTT",
+            protocolVersion: 4,
+            clean: true,
+            keepalive: 60,
+          });
+      state.begun = true;
+    }
+    const bytes = segment(client, isUp, state.up, payload);
+    if (isUp) state.up += payload.length;
+    const frame = {
+      timeUs: 1_700_000_000_000_000 + i * 10,
+      nanos: 0,
+      linkType: RAW_IP,
+      bytes,
+      length: bytes.length,
+    };
+    if (!file.write(encoder.encode({ ...frame, interface: undefined }))) await once(file, "drain");
+  }
+  await new Promise<void>((resolve) => file.end(resolve));
+}
+
+function segment(client: number, isUp: boolean, sequence: number, payload: Buffer): Buffer {
+  const bytes = Buffer.alloc(40 + payload.length);
+  const hosts = [Buffer.from([10, 0, client >> 8, client & 255]), Buffer.from([10, 9, 9, 9])];
+  if (!isUp) hosts.reverse();
+  bytes[0] = 0x45;
+  bytes.writeUInt16BE(bytes.length, 2);
+  bytes[8] = 64;
+  bytes[9] = 6;
+  bytes.set(hosts[0]!, 12);
+  bytes.set(hosts[1]!, 16);
+  bytes.writeUInt16BE(isUp ? 40_000 : 1883, 20);
+  bytes.writeUInt16BE(isUp ? 1883 : 40_000, 22);
+  bytes.writeUInt32BE(isUp ? sequence : 5000, 24);
+  bytes.writeUInt32BE(isUp ? 5000 : sequence, 28);
+  bytes[32] = 0x50;
+  bytes[33] = 0x18;
+  payload.copy(bytes, 40);
+  return bytes;
+}
+
+export async function run(): Promise<void> {
+  const folder = mkdtempSync(join(tmpdir(), "inspect-bench-"));
+  const file = join(folder, "bench.pcapng");
+  try {
+    await generate(file);
+    let peak = 0;
+    const timer = setInterval(() => {
+      peak = Math.max(peak, process.memoryUsage().rss);
+    }, SAMPLE_MS);
+    const all = await rate(async () => (await inspectFiles([file])).database.close());
+    const asked = await rate(async () => (await inspectFiles([file], { tables: ["mqtt"] })).database.close());
+    clearInterval(timer);
+    const format = [
+      "-T",
+      "fields",
+      "-e",
+      "mqtt.topic",
+      "-e",
+      "mqtt.msgtype",
+      "-e",
+      "mqtt.qos",
+      "-e",
+      "ip.src",
+    ];
+    const options: ExecFileSyncOptions = { maxBuffer: 1 << 30, stdio: ["ignore", "pipe", "ignore"] };
+    const listed = await rate(() => execFileSync("tshark", ["-r", file], options));
+    const fields = await rate(() => execFileSync("tshark", ["-r", file, ...format], options));
+    const row = (what: string, perSecond: number) =>
+      console.log(`  ${what.padEnd(44)}${Math.round(perSecond).toLocaleString("en").padStart(12)} frames/s`);
+    row("all tables", all);
+    row("table mqtt alone", asked);
+    row("tshark, a line a frame", listed);
+    row("tshark, four fields", fields);
+    console.log(
+      `  ratio to tshark's fields: all tables ${(all / fields).toFixed(1)}, mqtt alone ${(asked / fields).toFixed(1)}`,
+    );
+    console.log(`  resident memory at most: ${Math.round(peak / 2 ** 20)} MiB`);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+}
+
+async function rate(work: () => unknown): Promise<number> {
+  const started = performance.now();
+  await work();
+  return (FRAMES / (performance.now() - started)) * 1000;
+}
