@@ -157,12 +157,12 @@ function questionsOf({ sql = [], table, whoGets }: Flags): string[] {
   ];
 }
 
-/** Subscriptions in force at the capture's end, and not refused. */
+/** Subscriptions that were not refused, those still in force at the capture's end first. */
 function whoGetsSql(topic: string): string {
   return `SELECT client_id, client, client_port, coalesce(server_name, server) AS server, server_port, filter, message_id,
-    coalesce(granted, qos) AS qos FROM mqtt_subscriptions
-    WHERE "end" IS NULL AND coalesce(granted, 0) < 128 AND mqtt_match(filter, '${topic.replaceAll("'", "''")}')
-    ORDER BY frame`;
+    coalesce(granted, qos) AS qos, coalesce("end", 'in force') AS until, end_frame FROM mqtt_subscriptions
+    WHERE coalesce(granted, 0) < 128 AND mqtt_match(filter, '${topic.replaceAll("'", "''")}')
+    ORDER BY "end" IS NOT NULL, frame`;
 }
 
 /** Only what is asked for is filled; names of tables in the questions' texts decide. */

@@ -37,7 +37,9 @@ const hosts = {
 const server = {
   server: text("IP address of the server"),
   server_port: int("its port"),
-  server_name: text("name under which that address was last asked for in DNS before, or first after"),
+  server_name: text(
+    "name under which that address was last asked for in DNS before; else the first by alphabet of those after",
+  ),
 };
 
 export const schema = {
