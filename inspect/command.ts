@@ -107,7 +107,7 @@ async function tell(
   format: Format,
   flags: Flags,
 ): Promise<number> {
-  if (flags.tz !== undefined) await database.ask(`SET TimeZone = '${flags.tz.replaceAll("'", "''")}'`);
+  if (flags.tz !== undefined) await database.setZone(flags.tz);
   if (questions.length === 0 && flags.output === undefined) process.stdout.write(await summarize(database));
   for (const sql of questions) process.stdout.write(await answer(database, sql, format, flags.parquet));
   const many = (count: number, what: string) => `${count} ${what}${count === 1 ? "" : "s"}`;

@@ -1,6 +1,7 @@
 import * as duckdb from "@duckdb/node-api";
 import { filterMatches, UserError } from "@topicast/protocol";
 import { type Row, type RowSink, schema, type TableName, tableNames } from "./schema.js";
+import { Zone } from "./zone.js";
 
 /** The tables in DuckDB. Rows are handed over in batches, in columns. */
 
@@ -34,6 +35,7 @@ export interface Answer {
 /** Fills the tables, then answers questions. */
 export class Database implements RowSink {
   private readonly loaders = new Map<TableName, Loader>();
+  private zone = new Zone("UTC");
 
   private constructor(
     private readonly instance: duckdb.DuckDBInstance,
@@ -92,6 +94,15 @@ export class Database implements RowSink {
     }
   }
 
+  /**
+   * Shows times in this zone, and computes with it.
+   * @throws UserError where there is none of that name
+   */
+  async setZone(name: string): Promise<void> {
+    this.zone = new Zone(name);
+    await this.ask(`SET TimeZone = '${name}'`);
+  }
+
   /** @throws UserError where the statement is wrong */
   async ask(sql: string): Promise<Answer> {
     try {
@@ -110,7 +121,7 @@ export class Database implements RowSink {
   /** The same with the columns' names. */
   async valuesOf(sql: string): Promise<{ columns: readonly string[]; rows: unknown[][] }> {
     const { columns, rows } = await this.ask(sql);
-    return { columns, rows: rows.map((row) => row.map(plain)) };
+    return { columns, rows: rows.map((row) => row.map((value) => plain(value, this.zone))) };
   }
 
   close(): void {
@@ -120,10 +131,11 @@ export class Database implements RowSink {
 }
 
 /** A value of DuckDB's as JSON and people read it. */
-export function plain(value: duckdb.DuckDBValue): unknown {
+function plain(value: duckdb.DuckDBValue, zone: Zone): unknown {
   if (typeof value === "bigint") return Number.isSafeInteger(Number(value)) ? Number(value) : String(value);
   if (value instanceof duckdb.DuckDBBlobValue) return bytesText(value.bytes);
-  if (value instanceof duckdb.DuckDBListValue) return value.items.map(plain);
+  if (value instanceof duckdb.DuckDBTimestampTZValue) return zone.text(value.micros);
+  if (value instanceof duckdb.DuckDBListValue) return value.items.map((item) => plain(item, zone));
   if (value instanceof duckdb.DuckDBDecimalValue) return value.toDouble();
   if (value !== null && typeof value === "object") return String(value);
   return value;
