@@ -5,6 +5,7 @@ export * from "./clock.js";
 export * from "./config/index.js";
 export * from "./errors.js";
 export * from "./fabric/channel.js";
+export * from "./fabric/claims.js";
 export * from "./fabric/header.js";
 export * from "./fabric/key-file.js";
 export * from "./fabric/marks.js";

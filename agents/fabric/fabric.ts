@@ -30,6 +30,7 @@ import {
 } from "@topicast/protocol";
 import type { IPublishPacket, Packet } from "mqtt-packet";
 import type { ClientWill, DeliverFromFabric, Downlink, Uplink } from "../mqtt/uplink.js";
+import { Claims } from "./claims.js";
 import { Origins } from "./origin.js";
 import { Publisher } from "./publisher.js";
 import { Registration, type RegistrationState } from "./registration.js";
@@ -81,6 +82,8 @@ export class AgentFabric implements Uplink {
   private readonly shares: Shares;
   private sessions: Downlink | undefined;
   private retainer: Retainer | undefined;
+  private claims: Claims | undefined;
+  private originCount = 0;
   private readonly receiver: StreamReceiver;
   private readonly origins = new Origins();
   private vacant: readonly string[] = [];
@@ -131,6 +134,7 @@ export class AgentFabric implements Uplink {
         this.subscriptions.onLost();
         this.publisher.onLost();
         this.retainer?.onLost();
+        this.claims?.onLost();
       },
       onPacket: (packet) => this.onControlPacket(packet),
       onState: options.onState,
@@ -158,6 +162,7 @@ export class AgentFabric implements Uplink {
     this.publisher.close();
     this.retainer?.close();
     this.shares.close();
+    this.claims?.close();
   }
 
   get state(): RegistrationState {
@@ -178,6 +183,8 @@ export class AgentFabric implements Uplink {
       shares: this.shares.size,
       wills: this.wills.size,
       retain_pending: this.retainer?.size ?? 0,
+      ...this.claims?.stats,
+      clients: this.claims?.size ?? 0,
       streams_received: this.receiver.size,
       ...this.subscriptions.stats,
       subscriptions: this.subscriptions.size,
@@ -193,7 +200,10 @@ export class AgentFabric implements Uplink {
 
   attach(sessions: Downlink): void {
     this.sessions = sessions;
-    this.retainer = new Retainer(this.options.clock, this.registration, sessions.retained);
+    const { registration } = this;
+    const { clock, unixTime } = this.options;
+    this.retainer = new Retainer(clock, registration, sessions.retained);
+    this.claims = new Claims({ clock, unixTime, registration, sessions: sessions.handover });
   }
 
   // --- the sessions' side; topics that begin with $ are each server's own (MQTT-4.7.2-1) ---
@@ -214,6 +224,19 @@ export class AgentFabric implements Uplink {
   setWill(clientId: string, will: ClientWill | undefined): void {
     const isOwn = will?.message.topic.startsWith("$") ?? true;
     this.wills.set(clientId, isOwn ? undefined : { ...will!, message: withoutMarks(will!.message) });
+  }
+
+  claim(clientId: string, clean: boolean): Promise<boolean> {
+    return this.claims?.claim(clientId, clean) ?? Promise.resolve(true);
+  }
+
+  release(clientId: string): void {
+    this.claims?.release(clientId);
+  }
+
+  newOrigin(publisher: number): string {
+    this.originCount += 1;
+    return `${this.number.toString(16)}-${this.dataEpoch.toString(16)}.${publisher}-${this.originCount}`;
   }
 
   publish(message: Message): Promise<void> | undefined {
@@ -308,6 +331,9 @@ export class AgentFabric implements Uplink {
       for (const clientId of this.wills.onFired(numbers)) this.sessions?.discardWill(clientId);
       return;
     }
+    const taken = this.claims?.onPacket(packet);
+    if (taken === false) return this.drop("bad_claim");
+    if (taken === true) return;
     if (packet.topic.startsWith(FABRIC_PREFIX)) return this.drop("unknown_control");
     this.stats.delivered_relayed += 1;
     this.deliver(packet);
@@ -336,6 +362,7 @@ export class AgentFabric implements Uplink {
     const told =
       (await this.wills.tellAll()) &&
       (await this.shares.tellAll()) &&
+      ((await this.claims?.tellAll()) ?? true) &&
       (await this.subscriptions.tellAll(retainedAnew)) &&
       (await this.publisher.tellRoutes());
     // Another registration may have begun meanwhile: then its own telling comes to this end.

@@ -3,9 +3,9 @@ import { Mark, type Message, takeMark, withMark } from "@topicast/protocol";
 /** Publishers' topics whose last relay is remembered: so many, and characters of text. */
 const LIMITS = { entries: 65_536, characters: 16 * 1024 * 1024 };
 
-/** The message with the place `count` that it has among the relayed messages of the agent `publisher`. */
-export function withOrigin(message: Message, publisher: string, count: number): Message {
-  return withMark(message, Mark.ORIGIN, `${publisher}-${count}`);
+/** The message with its origin among its properties. */
+export function withOrigin(message: Message, origin: string): Message {
+  return withMark(message, Mark.ORIGIN, origin);
 }
 
 /**
@@ -32,7 +32,7 @@ export class Origins {
       return undefined;
     }
     this.remember(key, count);
-    return origin.message;
+    return message.qos === 2 ? { ...origin.message, origin: origin.value } : origin.message;
   }
 
   private remember(key: string, count: number): void {

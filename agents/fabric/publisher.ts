@@ -296,8 +296,9 @@ export class Publisher {
     void this.options.registration.send(this.encode(relay));
   }
 
-  private encode({ message, origin }: Outgoing): Buffer {
-    return encodePublish(origin === undefined ? message : withOrigin(message, this.publisher, origin));
+  private encode({ message, origin: relay }: Outgoing): Buffer {
+    const origin = message.origin ?? (relay === undefined ? undefined : `${this.publisher}-${relay}`);
+    return encodePublish(origin === undefined ? message : withOrigin(message, origin));
   }
 
   private routeOf(topic: string): Route {

@@ -39,7 +39,8 @@ export class Connection {
   private lastReceived = 0;
   private pending = 0;
   private held = false;
-  private isConnecting = false;
+  /** What must be known before the client is let in. */
+  private questions = 0;
 
   constructor(
     readonly server: Server,
@@ -72,14 +73,14 @@ export class Connection {
     if (this.keepAliveMs > 0) this.timer = this.server.clock.setTimer(this.keepAliveMs, this.checkKeepAlive);
   }
 
-  /** Reads nothing more until `ready`: whether the client is let in is being looked up. */
+  /** Reads nothing more until `admitted`: whether the client is let in is being looked up. */
   awaitAdmission(): void {
-    this.isConnecting = true;
+    this.questions += 1;
     this.hold();
   }
 
   admitted(): void {
-    this.isConnecting = false;
+    this.questions -= 1;
     this.unhold();
   }
 
@@ -175,7 +176,7 @@ export class Connection {
    */
   private get isWaiting(): boolean {
     const isFull = this.version === 5 && this.receiving.size >= this.server.limits.receiveMaximum;
-    return this.isConnecting || this.outbox.congested || (isFull && this.pending > 0);
+    return this.questions > 0 || this.outbox.congested || (isFull && this.pending > 0);
   }
 
   private hold(): void {

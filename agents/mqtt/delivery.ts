@@ -2,6 +2,7 @@ import { protocolError } from "@topicast/protocol";
 import type { SessionJournal } from "./durable/journal.js";
 import type { DeliveryImage } from "./durable/sessions.js";
 import { Fifo } from "./fifo.js";
+import { isKnown } from "./handover/seen.js";
 import { type Limits, MESSAGE_BYTES } from "./limits.js";
 import type { Publication } from "./publication.js";
 import type { Stats } from "./stats.js";
@@ -60,6 +61,8 @@ export class Delivery {
   /** By packet identifier, in the order of first sending. */
   private readonly flights = new Map<number, Flight>();
   private lastId = 0;
+  /** What another edge had for this session shortly before; undefined: nothing that could still arrive here. */
+  private known: ReadonlyMap<string, number> | undefined = undefined;
   private bytes = 0;
   private link: DeliveryLink | undefined;
   /** Flights of former connections that have not been sent on this one yet. */
@@ -92,6 +95,7 @@ export class Delivery {
 
   /** Takes a message whose bytes are its own; false (and counted) where the session has too much waiting. */
   offer(delivered: Delivered): boolean {
+    if (this.known !== undefined && isKnown(this.known, delivered.message)) return true;
     const bytes = delivered.message.bytes + MESSAGE_BYTES;
     const { limits, budget, stats } = this;
     if (
@@ -125,6 +129,36 @@ export class Delivery {
         this.queue.push(delivered);
       }
     }
+  }
+
+  /**
+   * Puts what another edge had for this session before what has come here; before it is connected.
+   * @param known the last messages that the other edge had, by publisher and topic: they are not taken here as well
+   */
+  precede(deliveries: readonly DeliveryImage[], known: ReadonlyMap<string, number>): void {
+    const since = [...this.queue];
+    this.queue.clear();
+    for (const { progress, content, qos, retain, id, subscriptionIds } of deliveries) {
+      const delivered = content && { message: content, qos, retain, subscriptionIds, place: 0 };
+      const place = this.journal?.inserted({ progress, qos, retain, id, subscriptionIds }, delivered) ?? 0;
+      if (delivered !== undefined) this.account(delivered.message.bytes + MESSAGE_BYTES);
+      if (progress !== "queued") {
+        this.flights.set(id, { id, qos, state: progress, delivered, place, isOpen: false });
+        this.lastId = id;
+      } else if (delivered !== undefined) {
+        this.queue.push(delivered);
+      }
+    }
+    for (const delivered of since) {
+      if (isKnown(known, delivered.message)) this.discard(delivered);
+      else this.queue.push(delivered);
+    }
+    this.known = known;
+  }
+
+  /** Nothing of what the other edge had arrives here any more. */
+  forgetKnown(known: ReadonlyMap<string, number>): void {
+    if (this.known === known) this.known = undefined;
   }
 
   /** All that waits or is on its way, in its order. */

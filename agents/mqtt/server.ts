@@ -8,6 +8,8 @@ import { Deadline } from "./deadline.js";
 import { Delivery, type QueueBudget } from "./delivery.js";
 import { Journal } from "./durable/journal.js";
 import { Fanout } from "./fanout.js";
+import { Handover } from "./handover/handover.js";
+import { Seen } from "./handover/seen.js";
 import { DEFAULT_LIMITS, type Limits } from "./limits.js";
 import type { Log } from "./log.js";
 import { Flusher } from "./outbox.js";
@@ -43,6 +45,8 @@ export class Server {
   readonly connections = new Set<Connection>();
   /** By client identifier, connected or not. */
   readonly sessions = new Map<string, Session>();
+  /** What was here of messages that can be told from others. */
+  readonly seen = new Seen();
   /** Sessions that are connected. */
   connected = 0;
   /** What waits for all clients. */
@@ -74,6 +78,7 @@ export class Server {
     const replica = new Replica(limits, stats, now, (topic) => this.subscriptions.wantsRetained(topic));
     uplink.attach({
       retained: replica,
+      handover: new Handover(this),
       deliverShared: (share, message) =>
         this.fanout.deliverShared(share, Publication.of(message, this.now())),
       discardWill: (clientId) => {
@@ -142,12 +147,23 @@ export class Server {
   }
 
   /** Tells a message of QoS 2 from all others, at every edge; undefined where it does not leave this one. */
-  newOrigin(): string | undefined {
-    return this.uplink?.newOrigin?.();
+  newOrigin(publisher: Session): string | undefined {
+    return this.uplink?.newOrigin?.(publisher.journal?.number ?? 0);
+  }
+
+  /** Makes sure that no other edge has a session of the client: see `Uplink.claim`. Undefined: there are none. */
+  claim(clientId: string, clean: boolean): Promise<boolean> | undefined {
+    return this.uplink?.claim?.(clientId, clean);
+  }
+
+  /** The client that was claimed is not let in. */
+  unclaim(clientId: string): void {
+    if (!this.sessions.has(clientId)) this.uplink?.release?.(clientId);
   }
 
   /** Keeps a message where it is to be retained, and gives it to local subscribers; whether there are any. */
   deliver(message: Publication, publisher: Session | undefined): boolean {
+    if (message.origin !== undefined) this.seen.note(message);
     if (message.retain) this.retained.set(message, publisher !== undefined);
     return this.fanout.deliver(message, publisher);
   }
@@ -234,8 +250,9 @@ export class Server {
   }
 
   /** Forgets a session; a will that waits is published now at the latest (MQTT-3.1.2-8, MQTT-3.1.3-9). */
-  private endSession(session: Session): void {
+  endSession(session: Session): void {
     this.sessions.delete(session.clientId);
+    this.uplink?.release?.(session.clientId);
     session.deadlines.end.cancel();
     session.deadlines.will.cancel();
     session.journal?.end(session);

@@ -37,6 +37,8 @@ export class Session {
   subscriptionBytes = 0;
   /** QoS 2 messages received and not yet released, by identifier (MQTT-4.3.3-10). */
   readonly unreleased = new Map<number, Received>();
+  /** It comes from another edge, and what waits for it there is not all here. */
+  isArriving = false;
   /** Where its changes are written; undefined where it ends with its connection, or there is no store. */
   journal: SessionJournal | undefined = undefined;
   /** Where the client is connected. */

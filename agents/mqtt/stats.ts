@@ -52,6 +52,11 @@ export class Stats {
   retained_dropped = 0;
   sessions_resumed = 0;
   sessions_expired = 0;
+  /** Messages that came with sessions from other edges, and those that a session without future did not get. */
+  handover_messages = 0;
+  handover_dropped = 0;
+  /** Sessions from other edges that could not be understood, or were too many. */
+  handover_refused = 0;
   /** Sessions brought back from the store, and entries there that could not be understood. */
   sessions_restored = 0;
   sessions_damaged = 0;

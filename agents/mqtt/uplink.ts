@@ -1,4 +1,4 @@
-import type { Message } from "@topicast/protocol";
+import type { Message, SessionEntry } from "@topicast/protocol";
 
 /**
  * What the sessions need of the world beyond this agent. Without a forwarder nothing is plugged in and the agent is a
@@ -33,8 +33,19 @@ export interface Uplink {
    * Undefined: nothing to wait for.
    */
   publish(message: Message): Promise<void> | undefined;
-  /** A new `Message.origin`; absent where the uplink does not carry them. */
-  newOrigin?(): string;
+  /**
+   * A new `Message.origin`; absent where the uplink does not carry them.
+   * @param publisher messages of one and the same are in the order of their counts; 0: those of many clients together
+   */
+  newOrigin?(publisher: number): string;
+  /**
+   * A client connects: no other edge has its session any more when the promise resolves, and what the session was is
+   * here (`Downlink.handover`); or the forwarder is away, or does not answer in time. False: it has connected to another
+   * edge meanwhile.
+   */
+  claim?(clientId: string, clean: boolean): Promise<boolean>;
+  /** There is no session of the client here any more. */
+  release?(clientId: string): void;
 }
 
 /** What the fabric tells of the retained messages of the whole network; what it tells of them is in the forwarder's order. */
@@ -64,6 +75,29 @@ export interface ClientWill {
   readonly delay: number;
 }
 
+/** Sessions on their way between edges. */
+export interface SessionHandover {
+  /** The clients that have a session here. */
+  clients(): Iterable<string>;
+  /** Milliseconds since the client was last connected here. */
+  absence(clientId: string): number;
+  /**
+   * The client is at another edge from now on: its connection is closed. Returns the session and its subscriptions; what
+   * comes for it goes on being queued. Undefined: there is none, or `clean` has ended it.
+   */
+  yield(clientId: string, clean: boolean): SessionEntry[] | undefined;
+  /** What waits for a session that has yielded; undefined: it has not, or the client is back. */
+  rest(clientId: string): Promise<SessionEntry[] | undefined>;
+  /** The other edge has it all. */
+  end(clientId: string): void;
+  /** The other edge has not taken it; false where there is no such session any more. */
+  keep(clientId: string): boolean;
+  /** A session comes from another edge. Resolves when its subscriptions hold; false where it cannot be taken. */
+  prepare(clientId: string, entries: readonly SessionEntry[]): Promise<boolean>;
+  /** What waited for it there. Resolves when it is durable. */
+  complete(clientId: string, entries: readonly SessionEntry[]): Promise<void>;
+}
+
 /** What the uplink tells the sessions. */
 export interface Downlink {
   readonly retained: RetainedReplica;
@@ -71,6 +105,7 @@ export interface Downlink {
   deliverShared(share: string, message: Message): boolean;
   /** The client's will has been published elsewhere, because this agent was taken for dead. */
   discardWill(clientId: string): void;
+  readonly handover: SessionHandover;
 }
 
 /** What the fabric calls for each message that arrives from another edge: deliver to local subscribers only. */

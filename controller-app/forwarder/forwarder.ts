@@ -40,6 +40,7 @@ import { RetainedKeeper } from "../retained/keeper.js";
 import { nowhere } from "../retained/storage.js";
 import { AccessShare } from "./access-share.js";
 import type { Agent } from "./agents.js";
+import { Clients } from "./clients.js";
 import { GroupTable } from "./groups.js";
 import { LegacyProxies, type LegacyProxy } from "./legacy.js";
 import { counterMetrics, gaugeMetrics } from "./metrics.js";
@@ -75,6 +76,7 @@ export class Forwarder implements ForwarderView {
   private readonly retaining: Retaining;
   private readonly wills: Wills;
   private readonly shares = new Shares(() => this.registry.agents.values());
+  private readonly clients: Clients;
   /** What waits for the end of settling; undefined: settled. */
   private settling: Array<() => void> | undefined = [];
   /** The switches have been read, or cannot be. */
@@ -112,6 +114,7 @@ export class Forwarder implements ForwarderView {
       onDrop: (reason) => this.drop(reason),
     });
     this.agentsByNumber = this.registry.agents;
+    this.clients = new Clients(this.agentsByNumber);
     this.groups = new GroupTable({
       ...{ clock, dataplane, range, port },
       onRetired: (group) => {
@@ -297,6 +300,13 @@ export class Forwarder implements ForwarderView {
       case FabricTopic.VACANT:
         agent.vacant = readVacant(packet) ?? [];
         this.registry.tellDataplane();
+        break;
+      case FabricTopic.CLAIM:
+      case FabricTopic.CLIENTS:
+      case FabricTopic.UNCLAIM:
+      case FabricTopic.TAKE:
+      case FabricTopic.SESSION:
+        this.work(agent, packet.length ?? 0, () => this.clients.onPacket(agent, packet));
         break;
       case FabricTopic.RETAIN:
         this.work(agent, packet.length ?? 0, () => this.retaining.retain(agent, packet.payload as Buffer));
@@ -533,6 +543,7 @@ export class Forwarder implements ForwarderView {
       ...keeper.stats,
       ...this.wills.stats,
       ...this.shares.stats,
+      ...this.clients.stats,
     };
     yield* counterMetrics("forwarder_", {
       ...this.registry.stats,
@@ -550,6 +561,7 @@ export class Forwarder implements ForwarderView {
     yield* counterMetrics("forwarder_groups_", this.groups.stats, "no address left: ");
     yield* gaugeMetrics("forwarder_", {
       groups: ["edge sets in use", this.groups.size],
+      clients: ["clients whose edge is known", this.clients.size],
       retained_messages: ["retained messages", keeper.size],
       retained_bytes: ["what the retained messages take", keeper.bytes],
       shares: ["shared subscriptions", this.shares.size],

@@ -21,6 +21,13 @@ export const FabricTopic = {
   GONE: "$fabric/gone",
   STEERING: "$fabric/steering",
   EDGES: "$fabric/edges",
+  CLAIM: "$fabric/claim",
+  CLAIMED: "$fabric/claimed",
+  UNCLAIM: "$fabric/unclaim",
+  CLIENTS: "$fabric/clients",
+  YIELD: "$fabric/yield",
+  TAKE: "$fabric/take",
+  SESSION: "$fabric/session",
   RETAIN: "$fabric/retain",
   KEPT: "$fabric/kept",
   RETAINED: "$fabric/retained",
@@ -170,7 +177,7 @@ export class PacketReader {
 }
 
 /** Reads the JSON body of a `$fabric/` PUBLISH; undefined where it is not JSON. */
-function fabricJson(packet: IPublishPacket): unknown {
+export function fabricJson(packet: IPublishPacket): unknown {
   try {
     return JSON.parse(packet.payload.toString());
   } catch {

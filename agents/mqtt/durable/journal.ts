@@ -2,7 +2,17 @@ import type { Delivered, Flight } from "../delivery.js";
 import type { Publication } from "../publication.js";
 import type { Session } from "../session.js";
 import type { Subscription } from "../subscriptions.js";
-import { encodeDelivery, encodeMessage, encodeSession, encodeSubscription, keyOf } from "./records.js";
+import {
+  type DeliveryRecord,
+  encodeDelivery,
+  encodeMessage,
+  encodeSession,
+  encodeSubscription,
+  keyOf,
+} from "./records.js";
+
+/** Places that are left for what another edge had: more than a session may hold. */
+const ROOM = 2 ** 32;
 
 /** Keys and bytes that outlive the process: `Store` of `@topicast/protocol/store`. */
 export interface Entries {
@@ -114,10 +124,12 @@ export class Journal {
 /** What is written of one session. */
 export class SessionJournal {
   private nextPlace = 1;
+  private nextInserted = 1;
 
   constructor(
     private readonly journal: Journal,
-    private readonly session: number,
+    /** Which session it is, of all that this store has had. */
+    readonly number: number,
   ) {}
 
   /** The session itself has changed: connected, left, its will or expiry. */
@@ -125,27 +137,27 @@ export class SessionJournal {
     const { clientId, username, listener } = client;
     const leftAt = left === undefined ? undefined : left + this.journal.toUnix;
     const record = { clientId, username, listener, expiry, leftAt, will: will?.request };
-    this.journal.put(keyOf.session(this.session), encodeSession(record));
+    this.journal.put(keyOf.session(this.number), encodeSession(record));
   }
 
   subscribed({ subscriptionIds, ...subscription }: Subscription): void {
     const { filter, qos, noLocal, retainAsPublished, retainHandling } = subscription;
     const [subscriptionId] = subscriptionIds;
     const record = { filter, qos, noLocal, retainAsPublished, retainHandling, subscriptionId };
-    this.journal.put(keyOf.subscription(this.session, filter), encodeSubscription(record));
+    this.journal.put(keyOf.subscription(this.number, filter), encodeSubscription(record));
   }
 
   unsubscribed(filter: string): void {
-    this.journal.delete(keyOf.subscription(this.session, filter));
+    this.journal.delete(keyOf.subscription(this.number, filter));
   }
 
   /** A QoS 2 identifier stands for a message from now on, which left here with `origin`. */
   received(id: number, origin: string | undefined): void {
-    this.journal.put(keyOf.received(this.session, id), Buffer.from(origin ?? ""));
+    this.journal.put(keyOf.received(this.number, id), Buffer.from(origin ?? ""));
   }
 
   released(id: number): void {
-    this.journal.delete(keyOf.received(this.session, id));
+    this.journal.delete(keyOf.received(this.number, id));
   }
 
   /** A message waits for the session; gives it its place. */
@@ -165,6 +177,24 @@ export class SessionJournal {
     this.nextPlace = Math.max(this.nextPlace, place + 1);
   }
 
+  /** What comes from now on leaves room for what will be `inserted` before it. */
+  leaveRoom(): void {
+    this.skip(ROOM);
+  }
+
+  /** Another edge had this for the session, before all that has come here; returns its place. */
+  inserted(record: Omit<DeliveryRecord, "message">, delivered: Delivered | undefined): number {
+    const place = this.nextInserted++;
+    let message = 0;
+    if (delivered !== undefined) {
+      delivered.place = place;
+      this.journal.keep(delivered.message);
+      message = this.journal.numberOf(delivered.message);
+    }
+    this.journal.put(keyOf.delivery(this.number, place), encodeDelivery({ ...record, message }));
+    return place;
+  }
+
   /** Its PUBLISH leaves, with this packet identifier. */
   sent(delivered: Delivered, id: number): void {
     this.write(delivered, "publish", id);
@@ -174,13 +204,13 @@ export class SessionJournal {
   releasing({ id, place }: Flight, { message, retain }: Delivered): void {
     this.journal.drop(message);
     const record = { progress: "release", qos: 2, retain, id, message: 0, subscriptionIds: [] } as const;
-    this.journal.put(keyOf.delivery(this.session, place), encodeDelivery(record));
+    this.journal.put(keyOf.delivery(this.number, place), encodeDelivery(record));
   }
 
   /** It has arrived, or will not be sent any more. */
   done(place: number, delivered: Delivered | undefined): void {
     if (delivered !== undefined) this.journal.drop(delivered.message);
-    this.journal.delete(keyOf.delivery(this.session, place));
+    this.journal.delete(keyOf.delivery(this.number, place));
   }
 
   /** The session ends. */
@@ -188,7 +218,7 @@ export class SessionJournal {
     for (const filter of subscriptions.keys()) this.unsubscribed(filter);
     for (const id of unreleased.keys()) this.released(id);
     for (const { place, delivered } of delivery.places()) this.done(place, delivered);
-    this.journal.delete(keyOf.session(this.session));
+    this.journal.delete(keyOf.session(this.number));
   }
 
   private write(
@@ -198,6 +228,6 @@ export class SessionJournal {
   ): void {
     const number = this.journal.numberOf(message);
     const record = { progress, qos: qos as 1 | 2, retain, id, message: number, subscriptionIds };
-    this.journal.put(keyOf.delivery(this.session, place), encodeDelivery(record));
+    this.journal.put(keyOf.delivery(this.number, place), encodeDelivery(record));
   }
 }

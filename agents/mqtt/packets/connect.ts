@@ -67,17 +67,29 @@ function authenticate(connection: Connection, connect: Connect, clientId: string
   const { identity, peer, listener } = stream;
   const answer = server.authority.authenticate({ clientId, username, password, identity, peer, listener });
   if (!(answer instanceof Promise)) return admit(connection, connect, clientId, answer);
-  connection.awaitAdmission();
   const failed = (error: unknown): Admission => {
     server.log?.error({ peer, client: clientId, err: error }, "authentication failed");
     return { admitted: false, reason: "not_authorized" };
   };
-  answer.catch(failed).then((admission) => {
-    if (!connection.isOpen) return;
+  goOnWith(connection, clientId, answer.catch(failed), (admission) => {
+    if (connection.isOpen) admit(connection, connect, clientId, admission);
+  });
+}
+
+/** Reads nothing more from the client before the answer is there, and has been acted on. */
+function goOnWith<T>(
+  connection: Connection,
+  clientId: string,
+  answer: Promise<T>,
+  act: (answer: T) => void,
+): void {
+  connection.awaitAdmission();
+  answer.then((value) => {
     try {
-      connection.promising(() => admit(connection, connect, clientId, admission));
+      connection.promising(() => act(value));
     } catch (error) {
-      server.log?.error({ peer, client: clientId, err: error }, "CONNECT failed");
+      const { peer } = connection.stream;
+      connection.server.log?.error({ peer, client: clientId, err: error }, "CONNECT failed");
       connection.close("internal_error");
     }
     connection.admitted();
@@ -97,8 +109,22 @@ function admit(connection: Connection, connect: Connect, clientId: string, admis
   if (refusal !== undefined) {
     return refuse(connection, refusal.code, "refused_will", refusal.message, connect);
   }
+  // Nobody else has an identifier that was assigned.
+  const claim = clientId === connect.clientId ? server.claim(clientId, connect.clean) : undefined;
+  if (claim === undefined) return open(connection, connect, client);
+  goOnWith(connection, clientId, claim, (isOurs) => {
+    if (!isOurs) connection.close("taken_over");
+    else if (connection.isOpen) open(connection, connect, client);
+    else server.unclaim(clientId);
+  });
+}
+
+function open(connection: Connection, connect: Connect, client: ClientIdentity): void {
+  const { server } = connection;
+  const { clientId, username } = client;
   const opened = server.openSession(connection, connect, client);
   if (opened === undefined) {
+    server.unclaim(clientId);
     return refuse(connection, ReasonCode.QUOTA_EXCEEDED, "refused_sessions", "too many sessions", connect);
   }
   const { session, isPresent } = opened;

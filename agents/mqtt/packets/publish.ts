@@ -31,7 +31,7 @@ export function handlePublish(connection: Connection, session: Session, packet: 
     if (qos > 0) connection.acks.sendInOrder(encodeAck(qos === 1 ? Type.PUBACK : Type.PUBREC, id, code));
     return;
   }
-  const message = publicationOf(server, packet, topic, qos === 2 ? server.newOrigin() : undefined);
+  const message = publicationOf(server, packet, topic, qos === 2 ? server.newOrigin(session) : undefined);
   if (qos === 2) open(connection, session, id, message.origin);
   const { uplink, isUnheard } = server.publish(message, session);
   if (qos === 0) return settleWith(connection, uplink, undefined, undefined);

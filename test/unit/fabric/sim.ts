@@ -3,9 +3,11 @@
  * repeats, delays and reorders datagrams from a seed.
  */
 import { AgentFabric, type SharedAccess } from "@topicast/agent/fabric/fabric.js";
+import { Handover } from "@topicast/agent/mqtt/handover/handover.js";
 import { DEFAULT_LIMITS } from "@topicast/agent/mqtt/limits.js";
 import { Publication } from "@topicast/agent/mqtt/publication.js";
 import { Replica } from "@topicast/agent/mqtt/replica.js";
+import { Server } from "@topicast/agent/mqtt/server.js";
 import { Stats } from "@topicast/agent/mqtt/stats.js";
 import type { Dataplane } from "@topicast/controller/dataplane/dataplane.js";
 import { UnicastDataplane } from "@topicast/controller/dataplane/unicast.js";
@@ -196,6 +198,7 @@ export class SimAgent {
     this.replica = new Replica(DEFAULT_LIMITS, new Stats(), now, isWanted);
     this.fabric.attach({
       retained: this.replica,
+      handover: new Handover(new Server({ clock: network.clock })),
       deliverShared: (share, message) => this.takeShared(share, message),
       discardWill: (clientId) => this.discarded.push(clientId),
     });

@@ -11,6 +11,7 @@ import {
   decodeKept,
   decodeRetain,
   decodeRetained,
+  decodeSessionPiece,
   decodeStatus,
   decodeWill,
   encodeHeader,
@@ -147,6 +148,41 @@ const expected: Array<[string, string, "e1" | "forwarder", number, number, strin
     ...(["CONTROL", "forwarder", 0xa01, 15] as const),
     `publish $fabric/shares {"shares":[${share}],"complete":true}`,
   ],
+  [
+    "PUBLISH `$fabric/claim`",
+    ...(["CONTROL", "e1", 0xf01, 14] as const),
+    'publish $fabric/claim {"client":"c1","number":1,"at":1700000000000,"clean":false}',
+  ],
+  [
+    "PUBLISH `$fabric/claimed`: agent 7 hands it over",
+    ...(["CONTROL", "forwarder", 0xa01, 16] as const),
+    'publish $fabric/claimed {"client":"c1","number":1,"at":1700000000000,"from":7}',
+  ],
+  [
+    "PUBLISH `$fabric/yield`",
+    ...(["CONTROL", "forwarder", 0xa01, 17] as const),
+    'publish $fabric/yield {"client":"c2","to":7,"clean":false}',
+  ],
+  [
+    "PUBLISH `$fabric/session`: of client c2, to agent 7, a subscription to t",
+    ...(["CONTROL", "e1", 0xf01, 15] as const),
+    'publish $fabric/session 2 of c2 for 7: subscription/t {"qos":1}',
+  ],
+  [
+    "PUBLISH `$fabric/take`: the rest of c1's, from agent 7",
+    ...(["CONTROL", "e1", 0xf01, 16] as const),
+    'publish $fabric/take {"client":"c1","peer":7,"done":false}',
+  ],
+  [
+    "PUBLISH `$fabric/clients`",
+    ...(["CONTROL", "e1", 0xf01, 17] as const),
+    'publish $fabric/clients [{"client":"c1","at":1700000000000}]',
+  ],
+  [
+    "PUBLISH `$fabric/unclaim`",
+    ...(["CONTROL", "e1", 0xf01, 18] as const),
+    'publish $fabric/unclaim [{"client":"c1","at":1700000000000}]',
+  ],
   ["DATA: one PUBLISH to group 239.192.0.1", "DATA", "e1", 0xefc00001, 9, "publish plant/7/temp 21.5"],
   [
     "DATA: one PUBLISH to a member of $share/g/jobs at one edge",
@@ -205,6 +241,10 @@ function describeBody({ topic, payload }: IPublishPacket): string {
   if (topic === FabricTopic.RETAINED) {
     const { era, version, message } = decodeRetained(bytes)!;
     return `${version} of ${era}${text(message)}`;
+  }
+  if (topic === FabricTopic.SESSION) {
+    const { peer, part, client, entries } = decodeSessionPiece(bytes)!;
+    return `${part} of ${client} for ${peer}: ${entries.map(([key, value]) => `${key} ${value}`).join()}`;
   }
   return `${bytes}`;
 }
