@@ -3,7 +3,6 @@ import {
   FabricSocket,
   formatEndpoint,
   type KeyFile,
-  type Message,
   openKeyFile,
   payloadBytes,
   systemClock,
@@ -12,7 +11,7 @@ import { Store } from "@topicast/protocol/store";
 import { type Logger, pino } from "pino";
 import { Access } from "./auth/policies.js";
 import type { AgentConfig } from "./config.js";
-import { AgentFabric } from "./fabric/fabric.js";
+import { AgentFabric, type FabricOptions } from "./fabric/fabric.js";
 import { localAddress } from "./fabric/local.js";
 import { AgentHttp } from "./http.js";
 import { openListeners } from "./listeners.js";
@@ -52,7 +51,10 @@ export async function startAgent(config: AgentConfig): Promise<RunningAgent> {
       log,
       onRevoked: (loses) => broker.revoke(loses),
     });
-    const fabric = await openFabric(config, access, log, (message) => broker.deliver(message));
+    const fabric = await openFabric(config, access, log, {
+      deliver: (message) => broker.deliver(message),
+      durable: () => broker.unwritten(),
+    });
     if (fabric !== undefined) cleanups.push(fabric.close);
     const broker = new Broker({
       ...(fabric === undefined ? {} : { uplink: fabric.core }),
@@ -128,7 +130,7 @@ async function openFabric(
   config: AgentConfig,
   access: Access,
   log: Logger,
-  deliver: (message: Message) => void,
+  sessions: Pick<FabricOptions, "deliver" | "durable">,
 ): Promise<OpenFabric | undefined> {
   const { forwarder } = config;
   if (forwarder === undefined) return undefined;
@@ -153,7 +155,7 @@ async function openFabric(
     transmit: (header, payload, to) => socket.sendEach(header, payload, to),
     defer: setImmediate,
     random: Math.random,
-    deliver,
+    ...sessions,
     onState: (state, detail) => {
       const at = formatEndpoint(forwarder);
       if (state === "registered") log.info({ forwarder: at }, "registered with the forwarder");

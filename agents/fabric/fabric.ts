@@ -68,6 +68,8 @@ export interface FabricOptions {
   /** Uniform in [0, 1). */
   readonly random: () => number;
   readonly deliver: DeliverFromFabric;
+  /** Resolves when what was delivered so far is durable; undefined, or absent: it is. Publishers are acknowledged then. */
+  readonly durable?: (() => Promise<void> | undefined) | undefined;
   readonly onState: (state: RegistrationState, detail: string) => void;
 }
 
@@ -110,6 +112,7 @@ export class AgentFabric implements Uplink {
       random,
       defer,
       transmit: (header, payload, to) => transmit(header, payload, [to]),
+      durable: options.durable,
       onPacket: (packet) => {
         if (packet.cmd !== "publish") return this.drop("not_publish");
         this.stats.delivered += 1;
@@ -128,6 +131,7 @@ export class AgentFabric implements Uplink {
       retained: () => this.retainer?.position,
       payloadBytes,
       transmit: (header, payload) => transmit(header, payload, [options.forwarder]),
+      durable: options.durable,
       onRegistered: ({ retained }) => void this.tellState(this.retainer?.onRegistered(retained) ?? true),
       onLost: () => {
         this.steering = undefined;

@@ -41,6 +41,8 @@ export interface RegistrationOptions {
   readonly retained?: (() => RetainedPosition | undefined) | undefined;
   readonly payloadBytes: number;
   readonly transmit: (header: Header, payload: Buffer) => void;
+  /** See `FabricOptions.durable`. */
+  readonly durable?: (() => Promise<void> | undefined) | undefined;
   /** CONNACK 0 has arrived, with these user properties: send the state that the forwarder must know. */
   readonly onRegistered: (properties: UserProperties) => void;
   /** The registration has ended; what was sent and not acknowledged is settled by then. */
@@ -133,6 +135,7 @@ export class Registration {
       peerEpoch: 0,
       payloadBytes: options.payloadBytes,
       transmit: options.transmit,
+      durable: options.durable,
       onPacket: (packet) => {
         if (packet.cmd === "connack") this.onConnack(packet);
         else if (packet.cmd === "disconnect") this.reconnect();

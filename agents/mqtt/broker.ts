@@ -91,6 +91,11 @@ export class Broker {
     this.server.deliver(Publication.of(message, this.server.now()), undefined);
   }
 
+  /** Resolves when everything that sessions hold is written; undefined: it is. */
+  unwritten(): Promise<void> | undefined {
+    return this.server.journal?.unwritten();
+  }
+
   /** Counters since start and gauges of now, by snake_case name. */
   stats(): Readonly<Record<string, number>> {
     const { stats, connections, sessions, subscriptions, retained, queued, journal } = this.server;

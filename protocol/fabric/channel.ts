@@ -24,6 +24,8 @@ export interface ChannelOptions {
   readonly payloadBytes: number;
   /** Puts one datagram on the wire; may lose it. */
   readonly transmit: (header: Header, payload: Buffer) => void;
+  /** Resolves when what was taken so far is durable; undefined, or absent: it is. It is acknowledged then. */
+  readonly durable?: (() => Promise<void> | undefined) | undefined;
   /** One packet of the peer, in order, once. */
   readonly onPacket: (packet: Packet) => void;
   /** The channel cannot go on (counter-style reason); it is closed by then. */
@@ -266,14 +268,23 @@ export class ControlChannel {
   }
 
   private acknowledge(): void {
+    const { expected } = this;
+    const written = this.options.durable?.();
+    if (written === undefined) return this.sendAck(expected);
+    void written.then(() => {
+      if (!this.closed) this.sendAck(expected);
+    });
+  }
+
+  private sendAck(expected: number): void {
     let bits = 0;
     for (const number of this.early.keys()) {
-      const bit = serialDistance(this.expected, number) - 1;
+      const bit = serialDistance(expected, number) - 1;
       if (bit >= 0 && bit < 32) bits |= 1 << bit;
     }
     const payload = Buffer.allocUnsafe(4);
     payload.writeUInt32BE(bits >>> 0, 0);
-    this.options.transmit(this.header(Kind.ACK, 0, this.expected), payload);
+    this.options.transmit(this.header(Kind.ACK, 0, expected), payload);
   }
 
   /** Puts a cut packet together again; hands whole packets on. */

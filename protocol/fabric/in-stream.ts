@@ -12,6 +12,8 @@ const ASKED_MAX = 256;
 export class InStream {
   /** Everything before it is delivered or lost; while entering, the number seen first. */
   next: number;
+  /** What the source may be told: what is delivered before it is durable. Behind `next` for as long as that is being written. */
+  safe: number;
   /** The stream was seen in its middle: where it begins for us is asked of the source. */
   entering: boolean;
   /** A datagram of it waits for another stream. */
@@ -45,6 +47,7 @@ export class InStream {
     first: number,
   ) {
     this.next = first;
+    this.safe = first;
     this.end = first;
     this.askedEnd = first;
     this.entering = first !== 0;
@@ -58,6 +61,7 @@ export class InStream {
   enter(begin: number): number {
     this.entering = false;
     this.next = begin;
+    this.safe = begin;
     this.askedEnd = begin;
     if (serialDistance(begin, this.end) < 0) this.end = begin;
     let freed = 0;

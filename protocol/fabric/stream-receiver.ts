@@ -31,6 +31,11 @@ export interface ReceiverOptions {
   readonly random: () => number;
   /** Puts one datagram on the wire; may lose it. */
   readonly transmit: (header: Header, payload: Buffer, to: Endpoint) => void;
+  /**
+   * Resolves when what was delivered so far is durable; undefined: it is. A position that is told promises that. Absent: nobody
+   * keeps anything.
+   */
+  readonly durable?: (() => Promise<void> | undefined) | undefined;
   /** Calls `fn` when what is going on now has ended: positions are reported once then. */
   readonly defer: (fn: () => void) => void;
   /** One packet, in the stream's order, once. */
@@ -327,19 +332,27 @@ export class StreamReceiver {
   }
 
   private reportDue(): void {
-    for (const stream of this.due) {
-      if (stream.entering) continue;
-      this.stats.reports += 1;
-      this.tell(stream, []);
-    }
+    const written = this.options.durable?.();
+    const reports = [...this.due].map((stream) => ({ stream, position: stream.next }));
     this.due.clear();
+    const tell = () => {
+      for (const { stream, position } of reports) {
+        if (stream.entering || stream.forgotten) continue;
+        if (serialDistance(stream.safe, position) > 0) stream.safe = position;
+        this.stats.reports += 1;
+        this.tell(stream, []);
+      }
+    };
+    if (written === undefined) tell();
+    else void written.then(tell);
   }
 
   private tell(stream: InStream, missing: ReturnType<InStream["missing"]>): void {
     const { source, epoch, transmit } = this.options;
     const { group, entering } = stream;
+    if (this.options.durable?.() === undefined) stream.safe = stream.next;
     const flags = entering ? BEGIN : 0;
-    const header = { kind: Kind.STATUS, flags, source, epoch, stream: group, number: stream.next };
+    const header = { kind: Kind.STATUS, flags, source, epoch, stream: group, number: stream.safe };
     transmit(header, encodeStatus({ epoch: stream.epoch, missing }), stream.from);
   }
 

@@ -33,6 +33,8 @@ interface KeptMessage {
 export class Journal {
   /** Changes so far: whoever finds it the same has nothing to wait for. */
   changes = 0;
+  /** How many of them are known to be written. */
+  private written = 0;
   private readonly messages = new Map<Publication, KeptMessage>();
   private nextMessage = 1;
   private nextSession = 1;
@@ -58,6 +60,15 @@ export class Journal {
   /** Resolves when every change so far is written. */
   durable(): Promise<void> {
     return this.entries.durable();
+  }
+
+  /** Likewise; undefined where nothing waits to be written. */
+  unwritten(): Promise<void> | undefined {
+    const { changes } = this;
+    if (changes === this.written) return undefined;
+    return this.durable().then(() => {
+      this.written = Math.max(this.written, changes);
+    });
   }
 
   begin(): SessionJournal {

@@ -33,6 +33,7 @@ export class SimEdge {
       defer: (fn) => void clock.setTimer(0, fn),
       random: network.rand,
       deliver: (message) => this.broker.broker.deliver(message),
+      durable: () => this.broker.broker.unwritten(),
       onState: () => {},
     });
     this.broker = new TestBroker({ clock, uplink: this.fabric, ...(store === undefined ? {} : { store }) });
