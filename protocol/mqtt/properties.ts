@@ -152,7 +152,7 @@ function readSection(section: FieldReader, set: number): readonly Property[] {
     const id = section.variable("property identifier");
     const definition = DEFINITIONS.get(id);
     if (definition === undefined) throw malformed(`unknown property ${id}`);
-    const value = readValue(section, definition);
+    const value = readPropertyValue(section, id, definition.name);
     if (definition.type !== "pair" && properties.some((before) => before.id === id)) {
       throw protocolError(`${definition.name} stands twice`);
     }
@@ -167,8 +167,13 @@ export function numberOf(properties: readonly Property[], id: number): number | 
   return properties.find((property) => property.id === id)?.value as number | undefined;
 }
 
-function readValue(fields: FieldReader, { type, name }: Definition): Property["value"] {
-  switch (type) {
+/**
+ * The value of property `id`, which `fields` stands before, whoever may send it where.
+ * @param name what errors call it
+ * @throws PacketError 0x81 where it cannot be read or the identifier is unknown
+ */
+export function readPropertyValue(fields: FieldReader, id: number, name: string): Property["value"] {
+  switch (DEFINITIONS.get(id)?.type) {
     case "byte":
       return fields.byte(name);
     case "uint16":
@@ -183,6 +188,8 @@ function readValue(fields: FieldReader, { type, name }: Definition): Property["v
       return fields.binary(name);
     case "pair":
       return [fields.text(name), fields.text(name)];
+    case undefined:
+      throw malformed(`unknown property ${id}`);
   }
 }
 
