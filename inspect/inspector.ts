@@ -7,6 +7,7 @@ import { Fragments } from "./net/fragments.js";
 import { emptyIp, Protocol, readIp } from "./net/ip.js";
 import { EtherType, type LinkLayer, readLink } from "./net/link.js";
 import type { CapturedFrame } from "./read/record.js";
+import { Recent } from "./recent.js";
 import type { Row, RowSink } from "./tables/schema.js";
 import { Budget } from "./tcp/budget.js";
 import type { Moment } from "./tcp/direction.js";
@@ -43,7 +44,7 @@ export class Inspector {
   private readonly datagrams: Datagrams;
   private readonly streams: Streams;
   private readonly fragments: Fragments;
-  private readonly quotable = new Map<string, Quotable>();
+  private readonly quotable = new Recent<string, Quotable>(MAX_QUOTABLE);
   private readonly link: LinkLayer = { etherType: 0, at: 0, vlan: -1 };
   private readonly ip = emptyIp();
   private readonly segment = emptySegment();
@@ -195,7 +196,10 @@ export class Inspector {
     const hosts = { src: row.src!, src_port: row.src_port, dst: row.dst!, dst_port: row.dst_port };
     const { application, sn } = this.datagrams.take(payload, hosts, length > bytes.length, at);
     row.application = application;
-    this.remember(this.quoteKey(hosts, bytes.toString("latin1", 0, QUOTED_HEAD)), { frame: at.frame, sn });
+    this.quotable.set(this.quoteKey(hosts, bytes.toString("latin1", 0, QUOTED_HEAD)), {
+      frame: at.frame,
+      sn,
+    });
   }
 
   private onIcmp(bytes: Buffer, at: Moment): void {
@@ -231,13 +235,6 @@ export class Inspector {
   /** A datagram is known again by addresses, ports, length and checksum. */
   private quoteKey({ src, dst }: { src: string; dst: string }, head: string): string {
     return `${src} ${dst} ${head}`;
-  }
-
-  private remember(key: string, quotable: Quotable): void {
-    this.quotable.delete(key);
-    const [first] = this.quotable.keys();
-    if (this.quotable.size >= MAX_QUOTABLE && first !== undefined) this.quotable.delete(first);
-    this.quotable.set(key, quotable);
   }
 
   private putStream(stream: Stream): void {

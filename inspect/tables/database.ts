@@ -1,21 +1,10 @@
 import * as duckdb from "@duckdb/node-api";
 import { filterMatches, UserError } from "@topicast/protocol";
+import { Loader } from "./loader.js";
 import { type Row, type RowSink, schema, type TableName, tableNames } from "./schema.js";
 import { Zone } from "./zone.js";
 
 /** The tables in DuckDB. Rows are handed over in batches, in columns. */
-
-const BATCH = 2048;
-
-const TYPES: Record<string, duckdb.DuckDBType> = {
-  BIGINT: duckdb.BIGINT,
-  INTEGER: duckdb.INTEGER,
-  DOUBLE: duckdb.DOUBLE,
-  VARCHAR: duckdb.VARCHAR,
-  BOOLEAN: duckdb.BOOLEAN,
-  TIMESTAMPTZ: duckdb.TIMESTAMPTZ,
-  BLOB: duckdb.BLOB,
-};
 
 /** Tables that name a server by address, and get its name where DNS told it only later. */
 const NAMED: readonly TableName[] = [
@@ -174,65 +163,4 @@ function matchFunction(): duckdb.DuckDBScalarFunction {
       output.flush();
     },
   });
-}
-
-class Loader {
-  private readonly names: string[];
-  private readonly kinds: string[];
-  private readonly types: duckdb.DuckDBType[];
-  private columns: duckdb.DuckDBValue[][];
-  private rows = 0;
-
-  constructor(
-    table: TableName,
-    private readonly appender: duckdb.DuckDBAppender,
-  ) {
-    const definitions = Object.entries(schema[table]);
-    this.names = definitions.map(([name]) => name);
-    this.kinds = definitions.map(([, { sql }]) => sql);
-    this.types = this.kinds.map((kind) => TYPES[kind]!);
-    this.columns = this.names.map(() => []);
-  }
-
-  put(row: object): void {
-    const { names, kinds, columns } = this;
-    const values = row as Record<string, unknown>;
-    for (let i = 0; i < names.length; i++) {
-      const value = values[names[i]!];
-      columns[i]!.push(value === undefined || value === null ? null : convert(value, kinds[i]!));
-    }
-    if (++this.rows === BATCH) this.flush();
-  }
-
-  finish(): void {
-    this.flush();
-    this.appender.closeSync();
-  }
-
-  private flush(): void {
-    if (this.rows === 0) return;
-    const chunk = duckdb.DuckDBDataChunk.create(this.types, this.rows);
-    for (const [i, values] of this.columns.entries()) chunk.setColumnValues(i, values);
-    this.appender.appendDataChunk(chunk);
-    this.columns = this.names.map(() => []);
-    this.rows = 0;
-  }
-}
-
-function convert(value: unknown, kind: string): duckdb.DuckDBValue {
-  switch (kind) {
-    case "BIGINT":
-      return BigInt(value as number | bigint);
-    case "TIMESTAMPTZ":
-      return new duckdb.DuckDBTimestampTZValue(BigInt(value as number));
-    case "BLOB":
-      return new duckdb.DuckDBBlobValue(value as Buffer);
-    case "VARCHAR":
-      // A NUL would end the text.
-      return (value as string).includes("\0")
-        ? (value as string).replaceAll("\0", "\ufffd")
-        : (value as string);
-    default:
-      return value as number | boolean;
-  }
 }

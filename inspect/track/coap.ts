@@ -1,4 +1,5 @@
 import { blockOf, type CoapMessage, Option, optionsJson, textsOf, uintOf } from "../decode/coap.js";
+import { Recent } from "../recent.js";
 import type { Row, RowSink } from "../tables/schema.js";
 import type { Moment } from "../tcp/direction.js";
 import { HeldRows } from "./held.js";
@@ -19,9 +20,9 @@ interface Hosts {
 export class CoapTracker {
   private readonly held: HeldRows<"coap">;
   /** By endpoints and token: the last request. */
-  private readonly requests = new Map<string, Row<"coap">>();
+  private readonly requests = new Recent<string, Row<"coap">>(MAX_EXCHANGES);
   /** By endpoints and message id: the first message. */
-  private readonly messages = new Map<string, Row<"coap">>();
+  private readonly messages = new Recent<string, Row<"coap">>(MAX_EXCHANGES);
   private count = 0;
 
   constructor(
@@ -71,7 +72,7 @@ export class CoapTracker {
     const key = `${row.src} ${row.src_port} ${row.dst} ${row.dst_port} ${row.type} ${row.message_id}`;
     const first = this.messages.get(key);
     row.retransmission = first !== undefined && row.time! - first.time! < EXCHANGE_LIFETIME_US;
-    if (!row.retransmission) remember(this.messages, key, row);
+    if (!row.retransmission) this.messages.set(key, row);
   }
 
   private onRequest(row: Row<"coap">): void {
@@ -84,7 +85,7 @@ export class CoapTracker {
       row.response_frame = before?.response_frame;
       row.response_code = before?.response_code;
     } else {
-      remember(this.requests, key, row);
+      this.requests.set(key, row);
     }
   }
 
@@ -129,11 +130,4 @@ export class CoapTracker {
     row.server_port = port;
     row.server_name = this.names.of(server);
   }
-}
-
-function remember(map: Map<string, Row<"coap">>, key: string, row: Row<"coap">): void {
-  map.delete(key);
-  const [first] = map.keys();
-  if (map.size >= MAX_EXCHANGES && first !== undefined) map.delete(first);
-  map.set(key, row);
 }

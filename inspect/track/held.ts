@@ -1,3 +1,4 @@
+import { Fifo } from "@topicast/agent/mqtt/fifo.js";
 import type { Row, RowSink, TableName } from "../tables/schema.js";
 
 /** Rows that wait; beyond the bounds the oldest go as they are. */
@@ -6,7 +7,7 @@ const MAX_PAYLOAD_BYTES = 64 << 20;
 
 /** Hands rows on in the order in which they came, each when nothing before it, and nothing of it, may still change. */
 export class HeldRows<N extends TableName> {
-  private readonly rows = new Set<Row<N>>();
+  private readonly rows = new Fifo<Row<N>>();
   private readonly open = new Set<Row<N>>();
   private payloadBytes = 0;
 
@@ -17,7 +18,7 @@ export class HeldRows<N extends TableName> {
 
   /** A row that is as it will be. */
   put(row: Row<N>): void {
-    if (this.rows.size === 0) this.sink.put(this.table, row);
+    if (this.rows.length === 0) this.sink.put(this.table, row);
     else this.add(row);
   }
 
@@ -38,19 +39,17 @@ export class HeldRows<N extends TableName> {
   }
 
   private add(row: Row<N>): void {
-    this.rows.add(row);
+    this.rows.push(row);
     this.payloadBytes += payloadBytes(row);
-    while (this.rows.size > MAX_HELD || this.payloadBytes > MAX_PAYLOAD_BYTES) {
-      const [oldest] = this.rows;
-      this.open.delete(oldest!);
+    while (this.rows.length > MAX_HELD || this.payloadBytes > MAX_PAYLOAD_BYTES) {
+      this.open.delete(this.rows.peek()!);
       this.drain();
     }
   }
 
   private drain(): void {
-    for (const row of this.rows) {
-      if (this.open.has(row)) return;
-      this.rows.delete(row);
+    for (let row = this.rows.peek(); row !== undefined && !this.open.has(row); row = this.rows.peek()) {
+      this.rows.shift();
       this.payloadBytes -= payloadBytes(row);
       this.sink.put(this.table, row);
     }

@@ -1,4 +1,5 @@
 import { type MqttPacket, TYPE_NAMES, VERSION_NAMES, type Version } from "../decode/mqtt-types.js";
+import { Recent } from "../recent.js";
 import type { Row, RowSink } from "../tables/schema.js";
 import type { Moment } from "../tcp/direction.js";
 import type { Endpoint } from "../tcp/streams.js";
@@ -27,7 +28,7 @@ export class MqttTracker {
   readonly published = new Origins<Origin>();
   readonly wills = new Origins<string>();
   /** By server and client id. */
-  private readonly sessions = new Map<string, Session>();
+  private readonly sessions = new Recent<string, Session>(MAX_SESSIONS);
   private readonly online = new Map<string, Connection>();
   private packetCount = 0;
   private connectionCount = 0;
@@ -105,9 +106,6 @@ export class MqttTracker {
   }
 
   setSession(key: string, session: Session): void {
-    this.sessions.delete(key);
-    const [first] = this.sessions.keys();
-    if (this.sessions.size >= MAX_SESSIONS && first !== undefined) this.sessions.delete(first);
     this.sessions.set(key, session);
   }
 }

@@ -1,4 +1,5 @@
 import type { DnsRow } from "../decode/dns.js";
+import { Recent } from "../recent.js";
 
 /** Addresses whose names are kept; beyond it the ones learnt first are forgotten. */
 const MAX_NAMES = 65_536;
@@ -8,7 +9,7 @@ const MAX_NAMES = 65_536;
  * A row whose address gets its name only later is filled in then by `await`.
  */
 export class Names {
-  private readonly names = new Map<string, string>();
+  private readonly names = new Recent<string, string>(MAX_NAMES);
 
   onMessage(rows: readonly DnsRow[]): void {
     for (const { section, type, name, question, data } of rows) {
@@ -16,11 +17,7 @@ export class Names {
       if ((type !== "A" && type !== "AAAA") || typeof data !== "string") continue;
       const called = section === "answer" ? (question ?? name) : name;
       if (called === undefined) continue;
-      const address = data.toLowerCase();
-      this.names.delete(address);
-      const [first] = this.names.keys();
-      if (this.names.size >= MAX_NAMES && first !== undefined) this.names.delete(first);
-      this.names.set(address, called.toLowerCase());
+      this.names.set(data.toLowerCase(), called.toLowerCase());
     }
   }
 

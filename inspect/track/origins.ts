@@ -1,4 +1,5 @@
 import { createHash } from "node:crypto";
+import { Recent } from "../recent.js";
 
 /** Messages whose origin is remembered; beyond it the one published longest ago is forgotten. */
 const MAX_ORIGINS = 65_536;
@@ -12,14 +13,10 @@ export interface Origin {
 
 /** Which PUBLISH, or whose will, last had this host, topic and payload. */
 export class Origins<T> {
-  private readonly origins = new Map<string, T>();
+  private readonly origins = new Recent<string, T>(MAX_ORIGINS);
 
   remember(host: string, topic: string, payload: Buffer, origin: T): void {
-    const key = keyOf(host, topic, payload);
-    this.origins.delete(key);
-    const [first] = this.origins.keys();
-    if (this.origins.size >= MAX_ORIGINS && first !== undefined) this.origins.delete(first);
-    this.origins.set(key, origin);
+    this.origins.set(keyOf(host, topic, payload), origin);
   }
 
   find(host: string, topic: string, payload: Buffer): T | undefined {

@@ -1,5 +1,6 @@
 import { filterMatches } from "@topicast/protocol";
 import type { FilterOptions } from "../decode/mqtt-types.js";
+import { Recent } from "../recent.js";
 import type { Row } from "../tables/schema.js";
 import type { HeldRows } from "./held.js";
 
@@ -15,7 +16,7 @@ export type PacketRow = Row<"mqtt">;
 export class Session {
   readonly subscriptions = new Map<string, SubscriptionRow>();
   /** Rows that wait for an acknowledgement, by who sent them, its type and the packet identifier. */
-  private readonly open = new Map<string, PacketRow[]>();
+  private readonly open = new Recent<string, PacketRow[]>(MAX_OPEN);
 
   constructor(private readonly held: HeldRows<"mqtt_subscriptions">) {}
 
@@ -53,13 +54,8 @@ export class Session {
 
   await(key: string, row: PacketRow): void {
     const rows = this.open.get(key);
-    if (rows !== undefined) {
-      rows.push(row);
-      return;
-    }
-    const [first] = this.open.keys();
-    if (this.open.size >= MAX_OPEN && first !== undefined) this.open.delete(first);
-    this.open.set(key, [row]);
+    if (rows !== undefined) rows.push(row);
+    else this.open.set(key, [row]);
   }
 
   /** The rows that waited for this. */

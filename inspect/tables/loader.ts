@@ -1,0 +1,266 @@
+import type { DuckDBAppender } from "@duckdb/node-api";
+import * as duckdb from "@duckdb/node-api";
+import bindings from "@duckdb/node-bindings";
+import { type Column as Definition, schema, type TableName } from "./schema.js";
+
+/** Rows a chunk: what DuckDB takes at a time. */
+const ROWS = 2048;
+/** A text of DuckDB's: its length, then up to so many bytes of it; a longer one is elsewhere (duckdb_string_t of its C API). */
+const INLINE = 12;
+const TEXT_WORDS = 4;
+const TWO_TO_32 = 2 ** 32;
+
+type Sql = Definition<unknown>["sql"];
+
+const TYPES: Record<Sql, duckdb.DuckDBType> = {
+  BIGINT: duckdb.BIGINT,
+  INTEGER: duckdb.INTEGER,
+  DOUBLE: duckdb.DOUBLE,
+  VARCHAR: duckdb.VARCHAR,
+  BOOLEAN: duckdb.BOOLEAN,
+  TIMESTAMPTZ: duckdb.TIMESTAMPTZ,
+  BLOB: duckdb.BLOB,
+};
+
+/** Collects rows of one table, column by column as DuckDB keeps them, and hands them over a chunk at a time. */
+export class Loader {
+  private readonly columns: readonly Column[];
+  private readonly types: readonly duckdb.DuckDBType[];
+  private rows = 0;
+
+  constructor(
+    table: TableName,
+    private readonly appender: DuckDBAppender,
+  ) {
+    const definitions = Object.entries(schema[table]) as [string, Definition<unknown>][];
+    this.columns = definitions.map(([name, { sql }]) => columnOf(name, sql));
+    this.types = definitions.map(([, { sql }]) => TYPES[sql]);
+  }
+
+  put(row: object): void {
+    const values = row as Record<string, unknown>;
+    const at = this.rows;
+    for (const column of this.columns) {
+      const value = values[column.name];
+      if (value === undefined || value === null) column.setNull(at);
+      else column.set(at, value);
+    }
+    this.rows += 1;
+    if (this.rows === ROWS) this.flush();
+  }
+
+  finish(): void {
+    this.flush();
+    this.appender.closeSync();
+  }
+
+  private flush(): void {
+    if (this.rows === 0) return;
+    const chunk = duckdb.DuckDBDataChunk.create(this.types, this.rows);
+    for (const [i, column] of this.columns.entries()) {
+      column.flush(bindings.data_chunk_get_vector(chunk.chunk, i), this.rows);
+    }
+    this.appender.appendDataChunk(chunk);
+    this.rows = 0;
+  }
+}
+
+/** One column of a chunk in the making. */
+abstract class Column {
+  /** A bit a row: 0 where there is no value. */
+  private readonly valid = new Uint32Array(ROWS / 32).fill(TWO_TO_32 - 1);
+  private hasNull = false;
+
+  constructor(
+    readonly name: string,
+    /** As many bytes a row as DuckDB's type has. */
+    private readonly data: ArrayBuffer,
+  ) {}
+
+  abstract set(at: number, value: unknown): void;
+
+  setNull(at: number): void {
+    this.hasNull = true;
+    this.valid[at >> 5]! &= ~(1 << (at & 31));
+  }
+
+  flush(vector: bindings.Vector, rows: number): void {
+    bindings.copy_data_to_vector(vector, 0, this.data, 0, (this.data.byteLength / ROWS) * rows);
+    if (!this.hasNull) return;
+    bindings.vector_ensure_validity_writable(vector);
+    bindings.copy_data_to_vector_validity(vector, 0, this.valid.buffer, 0, Math.ceil(rows / 64) * 8);
+    this.valid.fill(TWO_TO_32 - 1);
+    this.hasNull = false;
+  }
+}
+
+class Integers extends Column {
+  private readonly values: Int32Array<ArrayBuffer>;
+
+  constructor(name: string) {
+    const values = new Int32Array(ROWS);
+    super(name, values.buffer);
+    this.values = values;
+  }
+
+  set(at: number, value: number): void {
+    this.values[at] = value;
+  }
+}
+
+class Doubles extends Column {
+  private readonly values: Float64Array<ArrayBuffer>;
+
+  constructor(name: string) {
+    const values = new Float64Array(ROWS);
+    super(name, values.buffer);
+    this.values = values;
+  }
+
+  set(at: number, value: number): void {
+    this.values[at] = value;
+  }
+}
+
+class Booleans extends Column {
+  private readonly values: Uint8Array<ArrayBuffer>;
+
+  constructor(name: string) {
+    const values = new Uint8Array(ROWS);
+    super(name, values.buffer);
+    this.values = values;
+  }
+
+  set(at: number, value: boolean): void {
+    this.values[at] = value ? 1 : 0;
+  }
+}
+
+/** 64 bits; of a number, which holds 53 of them, without making a BigInt of it. */
+class BigIntegers extends Column {
+  private readonly words: Int32Array<ArrayBuffer>;
+  private readonly values: BigInt64Array<ArrayBuffer>;
+
+  constructor(name: string) {
+    const values = new BigInt64Array(ROWS);
+    super(name, values.buffer);
+    this.values = values;
+    this.words = new Int32Array(values.buffer);
+  }
+
+  set(at: number, value: number | bigint): void {
+    if (typeof value === "bigint") {
+      this.values[at] = value;
+      return;
+    }
+    const whole = Math.trunc(value);
+    this.words[at * 2] = whole;
+    this.words[at * 2 + 1] = Math.floor(whole / TWO_TO_32);
+  }
+}
+
+/** Texts and bytes: short ones in place, long ones given to DuckDB one by one. */
+abstract class Strings<V> extends Column {
+  protected readonly words: Int32Array<ArrayBuffer>;
+  protected readonly bytes: Uint8Array<ArrayBuffer>;
+  private readonly long: { at: number; value: V }[] = [];
+
+  constructor(name: string) {
+    const bytes = new Uint8Array(ROWS * TEXT_WORDS * 4);
+    super(name, bytes.buffer);
+    this.bytes = bytes;
+    this.words = new Int32Array(bytes.buffer);
+  }
+
+  override flush(vector: bindings.Vector, rows: number): void {
+    super.flush(vector, rows);
+    for (const { at, value } of this.long) this.assign(vector, at, value);
+    this.long.length = 0;
+  }
+
+  protected abstract assign(vector: bindings.Vector, at: number, value: V): void;
+
+  protected setLong(at: number, value: V): void {
+    this.long.push({ at, value });
+  }
+
+  /** The empty text, until there is another. */
+  protected clear(at: number): void {
+    const { words } = this;
+    const first = at * TEXT_WORDS;
+    words[first] = 0;
+    words[first + 1] = 0;
+    words[first + 2] = 0;
+    words[first + 3] = 0;
+  }
+}
+
+class Texts extends Strings<string> {
+  /** What the row before had: columns repeat themselves. */
+  private last = "";
+  private lastAt = -1;
+
+  set(at: number, value: string): void {
+    const { words, bytes } = this;
+    if (value === this.last && this.lastAt >= 0) {
+      const [from, to] = [this.lastAt * TEXT_WORDS, at * TEXT_WORDS];
+      for (let i = 0; i < TEXT_WORDS; i++) words[to + i] = words[from + i]!;
+      return;
+    }
+    const { length } = value;
+    // A NUL would end the text.
+    if (length > INLINE)
+      return this.setLong(at, value.includes("\0") ? value.replaceAll("\0", "\ufffd") : value);
+    const start = at * TEXT_WORDS * 4;
+    this.clear(at);
+    for (let i = 0; i < length; i++) {
+      const code = value.charCodeAt(i);
+      if (code === 0 || code > 0x7f) return this.setLong(at, value.replaceAll("\0", "\ufffd"));
+      bytes[start + 4 + i] = code;
+    }
+    words[at * TEXT_WORDS] = length;
+    this.last = value;
+    this.lastAt = at;
+  }
+
+  override flush(vector: bindings.Vector, rows: number): void {
+    super.flush(vector, rows);
+    this.lastAt = -1;
+  }
+
+  protected override assign(vector: bindings.Vector, at: number, value: string): void {
+    bindings.vector_assign_string_element(vector, at, value);
+  }
+}
+
+class Blobs extends Strings<Uint8Array> {
+  set(at: number, value: Uint8Array): void {
+    const { words, bytes } = this;
+    if (value.length > INLINE) return this.setLong(at, value);
+    this.clear(at);
+    bytes.set(value, at * TEXT_WORDS * 4 + 4);
+    words[at * TEXT_WORDS] = value.length;
+  }
+
+  protected override assign(vector: bindings.Vector, at: number, value: Uint8Array): void {
+    bindings.vector_assign_string_element_len(vector, at, value);
+  }
+}
+
+function columnOf(name: string, sql: Sql): Column {
+  switch (sql) {
+    case "INTEGER":
+      return new Integers(name);
+    case "DOUBLE":
+      return new Doubles(name);
+    case "BOOLEAN":
+      return new Booleans(name);
+    case "BIGINT":
+    case "TIMESTAMPTZ":
+      return new BigIntegers(name);
+    case "VARCHAR":
+      return new Texts(name);
+    case "BLOB":
+      return new Blobs(name);
+  }
+}
