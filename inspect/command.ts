@@ -13,7 +13,7 @@ import { type TableName, tableNames } from "./tables/schema.js";
 export const EXIT_PROBLEMS = 3;
 
 interface Flags {
-  readonly interface?: string;
+  readonly interface?: string[];
   readonly filter?: string;
   readonly seconds?: string;
   readonly count?: string;
@@ -35,7 +35,10 @@ export function defineInspect(command: Command): Command {
   return command
     .argument("[FILE...]", "captures: pcap or pcapng, gzipped or not")
     .addOption(
-      new Option("-i, --interface <IFACE>", "capture live on this interface until Ctrl-C (needs root)"),
+      new Option(
+        "-i, --interface <IFACE>",
+        "capture live on this interface until Ctrl-C (needs root); repeatable",
+      ).argParser(collect),
     )
     .addOption(new Option("-f, --filter <FILTER>", "with -i: only what this filter of tcpdump's takes"))
     .addOption(new Option("--seconds <N>", "with -i: stop after so long"))
@@ -92,7 +95,7 @@ async function run(files: readonly string[], flags: Flags): Promise<number> {
   };
   const inspection = await (flags.interface === undefined
     ? inspectFiles(files, options)
-    : inspectLive({ ...options, interface: flags.interface, ...liveLimits(flags) }));
+    : inspectLive({ ...options, interfaces: flags.interface, ...liveLimits(flags) }));
   await writer?.close();
   try {
     return await tell(inspection, questions, format, flags);

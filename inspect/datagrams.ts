@@ -1,4 +1,4 @@
-import { decodeDatagram, END, FENCE, HEADER_BYTES, Kind, packetSize, START } from "@topicast/protocol";
+import { packetSize } from "@topicast/protocol";
 import type { ReportProblem } from "./app.js";
 import { decodeCoap, looksLikeCoap } from "./decode/coap.js";
 import { decodeDns } from "./decode/dns.js";
@@ -8,6 +8,7 @@ import type { DecodeAs } from "./decode-as.js";
 import type { Row, RowSink } from "./tables/schema.js";
 import type { Moment } from "./tcp/direction.js";
 import { CoapTracker } from "./track/coap.js";
+import { FabricTracker, looksLikeFabric } from "./track/fabric.js";
 import type { Hosts, MqttTracker } from "./track/mqtt.js";
 import { SnTracker } from "./track/mqttsn.js";
 import type { Names } from "./track/names.js";
@@ -17,15 +18,12 @@ const COAP_PORT = 5683;
 const DNS_PORTS = [53, 5353, 5355];
 /** 1883 is the fabric's and plain MQTT's; gateways for MQTT-SN have no registered port, these are in use. */
 const MQTT_PORTS = [1883, 1884, 1885, 1886, 2442, 10_000, 20_000];
-/** Cut packets of the fabric that are being put together. */
-const MAX_ASSEMBLIES = 1024;
-const MAX_ASSEMBLY_BYTES = 1 << 20;
 
 /** Reads UDP datagrams: what they are, then what they say. */
 export class Datagrams {
   readonly coap: CoapTracker;
   readonly sn: SnTracker;
-  private readonly assemblies = new Map<string, { next: number; pieces: Buffer[]; bytes: number }>();
+  private readonly fabric: FabricTracker;
 
   constructor(
     private readonly sink: RowSink,
@@ -36,6 +34,7 @@ export class Datagrams {
   ) {
     this.coap = new CoapTracker(sink, names);
     this.sn = new SnTracker(sink);
+    this.fabric = new FabricTracker(sink);
   }
 
   end(): void {
@@ -46,11 +45,13 @@ export class Datagrams {
   /**
    * Returns what the datagram was read as, and the row of an MQTT-SN message.
    * @param isCut its end was not captured
+   * @param link where it was captured
    */
   take(
     bytes: Buffer,
     hosts: Hosts,
     isCut: boolean,
+    link: string | undefined,
     at: Moment,
   ): { application?: string; sn?: Row<"mqttsn"> } {
     const ports = [hosts.src_port, hosts.dst_port] as const;
@@ -73,7 +74,7 @@ export class Datagrams {
         this.onPlain(bytes, hosts, at);
         break;
       case "fabric":
-        this.onFabric(bytes, hosts, at);
+        this.onFabric(bytes, hosts, link, at);
         break;
     }
     return { application };
@@ -98,37 +99,10 @@ export class Datagrams {
     this.packets(bytes, "udp", 4, hosts, at);
   }
 
-  private onFabric(bytes: Buffer, hosts: Hosts, at: Moment): void {
-    const datagram = decodeDatagram(bytes);
-    if (typeof datagram === "string") return this.problem("fabric", datagram.replaceAll("_", " "), at);
-    const { kind, flags, payload, source, epoch, stream, number } = datagram;
-    if (kind !== Kind.DATA && kind !== Kind.CONTROL) return;
-    const content = (flags & FENCE) !== 0 ? payload.subarray(8) : payload;
-    if ((flags & START) !== 0 && (flags & END) !== 0) return this.packets(content, "fabric", 5, hosts, at);
-    const key = `${kind} ${source} ${epoch} ${stream} ${hosts.dst} ${hosts.dst_port}`;
-    const whole = this.assemble(key, number, flags, content);
-    if (whole !== undefined) this.packets(whole, "fabric", 5, hosts, at);
-  }
-
-  /** A packet that was cut into datagrams of consecutive numbers. One out of its turn gives it up. */
-  private assemble(key: string, number: number, flags: number, content: Buffer): Buffer | undefined {
-    let assembly = this.assemblies.get(key);
-    if ((flags & START) !== 0) {
-      const [oldest] = this.assemblies.keys();
-      if (this.assemblies.size >= MAX_ASSEMBLIES && oldest !== undefined) this.assemblies.delete(oldest);
-      assembly = { next: number, pieces: [], bytes: 0 };
-      this.assemblies.set(key, assembly);
-    }
-    if (assembly === undefined || assembly.next !== number || assembly.bytes > MAX_ASSEMBLY_BYTES) {
-      this.assemblies.delete(key);
-      return undefined;
-    }
-    assembly.next = (number + 1) >>> 0;
-    assembly.bytes += content.length;
-    assembly.pieces.push(Buffer.from(content));
-    if ((flags & END) === 0) return undefined;
-    this.assemblies.delete(key);
-    return Buffer.concat(assembly.pieces);
+  private onFabric(bytes: Buffer, hosts: Hosts, link: string | undefined, at: Moment): void {
+    const packets = this.fabric.onDatagram(bytes, hosts, link, at);
+    if (typeof packets === "string") this.problem("fabric", packets, at);
+    else if (packets !== undefined) this.packets(packets, "fabric", 5, hosts, at);
   }
 
   private packets(
@@ -158,8 +132,7 @@ function guess(bytes: Buffer, ports: readonly [number, number], isCut: boolean):
   if (!isMqtt || bytes.length < 2) return undefined;
   // A 3-byte length of MQTT-SN begins with 1, too, as the fabric's header does.
   if (looksLikeSn(bytes)) return "mqttsn";
-  if (bytes[0]! >> 4 === 0)
-    return bytes.length >= HEADER_BYTES && bytes[3] === HEADER_BYTES / 4 ? "fabric" : undefined;
+  if (bytes[0]! >> 4 === 0) return looksLikeFabric(bytes) ? "fabric" : undefined;
   return isCut || arePackets(bytes) ? "mqtt" : undefined;
 }
 

@@ -194,7 +194,7 @@ export class Inspector {
     row.dst_port = bytes.readUInt16BE(2);
     row.payload_length = length - 8;
     const hosts = { src: row.src!, src_port: row.src_port, dst: row.dst!, dst_port: row.dst_port };
-    const { application, sn } = this.datagrams.take(payload, hosts, length > bytes.length, at);
+    const { application, sn } = this.datagrams.take(payload, hosts, length > bytes.length, row.interface, at);
     row.application = application;
     this.quotable.set(this.quoteKey(hosts, bytes.toString("latin1", 0, QUOTED_HEAD)), {
       frame: at.frame,

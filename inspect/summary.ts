@@ -66,6 +66,14 @@ const SECTIONS: readonly Section[] = [
       string_agg(DISTINCT answer, ', ') AS answers FROM mqttsn GROUP BY 1, 2 ORDER BY 3 DESC, 1`,
   },
   {
+    title: "Topicast's fabric",
+    max: 12,
+    sql: `SELECT coalesce(agent, source::VARCHAR) AS "from", kind, coalesce(group_address, '') AS "group",
+      count(*) AS datagrams, count(*) FILTER (is_multicast) AS "to the group", count(DISTINCT dst) AS addresses,
+      count(DISTINCT interface) AS links FROM fabric WHERE kind NOT IN ('ACK', 'ANNOUNCE') GROUP BY 1, 2, 3
+      ORDER BY kind <> 'DATA', 4 DESC, 1, 3`,
+  },
+  {
     title: "CoAP requests",
     max: 12,
     sql: `SELECT code AS method, coalesce(server_name, server) AS server, uri_path AS path, count(*) AS requests,

@@ -1,13 +1,15 @@
 /**
- * The main job, narrated: `node scripts/dist/demo.js [--hold] [--json FILE]`, run by scripts/demo.
+ * The main job, narrated: `node scripts/dist/demo.js [--hold] [--json FILE] [--capture FILE]`, run by scripts/demo.
  * Exit code 0 when every message arrived and every link carried the least possible, 1 otherwise.
  */
 import { writeFileSync } from "node:fs";
 import { createInterface } from "node:readline";
 import { parseArgs } from "node:util";
 import { UserError } from "@topicast/protocol";
+import type { Child } from "./testbed/child.js";
 import type { Subscriber } from "./testbed/clients.js";
-import { Testbed } from "./testbed/testbed.js";
+import { ROOT } from "./testbed/run.js";
+import { FABRIC_PORT, Testbed } from "./testbed/testbed.js";
 import type { TreeLink } from "./testbed/tree.js";
 
 const MESSAGES = 200;
@@ -36,7 +38,9 @@ const detail = (line: string) => say(`   ${line}`);
 const neighbour = (host: string) => `h${Number(host.slice(1)) + 1}`;
 
 async function main(signal: AbortSignal): Promise<boolean> {
-  const { values } = parseArgs({ options: { hold: { type: "boolean" }, json: { type: "string" } } });
+  const { values } = parseArgs({
+    options: { hold: { type: "boolean" }, json: { type: "string" }, capture: { type: "string" } },
+  });
   if (values.json !== undefined) writeJson(values.json, { ok: false });
   const stopped = new Promise<never>((_, reject) => {
     signal.addEventListener("abort", () => reject(signal.reason as Error), { once: true });
@@ -47,7 +51,9 @@ async function main(signal: AbortSignal): Promise<boolean> {
   next("Network: Ryu, and a tree of Open vSwitch switches in Mininet");
   const testbed = await Testbed.start({ fanouts: [2, 2, 2], say: detail, signal });
   try {
+    const capture = values.capture === undefined ? undefined : await startCapture(testbed, values.capture);
     const ok = await Promise.race([job(testbed, values.json), stopped]);
+    if (capture !== undefined) await explain(capture, values.capture!);
     if (values.hold === true) await Promise.race([hold(testbed), stopped]);
     return ok;
   } finally {
@@ -139,6 +145,32 @@ async function job(testbed: Testbed, json: string | undefined): Promise<boolean>
     writeJson(json, { ok, published: MESSAGES, delivered, links: flat });
   }
   return ok;
+}
+
+/** Captures the links between switches, and those to agents: what a client sends is there once. */
+async function startCapture(testbed: Testbed, file: string): Promise<Child> {
+  const agents = new Set<string>(Object.values(AGENTS));
+  const links = testbed.tree.links.filter((link) => testbed.tree.isInner(link) || agents.has(link.to));
+  const flags = [
+    ...links.flatMap(({ from, port }) => ["-i", `${from}-eth${port}`]),
+    "-f",
+    `port ${FABRIC_PORT}`,
+  ];
+  const capture = testbed.run.start({
+    name: "topicast inspect",
+    command: [process.execPath, `${ROOT}/scripts/bin/topicast.js`, "inspect", ...flags, "-w", file],
+  });
+  await capture.waitFor(/capturing on/, 15_000);
+  detail(`capturing on ${links.length} links into ${file}`);
+  return capture;
+}
+
+async function explain(capture: Child, file: string): Promise<void> {
+  next(`What the wires say: topicast inspect ${file}`);
+  capture.signal("SIGINT");
+  await capture.exited;
+  const aside = new Set(capture.stderrLines);
+  for (const line of capture.lines) if (!aside.has(line)) detail(line);
 }
 
 /** The forwarder's topics, once it has read the switches' packet counters again (it does so every second or two). */

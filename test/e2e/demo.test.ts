@@ -3,6 +3,7 @@ import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, afterEach, before, describe, it } from "node:test";
+import { inspectFiles } from "@topicast/inspect";
 import type { Child } from "topicast/testbed/child";
 import { Run } from "topicast/testbed/run";
 import { eventually } from "topicast/testbed/testbed";
@@ -61,6 +62,39 @@ describe("scripts/demo", () => {
       assert.ok(performance.now() - started < 60_000, "in seconds");
       await assertNothingLeft(run);
     }
+  });
+
+  it("is explained by a capture of its links", async () => {
+    const file = join(folder, "demo.pcapng");
+    const child = demo("--json", json, "--capture", file);
+    assertGood(child, await child.exited);
+    assert.match(child.lines.join("\n"), /plant\/7\/temp +20\d +40\d /);
+    const { published } = JSON.parse(readFileSync(json, "utf8")) as Result;
+    const { database, problems } = await inspectFiles([file]);
+    assert.equal(problems, 0);
+    const numbered = "transport = 'fabric' AND topic = 'plant/7/temp' AND decode(payload) NOT LIKE 'first %'";
+    // The sources' ports on their way up, the switches' on the way down: each link is named by its upper end.
+    assert.deepEqual(
+      await database.values(
+        `SELECT interface, count(*), count(DISTINCT payload) FROM mqtt JOIN fabric USING (frame)
+        WHERE kind = 'DATA' AND ${numbered} GROUP BY 1 ORDER BY 1`,
+      ),
+      ["s1-eth1", "s1-eth2", "s2-eth2", "s2-eth3", "s3-eth2", "s4-eth2", "s5-eth2", "s6-eth2"].map((name) => [
+        name,
+        published,
+        published,
+      ]),
+    );
+    // Who got what, by which subscription.
+    assert.deepEqual(
+      await database.values(
+        `SELECT server, filter, count(*), bool_and(certain) FROM mqtt_deliveries
+        WHERE topic = 'plant/7/temp' AND no IN (SELECT no FROM mqtt WHERE decode(payload) NOT LIKE 'first %')
+        GROUP BY ALL ORDER BY 1`,
+      ),
+      ["192.168.1.101", "192.168.1.105"].map((server) => [server, "plant/+/temp", published, true]),
+    );
+    database.close();
   });
 
   it("works after a kill -9 of all its processes", async () => {
