@@ -22,7 +22,7 @@ export interface ClientIdentity {
 }
 
 /**
- * The answer to a CONNECT. Refusals become CONNACK 0x86, 0x87 and 0x89 (MQTT 5), 4, 5 and 3 (3.1.1): `bad_credentials`
+ * The answer to a CONNECT. Refusals become CONNACK 0x87 and, for `server_busy`, 0x89 (MQTT 5), 5 and 3 (3.1.1): `bad_credentials`
  * where a user name or password was presented and is wrong, `not_authorized` where the client must not connect in any
  * case, `server_busy` where it should try again later.
  */

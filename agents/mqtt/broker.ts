@@ -24,10 +24,8 @@ export interface BrokerOptions {
   readonly clock?: Clock;
   /** The world beyond this agent; without it the broker stands alone. */
   readonly uplink?: Uplink;
-  /** Who may connect and do what; without it `credentials` decides. */
+  /** Who may connect and do what; without it everybody may do everything. */
   readonly authority?: Authority;
-  /** What every client must present whose stream has no identity; without it everybody may connect. */
-  readonly credentials?: { readonly username: string; readonly password: string };
   readonly limits?: Partial<Limits>;
   /** Keeps sessions that outlive their connection; without it they are gone with the process. See `Broker.restore`. */
   readonly store?: SessionStore;

@@ -31,6 +31,8 @@ export class Connection {
   readonly aliases = new Map<number, string>();
   /** Identifiers of the QoS 1 and 2 messages that the client waits for: they count towards Receive Maximum. */
   readonly receiving = new Set<number>();
+  /** What has come again of the QoS 2 messages among them: a digest of each one's last repetition. */
+  readonly repeated = new Map<number, string>();
 
   private readonly reader: FrameReader;
   private state: "open" | "closing" | "closed" = "open";

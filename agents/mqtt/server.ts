@@ -3,7 +3,6 @@ import { type Authority, allowAll, type ClientIdentity } from "./authority.js";
 import type { BrokerOptions } from "./broker.js";
 import type { Connect } from "./codec/connect.js";
 import type { Connection } from "./connection.js";
-import { oneUser } from "./credentials.js";
 import { Deadline } from "./deadline.js";
 import { Delivery, type QueueBudget } from "./delivery.js";
 import { Journal } from "./durable/journal.js";
@@ -64,7 +63,7 @@ export class Server {
     this.log = options.log;
     this.flusher = new Flusher(options.defer ?? setImmediate);
     this.uplink = options.uplink;
-    this.authority = options.authority ?? (options.credentials ? oneUser(options.credentials) : allowAll);
+    this.authority = options.authority ?? allowAll;
     this.subscriptions = new Subscriptions(options.uplink, options.defer ?? setImmediate);
     this.retained = this.openRetained();
     this.journal = options.store && new Journal(options.store.entries, this.now, options.store.unixTime);

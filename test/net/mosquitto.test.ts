@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { type ChildProcess, spawn } from "node:child_process";
 import { after, before, describe, it } from "node:test";
+import { oneUser } from "../unit/agents/mqtt/harness.js";
 import { type SocketBroker, socketBroker } from "../unit/agents/mqtt/socket-broker.js";
 
 interface Ended {
@@ -32,7 +33,7 @@ describe("mosquitto clients over kernel sockets", () => {
   const children: ChildProcess[] = [];
 
   before(async () => {
-    server = await socketBroker({ credentials: { username: "u", password: "p" } });
+    server = await socketBroker({ authority: oneUser("u", "p") });
   });
 
   after(async () => {

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { after, before, describe, it } from "node:test";
 import { promisify } from "node:util";
+import { oneUser } from "../unit/agents/mqtt/harness.js";
 import { type SocketBroker, socketBroker } from "../unit/agents/mqtt/socket-broker.js";
 
 const script = new URL("../../../test/net/paho_client.py", import.meta.url).pathname;
@@ -19,7 +20,7 @@ describe("Debian's python3-paho-mqtt over kernel sockets", () => {
   let server: SocketBroker;
 
   before(async () => {
-    server = await socketBroker({ credentials: { username: "u", password: "p" } });
+    server = await socketBroker({ authority: oneUser("u", "p") });
   });
   after(() => server.close());
 

@@ -112,43 +112,42 @@ export function decode(frame: Buffer, version: ProtocolVersion): ClientPacket {
     case Type.PUBACK:
     case Type.PUBREC:
     case Type.PUBCOMP:
-      requireFlags(flags, 0);
+      requireFlags(flags, 0, version);
       return readAck(fields, type, version);
     case Type.PUBREL:
-      requireFlags(repeatable(flags, version), 2);
+      requireFlags(flags, 2, version);
       return readAck(fields, type, version);
     case Type.SUBSCRIBE:
-      requireFlags(repeatable(flags, version), 2);
+      requireFlags(flags, 2, version);
       return readSubscribe(fields, version);
     case Type.UNSUBSCRIBE:
-      requireFlags(repeatable(flags, version), 2);
+      requireFlags(flags, 2, version);
       return readUnsubscribe(fields, version);
     case Type.PINGREQ:
-      requireFlags(flags, 0);
+      requireFlags(flags, 0, version);
       if (!fields.done) throw new FramingError("PINGREQ with a body");
       return PINGREQ;
     case Type.DISCONNECT:
-      requireFlags(flags, 0);
+      requireFlags(flags, 0, version);
       return readDisconnect(fields, version);
     case Type.CONNECT:
       throw protocolError("a second CONNECT (MQTT-3.1.0-2)");
     case Type.AUTH:
       throw protocolError("AUTH without an authentication method (MQTT-4.12.0-6)");
     default:
-      requireFlags(flags, 0);
+      requireFlags(flags, 0, version);
       if (type === Type.PINGRESP && !fields.done) throw new FramingError("PINGRESP with a body");
       throw protocolError(`packet type ${type} is not for a client to send`);
   }
 }
 
-/** Fixed header flags other than PUBLISH's have one value per type (MQTT-2.1.3-1, 3.1.1: MQTT-2.2.2-2). */
-function requireFlags(flags: number, expected: number): void {
-  if (flags !== expected) throw malformed(`fixed header flags ${flags}, must be ${expected}`);
-}
-
-/** MQTT 3.1 (section 3.1.1.1) lets these packets be repeated with DUP set, which later versions reserve. */
-function repeatable(flags: number, version: ProtocolVersion): number {
-  return version === 3 ? flags & 0x07 : flags;
+/**
+ * Fixed header flags other than PUBLISH's have one value per type (MQTT-2.1.3-1, 3.1.1: MQTT-2.2.2-2). MQTT 3.1 (section 2.1)
+ * uses QoS alone of them where that is 1, and DUP, which the receiver need not look at.
+ */
+function requireFlags(flags: number, expected: number, version: ProtocolVersion): void {
+  const used = version !== 3 ? flags : expected === 0 ? 0 : flags & 0x06;
+  if (used !== expected) throw malformed(`fixed header flags ${flags}, must be ${expected}`);
 }
 
 function readAck(fields: FieldReader, type: AckType, version: ProtocolVersion): Ack {
@@ -188,7 +187,7 @@ function readSubscribe(fields: FieldReader, version: ProtocolVersion): Subscribe
       throw malformed(`subscription options ${options}`);
     }
     const noLocal = (options & 4) !== 0;
-    checkShare(filter, noLocal);
+    if (version === 5) checkShare(filter, noLocal);
     filters.push({
       filter,
       qos: qos as 0 | 1 | 2,
@@ -217,17 +216,20 @@ function readFilter(fields: FieldReader): string {
   return filter;
 }
 
-/** A shared subscription has a name without wildcards, a filter, and no No Local (MQTT-4.8.2-1, -2, MQTT-3.8.3-4). */
+/** A shared subscription is a whole one, and without No Local (MQTT-3.8.3-4). */
 function checkShare(filter: string, noLocal: boolean): void {
-  if (!filter.startsWith("$share/")) return;
+  const error = shareError(filter);
+  if (error !== undefined) throw protocolError(`${filter} ${error}`);
+  if (noLocal && filter.startsWith("$share/")) throw protocolError("No Local on a shared subscription");
+}
+
+/** What is wrong with a shared subscription: it has a name without wildcards, and a filter (MQTT-4.8.2-1, -2). */
+export function shareError(filter: string): string | undefined {
+  if (!filter.startsWith("$share/")) return undefined;
   const nameEnd = filter.indexOf("/", 7);
   const name = filter.slice(7, nameEnd === -1 ? undefined : nameEnd);
-  if (name === "" || name.includes("+") || name.includes("#")) {
-    throw protocolError(`share name of ${filter}`);
-  }
-  if (nameEnd === -1 || nameEnd === filter.length - 1)
-    throw protocolError(`${filter} shares no topic filter`);
-  if (noLocal) throw protocolError("No Local on a shared subscription");
+  if (name === "" || name.includes("+") || name.includes("#")) return "has no proper share name";
+  return nameEnd === -1 || nameEnd === filter.length - 1 ? "shares no topic filter" : undefined;
 }
 
 function readDisconnect(fields: FieldReader, version: ProtocolVersion): Disconnect {

@@ -23,6 +23,7 @@ export function handleAck(connection: Connection, session: Session, { type, id, 
       // The answer is PUBCOMP whether it was known or not (MQTT-4.3.3-11).
       if (session.unreleased.delete(id)) session.journal?.released(id);
       connection.receiving.delete(id);
+      connection.repeated.delete(id);
       connection.outbox.push(encodeAck(Type.PUBCOMP, id));
       return;
   }

@@ -11,11 +11,12 @@ import type { Limits } from "../limits.js";
 import { Outgoing } from "../outgoing.js";
 import type { Stats } from "../stats.js";
 
-const REFUSALS = {
-  bad_credentials: ReasonCode.BAD_USER_NAME_OR_PASSWORD,
-  not_authorized: ReasonCode.NOT_AUTHORIZED,
-  server_busy: ReasonCode.SERVER_BUSY,
-} as const;
+/** What the client is promised, and told of in CONNACK. */
+interface Terms {
+  /** In seconds. */
+  readonly keepAlive: number;
+  readonly properties: NonNullable<IConnackPacket["properties"]>;
+}
 
 /** A counter that tells what clients are refused for. */
 type Refusal = keyof Stats & `refused_${string}`;
@@ -101,7 +102,7 @@ function admit(connection: Connection, connect: Connect, clientId: string, admis
   if (!admission.admitted) {
     const { reason } = admission;
     const counter = reason === "server_busy" ? "refused_busy" : "refused_credentials";
-    return refuse(connection, REFUSALS[reason], counter, reason.replaceAll("_", " "), connect);
+    return refuse(connection, codeOf(reason, connect), counter, reason.replaceAll("_", " "), connect);
   }
   const { username } = admission;
   const client: ClientIdentity = { clientId, username, listener: connection.stream.listener };
@@ -109,17 +110,32 @@ function admit(connection: Connection, connect: Connect, clientId: string, admis
   if (refusal !== undefined) {
     return refuse(connection, refusal.code, "refused_will", refusal.message, connect);
   }
+  const terms = termsFor(connect, clientId, server.limits);
+  // Before anything changes: it cannot be told that it was let in (MQTT-3.1.2-24).
+  const connack = encodeConnack(connect.version, ReasonCode.SUCCESS, false, terms.properties)!;
+  if (connack.length > connect.maximumPacketSize)
+    return connection.close("packet_too_large", "CONNACK", false);
   // Nobody else has an identifier that was assigned.
   const claim = clientId === connect.clientId ? server.claim(clientId, connect.clean) : undefined;
-  if (claim === undefined) return open(connection, connect, client);
+  if (claim === undefined) return open(connection, connect, client, terms);
   goOnWith(connection, clientId, claim, (isOurs) => {
     if (!isOurs) connection.close("taken_over");
-    else if (connection.isOpen) open(connection, connect, client);
+    else if (connection.isOpen) open(connection, connect, client, terms);
     else server.unclaim(clientId);
   });
 }
 
-function open(connection: Connection, connect: Connect, client: ClientIdentity): void {
+/**
+ * Whoever presents a wrong password is not authorized, as mosquitto has it, without being told which of name and password is
+ * wrong; of MQTT 3.1's return codes (section 3.2) 4 says the same, of 3.1.1's that they are malformed.
+ */
+function codeOf(reason: (Admission & { admitted: false })["reason"], { version }: Connect): number {
+  if (reason === "server_busy") return ReasonCode.SERVER_BUSY;
+  if (reason === "bad_credentials" && version === 3) return ReasonCode.BAD_USER_NAME_OR_PASSWORD;
+  return ReasonCode.NOT_AUTHORIZED;
+}
+
+function open(connection: Connection, connect: Connect, client: ClientIdentity, terms: Terms): void {
   const { server } = connection;
   const { clientId, username } = client;
   const opened = server.openSession(connection, connect, client);
@@ -134,15 +150,8 @@ function open(connection: Connection, connect: Connect, client: ClientIdentity):
   connection.outgoing = new Outgoing(connect, limits, connection.outbox, stats, now);
   if (connect.will !== undefined) server.setWill(session, willOf(ownWill(connect.will)));
   session.journal?.head(session);
-  const keepAlive = keepAliveOf(connect, limits);
-  connection.startKeepAlive(keepAlive);
-
-  const properties = propertiesOf(connect, clientId, keepAlive, session.expiry, limits);
-  const connack = encodeConnack(connect.version, ReasonCode.SUCCESS, isPresent, properties)!;
-  if (connack.length > connect.maximumPacketSize) {
-    return connection.close("packet_too_large", "CONNACK", false);
-  }
-  connection.outbox.push(connack);
+  connection.startKeepAlive(terms.keepAlive);
+  connection.outbox.push(encodeConnack(connect.version, ReasonCode.SUCCESS, isPresent, terms.properties)!);
   server.log?.info(
     {
       peer: connection.stream.peer,
@@ -178,14 +187,10 @@ function refuse(
 }
 
 /** What the client must know of this server that is not as it asked, or not the standard's default. */
-function propertiesOf(
-  connect: Connect,
-  clientId: string,
-  keepAlive: number,
-  sessionExpiry: number,
-  limits: Limits,
-): NonNullable<IConnackPacket["properties"]> {
-  return {
+function termsFor(connect: Connect, clientId: string, limits: Limits): Terms {
+  const keepAlive = keepAliveOf(connect, limits);
+  const sessionExpiry = Math.min(connect.sessionExpiry, limits.sessionExpirySeconds);
+  const properties = {
     topicAliasMaximum: limits.topicAliases,
     maximumPacketSize: limits.packetBytes,
     receiveMaximum: limits.receiveMaximum,
@@ -193,6 +198,7 @@ function propertiesOf(
     ...(clientId === connect.clientId ? {} : { assignedClientIdentifier: clientId }),
     ...(keepAlive === connect.keepAlive ? {} : { serverKeepAlive: keepAlive }),
   };
+  return { keepAlive, properties };
 }
 
 /** The keep-alive in force, in seconds: an MQTT 5 client can be told another one than it asked for (MQTT-3.1.2-21). */
@@ -216,9 +222,13 @@ function willRefusal(
   return undefined;
 }
 
+/** Where a mosquitto bridge says of itself whether it is connected: by a will, and it does not connect without. */
+const BRIDGE_STATE = /^\$SYS\/broker\/connection\/[^/]+\/state$/;
+
 /** Topics that only the server publishes on, and those that no message can have (4.7.2, MQTT-4.8.2). */
 export function isReserved(topic: string): boolean {
-  return topic.charCodeAt(0) === 0x24 && (topic.startsWith("$SYS/") || topic.startsWith("$share/"));
+  if (topic.charCodeAt(0) !== 0x24) return false;
+  return topic.startsWith("$share/") || (topic.startsWith("$SYS/") && !BRIDGE_STATE.test(topic));
 }
 
 /** The will lives as long as the connection, what the CONNECT arrived in need not. */

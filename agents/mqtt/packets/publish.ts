@@ -1,5 +1,6 @@
 import { isUtf8 } from "node:buffer";
-import { levelCount, PacketError, ReasonCode } from "@topicast/protocol";
+import { createHash } from "node:crypto";
+import { levelCount, PacketError, protocolError, ReasonCode } from "@topicast/protocol";
 import { type PublishPacket, Type } from "../codec/decode.js";
 import { encodeAck } from "../codec/encode.js";
 import type { Connection } from "../connection.js";
@@ -51,12 +52,33 @@ function repeat(connection: Connection, session: Session, packet: PublishPacket,
   const { server } = connection;
   const received = session.unreleased.get(packet.id)!;
   server.stats.publish_repeated += 1;
+  if (received.acknowledged === undefined) checkPatience(connection, packet, topic);
   if (received.isRestored && received.origin !== undefined) {
     const message = publicationOf(server, packet, topic, received.origin);
     waitFor(server.publishElsewhere(message), session, packet.id);
     received.isRestored = false;
   }
   settleWith(connection, received.acknowledged, encodeAck(Type.PUBREC, packet.id), undefined);
+}
+
+/**
+ * Once on a connection the same message may come again; a client that repeats it although it has had its PUBREC breaks the
+ * protocol (MQTT-4.4.0-1) and would go on for ever. Its session stays, and a PUBREC awaits it on the next connection.
+ * @throws PacketError 0x82
+ */
+function checkPatience(
+  { repeated, receiving }: Connection,
+  { id, payload }: PublishPacket,
+  topic: string,
+): void {
+  if (!receiving.has(id)) {
+    // It comes from an earlier connection: this is the repetition that the standard asks for.
+    receiving.add(id);
+    return;
+  }
+  const digest = createHash("sha256").update(`${topic}\0`).update(payload).digest("base64");
+  if (repeated.get(id) === digest) throw protocolError(`message ${id} again and again`);
+  repeated.set(id, digest);
 }
 
 function publicationOf(

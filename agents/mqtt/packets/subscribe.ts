@@ -1,5 +1,5 @@
 import { levelCount, ReasonCode } from "@topicast/protocol";
-import type { FilterRequest, Subscribe } from "../codec/decode.js";
+import { type FilterRequest, type Subscribe, shareError } from "../codec/decode.js";
 import { encodeGranted } from "../codec/encode.js";
 import type { Connection } from "../connection.js";
 import type { Limits } from "../limits.js";
@@ -42,6 +42,8 @@ export function handleSubscribe(connection: Connection, session: Session, packet
 
 /** Why the client may not subscribe to this, as a reason code. */
 function refusalOf({ server }: Connection, session: Session, { filter }: FilterRequest): number | undefined {
+  // Of MQTT 5 it is a protocol error; versions that do not know shared subscriptions have no rule that it breaks.
+  if (shareError(filter) !== undefined) return ReasonCode.TOPIC_FILTER_INVALID;
   if (!server.authority.maySubscribe(session.client, topicFilterOf(filter))) return ReasonCode.NOT_AUTHORIZED;
   if (session.subscriptions.has(filter) || fits(session, filter, server.limits)) return undefined;
   return ReasonCode.QUOTA_EXCEEDED;

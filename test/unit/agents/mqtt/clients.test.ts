@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import { connect, connectAsync, type IClientOptions, type IPublishPacket, type MqttClient } from "mqtt";
+import { oneUser } from "./harness.js";
 import { type SocketBroker, socketBroker } from "./socket-broker.js";
 
 describe("MQTT.js over kernel sockets", () => {
@@ -8,7 +9,7 @@ describe("MQTT.js over kernel sockets", () => {
   const clients: MqttClient[] = [];
 
   before(async () => {
-    server = await socketBroker({ credentials: { username: "u", password: "p" } });
+    server = await socketBroker({ authority: oneUser("u", "p") });
   });
 
   after(async () => {

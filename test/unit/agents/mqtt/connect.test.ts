@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import type { IConnectPacket } from "mqtt-packet";
-import { publish, settle, subscribe, TestBroker, type TestClient } from "./harness.js";
+import { oneUser, publish, settle, subscribe, TestBroker, type TestClient } from "./harness.js";
 
 const CONNECT: IConnectPacket = { cmd: "connect", clientId: "c", clean: true, keepalive: 0 };
 
@@ -136,18 +136,18 @@ describe("CONNECT", () => {
 });
 
 describe("credentials", () => {
-  const credentials = { username: "plant", password: "secret" };
+  const authority = oneUser("plant", "secret");
   const cases: [name: string, options: Partial<IConnectPacket>, told: string][] = [
     ["right", { username: "plant", password: Buffer.from("secret") }, "connack 0"],
-    ["wrong password", { username: "plant", password: Buffer.from("Secret") }, "connack 4"],
-    ["wrong user name", { username: "plan", password: Buffer.from("secret") }, "connack 4"],
-    ["no password", { username: "plant" }, "connack 4"],
-    ["empty password", { username: "plant", password: Buffer.alloc(0) }, "connack 4"],
+    ["wrong password", { username: "plant", password: Buffer.from("Secret") }, "connack 5"],
+    ["wrong user name", { username: "plan", password: Buffer.from("secret") }, "connack 5"],
+    ["no password", { username: "plant" }, "connack 5"],
+    ["empty password", { username: "plant", password: Buffer.alloc(0) }, "connack 5"],
     ["none", {}, "connack 5"],
   ];
   for (const [name, options, expected] of cases) {
     it(`${name}: ${expected}`, async () => {
-      const broker = new TestBroker({ credentials });
+      const broker = new TestBroker({ authority });
       const [client, told] = await connect(broker, options);
       assert.deepEqual(told, [expected]);
       const refused = expected === "connack 0" ? 0 : 1;
@@ -157,6 +157,15 @@ describe("credentials", () => {
     });
   }
 
+  it("that are wrong: MQTT 3.1 has a code for them, MQTT 5 says no more than that they do not do", async () => {
+    const broker = new TestBroker({ authority });
+    const wrong = { username: "plant", password: Buffer.from("no") };
+    const [old, five] = [broker.open(3), broker.open(5)];
+    old.send({ ...CONNECT, ...wrong, protocolId: "MQIsdp", protocolVersion: 3 });
+    five.send({ ...CONNECT, ...wrong, protocolVersion: 5 });
+    assert.deepEqual([await old.told(), await five.told()], [["connack 4"], ["connack 135"]]);
+  });
+
   it("are not asked for unless configured", async () => {
     const broker = new TestBroker();
     const [, told] = await connect(broker, { username: "any", password: Buffer.from("body") });
@@ -164,7 +173,7 @@ describe("credentials", () => {
   });
 
   it("refused: what follows the CONNECT has no effect, and no will is published", async () => {
-    const broker = new TestBroker({ credentials });
+    const broker = new TestBroker({ authority });
     const ok = { username: "plant", password: Buffer.from("secret") };
     const watcher = await broker.connect("w", ok);
     watcher.send(subscribe(1, "#"));

@@ -4,7 +4,7 @@
  */
 import { Duplex } from "node:stream";
 import { setImmediate as nextTurn } from "node:timers/promises";
-import { Broker, type BrokerOptions } from "@topicast/agent/mqtt/index.js";
+import { type Authority, allowAll, Broker, type BrokerOptions } from "@topicast/agent/mqtt/index.js";
 import type { ByteStream } from "@topicast/agent/transport/transport.js";
 import { SimClock } from "@topicast/protocol";
 import mqtt, {
@@ -206,6 +206,19 @@ export class TestBroker {
     if (value === undefined) throw new Error(`no counter ${name}`);
     return value;
   }
+}
+
+/** One user name and password for every client without a certificate; all may do everything. */
+export function oneUser(username: string, password: string): Authority {
+  return {
+    ...allowAll,
+    authenticate(request) {
+      if (request.identity !== undefined) return { admitted: true, username: request.identity };
+      if (request.username === undefined) return { admitted: false, reason: "not_authorized" };
+      const isRight = request.username === username && request.password?.toString() === password;
+      return isRight ? { admitted: true, username } : { admitted: false, reason: "bad_credentials" };
+    },
+  };
 }
 
 export interface PublishOptions {

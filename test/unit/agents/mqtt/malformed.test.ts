@@ -151,11 +151,24 @@ describe("what is unusual and still right is served:", () => {
     });
   }
 
-  it("MQTT 3.1 repeats with DUP set", async () => {
+  it("MQTT 3.1 repeats with DUP set, and sets flags that it has no use for", async () => {
     const client = new TestBroker().open();
-    client.raw("10 0f 0006 4d5149736470 03 02 003c 0001 61");
+    client.raw("17 0f 0006 4d5149736470 03 02 003c 0001 61");
     client.raw("8a 06 0001 0001 61 02", "6a 02 0001", "aa 05 0002 0001 61");
-    assert.deepEqual(await client.told(), ["connack 0", "suback 1 [2]", "pubcomp 1", "unsuback 2"]);
+    client.raw("83 06 0003 0001 61 02", "63 02 0004", "a3 05 0005 0001 61", "c9 00", "4f 02 0001", "ef 00");
+    const answers = ["connack 0", "suback 1 [2]", "pubcomp 1", "unsuback 2"];
+    assert.deepEqual(await client.told(), [
+      ...answers,
+      ...["suback 3 [2]", "pubcomp 4", "unsuback 5", "pingresp"],
+    ]);
+  });
+
+  it("but not a SUBSCRIBE of MQTT 3.1 at QoS 0, which would have no identifier", async () => {
+    const broker = new TestBroker();
+    const client = broker.open();
+    client.raw("10 0f 0006 4d5149736470 03 02 003c 0001 61", "80 06 0001 0001 61 02");
+    assert.deepEqual(await client.told(), ["connack 0"]);
+    assert.equal(broker.stat("closed_malformed"), 1);
   });
 });
 

@@ -373,7 +373,7 @@ describe("an authority", () => {
     const broker = new TestBroker({ authority: rules });
     for (const [clientId, password, code5, code4] of [
       ["a", "ok", 0, 0],
-      ["a", "no", 0x86, 4],
+      ["a", "no", 0x87, 5],
       ["banned", "ok", 0x87, 5],
       ["broken", "ok", 0x87, 5],
     ] as const) {

@@ -10,7 +10,7 @@ import { TlsLayer, type TlsOptions } from "@topicast/agent/transport/tls.js";
 import type { ByteStream } from "@topicast/agent/transport/transport.js";
 import { SimClock, UserError } from "@topicast/protocol";
 import mqtt from "mqtt-packet";
-import { settle } from "../mqtt/harness.js";
+import { oneUser, settle } from "../mqtt/harness.js";
 import { openssl, Pki } from "./pki.js";
 import { collect, moved, until, wrap } from "./support.js";
 
@@ -325,7 +325,7 @@ describe("the TLS layer", () => {
 
 describe("a broker's client with a certificate", () => {
   async function connack(options: ConnectionOptions, connectPacket: object): Promise<number> {
-    const broker = new Broker({ credentials: { username: "u", password: "p" } });
+    const broker = new Broker({ authority: oneUser("u", "p") });
     const [stream, tls] = await opened(new TlsLayer({ files, identityAsUsername: true }), options);
     broker.accept(stream);
     const parser = mqtt.parser();
