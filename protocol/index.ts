@@ -23,6 +23,7 @@ export * from "./fabric/status.js";
 export * from "./fabric/stream-receiver.js";
 export * from "./fabric/stream-sender.js";
 export * from "./fabric/stream-senders.js";
+export * from "./fabric/sys.js";
 export * from "./fabric/timing.js";
 export * from "./fabric/wills.js";
 export * from "./message.js";

@@ -21,6 +21,7 @@ import {
   readRouteUpdate,
   readShares,
   readSteering,
+  readSysAnswer,
   type SteeringProblem,
   StreamReceiver,
   shareFilter,
@@ -31,6 +32,7 @@ import {
 import type { IPublishPacket, Packet } from "mqtt-packet";
 import type { ClientWill, DeliverFromFabric, Downlink, Uplink } from "../mqtt/uplink.js";
 import { Claims } from "./claims.js";
+import { NetworkSys } from "./network-sys.js";
 import { Origins } from "./origin.js";
 import { Publisher } from "./publisher.js";
 import { Registration, type RegistrationState } from "./registration.js";
@@ -82,6 +84,7 @@ export class AgentFabric implements Uplink {
   private readonly publisher: Publisher;
   private readonly wills: Wills;
   private readonly shares: Shares;
+  private readonly sys: NetworkSys;
   private sessions: Downlink | undefined;
   private retainer: Retainer | undefined;
   private claims: Claims | undefined;
@@ -139,6 +142,7 @@ export class AgentFabric implements Uplink {
         this.publisher.onLost();
         this.retainer?.onLost();
         this.claims?.onLost();
+        this.sys.onLost();
       },
       onPacket: (packet) => this.onControlPacket(packet),
       onState: options.onState,
@@ -146,6 +150,7 @@ export class AgentFabric implements Uplink {
     const { registration, number: source, dataEpoch: epoch } = this;
     this.subscriptions = new Subscriptions(clock, registration);
     this.wills = new Wills(registration);
+    this.sys = new NetworkSys(registration, (topic, value) => this.sessions?.publishSys(topic, value));
     this.publisher = new Publisher({
       ...{ clock, source, epoch, payloadBytes, registration, transmit, defer },
     });
@@ -213,10 +218,13 @@ export class AgentFabric implements Uplink {
   // --- the sessions' side; topics that begin with $ are each server's own (MQTT-4.7.2-1) ---
 
   subscribe(filter: string): Promise<void> {
-    return filter.startsWith("$") ? Promise.resolve() : this.subscriptions.subscribe(filter);
+    if (!filter.startsWith("$")) return this.subscriptions.subscribe(filter);
+    this.sys.subscribe(filter);
+    return Promise.resolve();
   }
 
   unsubscribe(filter: string): void {
+    if (filter.startsWith("$")) return this.sys.unsubscribe(filter);
     this.subscriptions.unsubscribe(filter);
     this.sessions?.retained.trim(filter);
   }
@@ -236,6 +244,10 @@ export class AgentFabric implements Uplink {
 
   release(clientId: string): void {
     this.claims?.release(clientId);
+  }
+
+  report(values: ReadonlyMap<string, number>): void {
+    this.sys.report(values);
   }
 
   newOrigin(publisher: number): string {
@@ -329,6 +341,10 @@ export class AgentFabric implements Uplink {
       const number = readJoined(packet);
       return number === undefined ? this.drop("bad_joined") : this.shares.onJoined(number);
     }
+    if (packet.topic === FabricTopic.SYS) {
+      const answer = readSysAnswer(packet);
+      return answer === undefined ? this.drop("bad_sys") : this.sys.onAnswer(answer);
+    }
     if (packet.topic === FabricTopic.FIRED) {
       const numbers = decodeFired(packet.payload as Buffer);
       if (numbers === undefined) return this.drop("bad_fired");
@@ -363,6 +379,7 @@ export class AgentFabric implements Uplink {
     if (edges.length > 0) void this.registration.send(encodeFabricJson(FabricTopic.EDGES, edges));
     this.publisher.onRegistered();
     if ((this.options.intercepts ?? []).length > 0) this.tellVacant();
+    this.sys.onRegistered();
     const told =
       (await this.wills.tellAll()) &&
       (await this.shares.tellAll()) &&

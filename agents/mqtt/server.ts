@@ -78,6 +78,7 @@ export class Server {
     uplink.attach({
       retained: replica,
       handover: new Handover(this),
+      publishSys: (topic, value) => this.publishSys(topic, value),
       deliverShared: (share, message) =>
         this.fanout.deliverShared(share, Publication.of(message, this.now())),
       discardWill: (clientId) => {
@@ -165,6 +166,18 @@ export class Server {
     if (message.origin !== undefined) this.seen.note(message);
     if (message.retain) this.retained.set(message, publisher !== undefined);
     return this.fanout.deliver(message, publisher);
+  }
+
+  /** Publishes a value below `$SYS/`, retained, for this agent's clients; undefined: there is none any more. */
+  publishSys(topic: string, value: string | undefined): void {
+    const never = Number.POSITIVE_INFINITY;
+    const payload = Buffer.from(value ?? "");
+    this.deliver(new Publication(`$SYS/${topic}`, payload, 0, true, undefined, never), undefined);
+  }
+
+  /** Tells the uplink this server's numbers: see `Uplink.report`. */
+  report(values: ReadonlyMap<string, number>): void {
+    this.uplink?.report?.(values);
   }
 
   /** The uplink has the wills published should this agent die. */

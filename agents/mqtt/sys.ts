@@ -1,5 +1,4 @@
-import type { Timer } from "@topicast/protocol";
-import { Publication } from "./publication.js";
+import { LOAD_MINUTES, type Timer } from "@topicast/protocol";
 import type { Server } from "./server.js";
 
 export interface SysOptions {
@@ -8,9 +7,6 @@ export interface SysOptions {
   /** Of this server, for `$SYS/broker/version`. */
   readonly version: string;
 }
-
-/** Minutes that load is averaged over, as Unix does. */
-const LOAD_MINUTES = [1, 5, 15];
 
 /** A load average: an exponentially weighted mean of a counter's rate per minute. */
 class Load {
@@ -39,13 +35,14 @@ class Load {
 
 /**
  * The topics below `$SYS/broker`, under the names that mosquitto's users know, retained, for this agent's clients only.
- * At each interval those are published whose value has changed.
+ * At each interval those are published whose value has changed, and the uplink is told all that are numbers.
  */
 export class SysTopics {
   private timer: Timer;
   private readonly startedAt: number;
   private readonly loads: readonly Load[];
   private readonly published = new Map<string, string>();
+  private readonly numbers = new Map<string, number>();
   private maximumConnected = 0;
   private maximumHeap = 0;
 
@@ -81,7 +78,9 @@ export class SysTopics {
       for (const load of this.loads) {
         const means = load.next(this.options.intervalMs / 1_000);
         for (const [i, minutes] of LOAD_MINUTES.entries()) {
-          this.publish(`load/${load.topic}/${minutes}min`, means[i]!.toFixed(2));
+          const topic = `load/${load.topic}/${minutes}min`;
+          this.publish(topic, means[i]!.toFixed(2));
+          this.numbers.set(topic, means[i]!);
         }
       }
       this.publishAll();
@@ -120,14 +119,16 @@ export class SysTopics {
       "heap/current": heap,
       "heap/maximum": this.maximumHeap,
     };
-    for (const [topic, value] of Object.entries(values)) this.publish(topic, String(value));
+    for (const [topic, value] of Object.entries(values)) {
+      this.publish(topic, String(value));
+      if (typeof value === "number") this.numbers.set(topic, value);
+    }
+    this.server.report(this.numbers);
   }
 
   private publish(topic: string, value: string): void {
     if (this.published.get(topic) === value) return;
     this.published.set(topic, value);
-    const never = Number.POSITIVE_INFINITY;
-    const message = new Publication(`$SYS/broker/${topic}`, Buffer.from(value), 0, true, undefined, never);
-    this.server.deliver(message, undefined);
+    this.server.publishSys(`broker/${topic}`, value);
   }
 }

@@ -46,6 +46,8 @@ export interface Uplink {
   claim?(clientId: string, clean: boolean): Promise<boolean>;
   /** There is no session of the client here any more. */
   release?(clientId: string): void;
+  /** This server's numbers of now, by topic below `$SYS/broker`; called at each interval of `$SYS`. */
+  report?(values: ReadonlyMap<string, number>): void;
 }
 
 /** What the fabric tells of the retained messages of the whole network; what it tells of them is in the forwarder's order. */
@@ -106,6 +108,8 @@ export interface Downlink {
   /** The client's will has been published elsewhere, because this agent was taken for dead. */
   discardWill(clientId: string): void;
   readonly handover: SessionHandover;
+  /** Publishes a value below `$SYS/`, retained, for this agent's clients; undefined: there is none any more. */
+  publishSys(topic: string, value: string | undefined): void;
 }
 
 /** What the fabric calls for each message that arrives from another edge: deliver to local subscribers only. */

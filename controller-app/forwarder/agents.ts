@@ -57,6 +57,8 @@ export class Agent {
   vacant: readonly string[] = [];
   /** What this registration was last told of steering, as JSON; undefined: nothing yet. */
   steering: string | undefined;
+  /** What this registration knows of the edges' numbers: see `NetworkStats`; 0: nothing. */
+  sysVersion = 0;
   lastHeard: number;
 
   constructor(

@@ -19,6 +19,7 @@ import {
   readHeldRoutes,
   readMembers,
   readReleased,
+  readSysReport,
   readVacant,
   SETTLE_MS,
   START,
@@ -44,6 +45,7 @@ import { Clients } from "./clients.js";
 import { GroupTable } from "./groups.js";
 import { LegacyProxies, type LegacyProxy } from "./legacy.js";
 import { counterMetrics, gaugeMetrics } from "./metrics.js";
+import { NetworkStats } from "./network-stats.js";
 import type { ForwarderOptions } from "./options.js";
 import { AGENTS_MAX, Registry, sameEndpoint } from "./registry.js";
 import { Retaining } from "./retaining.js";
@@ -77,6 +79,7 @@ export class Forwarder implements ForwarderView {
   private readonly wills: Wills;
   private readonly shares = new Shares(() => this.registry.agents.values());
   private readonly clients: Clients;
+  private readonly networkStats: NetworkStats;
   /** What waits for the end of settling; undefined: settled. */
   private settling: Array<() => void> | undefined = [];
   /** The switches have been read, or cannot be. */
@@ -105,6 +108,7 @@ export class Forwarder implements ForwarderView {
       onGone: (agent, isOver) => {
         this.map.removeAgent(agent);
         this.shares.removeAgent(agent);
+        this.networkStats.onGone(agent);
         this.wills.onLost(agent, isOver ? 0 : agent.lastHeard + DEAD_MS);
       },
       onReplaced: (agent) => {
@@ -135,6 +139,10 @@ export class Forwarder implements ForwarderView {
     this.keeper = options.retained ?? new RetainedKeeper({ clock, unixTime, storage: nowhere }).begin();
     this.retaining = new Retaining(this.keeper, (topic) => this.map.edgesOf(topic));
     this.wills = new Wills(clock, (message) => this.publish(message));
+    this.networkStats = new NetworkStats(() => ({
+      "retained messages/count": this.keeper.size,
+      "shared_subscriptions/count": this.shares.size,
+    }));
     dataplane.onCarriage = (address, carriage) => this.onCarriage(address, carriage);
     dataplane.onPublisher = (id) => {
       for (const topic of this.registry.withId(id)?.topics ?? []) this.map.converge(topic);
@@ -313,6 +321,9 @@ export class Forwarder implements ForwarderView {
         break;
       case FabricTopic.MEMBERS:
         this.onMembers(agent, packet);
+        break;
+      case FabricTopic.SYS:
+        this.networkStats.onReport(agent, readSysReport(packet));
         break;
       case FabricTopic.WILL:
         this.wills.onWill(agent, packet.payload as Buffer);
@@ -544,6 +555,7 @@ export class Forwarder implements ForwarderView {
       ...this.wills.stats,
       ...this.shares.stats,
       ...this.clients.stats,
+      ...this.networkStats.stats,
     };
     yield* counterMetrics("forwarder_", {
       ...this.registry.stats,

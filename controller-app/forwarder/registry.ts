@@ -133,6 +133,7 @@ export class Registry {
     }
     agent.relays = 0;
     agent.steering = undefined;
+    agent.sysVersion = 0;
     agent.knowsShares = false;
     agent.confirmed = { filters: new Set(), topics: new Set(), wills: new Set(), shares: new Set() };
     this.tellDataplane();

@@ -36,6 +36,7 @@ export const FabricTopic = {
   MEMBERS: "$fabric/members",
   JOINED: "$fabric/joined",
   SHARES: "$fabric/shares",
+  SYS: "$fabric/sys",
 } as const;
 
 export const FABRIC_PREFIX = "$fabric/";

@@ -1,6 +1,7 @@
 /** Whole edges in virtual time: real sessions over a real fabric side, and clients on in-memory byte streams. */
 import { AgentFabric } from "@topicast/agent/fabric/fabric.js";
 import type { SessionStore } from "@topicast/agent/mqtt/index.js";
+import type { SysOptions } from "@topicast/agent/mqtt/sys.js";
 import { type Endpoint, parseIPv4, payloadBytes } from "@topicast/protocol";
 import type { IConnackPacket, IConnectPacket, IPublishPacket, Packet } from "mqtt-packet";
 import { TestBroker, type TestClient } from "../agents/mqtt/harness.js";
@@ -16,6 +17,7 @@ export class SimEdge {
     readonly id: string,
     address: string,
     store?: SessionStore,
+    sys?: SysOptions,
   ) {
     this.endpoint = { address, port: PORT };
     const hex = parseIPv4(address)!.toString(16).padStart(8, "0");
@@ -36,7 +38,11 @@ export class SimEdge {
       durable: () => this.broker.broker.unwritten(),
       onState: () => {},
     });
-    this.broker = new TestBroker({ clock, uplink: this.fabric, ...(store === undefined ? {} : { store }) });
+    this.broker = new TestBroker({
+      ...{ clock, uplink: this.fabric },
+      ...(store === undefined ? {} : { store }),
+      ...(sys === undefined ? {} : { sys }),
+    });
     network.attach(address, (bytes, from) => this.fabric.onDatagram(bytes, from));
   }
 
@@ -68,6 +74,8 @@ export class EdgeClient {
   disconnect: number | undefined;
   /** Payloads, each as often as it came as a new message. */
   readonly got: string[] = [];
+  /** The last payload of each topic. */
+  readonly last = new Map<string, string>();
   readonly acknowledged: number[] = [];
   private readonly stream: TestClient;
   private readonly unreleased: Set<number>;
@@ -100,6 +108,10 @@ export class EdgeClient {
 
   subscribe(topic: string, qos: 0 | 1 | 2): void {
     this.stream.send({ cmd: "subscribe", messageId: this.nextId++, subscriptions: [{ topic, qos }] });
+  }
+
+  unsubscribe(topic: string): void {
+    this.stream.send({ cmd: "unsubscribe", messageId: this.nextId++, unsubscriptions: [topic] });
   }
 
   publish(topic: string, text: string, qos: 0 | 1 | 2): void {
@@ -154,7 +166,9 @@ export class EdgeClient {
     }
   }
 
-  private onPublish({ payload, qos }: IPublishPacket, messageId: number, silent: boolean): void {
+  private onPublish(packet: IPublishPacket, messageId: number, silent: boolean): void {
+    const { topic, payload, qos } = packet;
+    this.last.set(topic, payload.toString());
     if (qos < 2 || !this.unreleased.has(messageId)) this.got.push(payload.toString());
     if (qos === 2) this.unreleased.add(messageId);
     if (silent || qos === 0) return;

@@ -200,6 +200,7 @@ export class SimAgent {
       retained: this.replica,
       handover: new Handover(new Server({ clock: network.clock })),
       deliverShared: (share, message) => this.takeShared(share, message),
+      publishSys: () => {},
       discardWill: (clientId) => this.discarded.push(clientId),
     });
     network.attach(address, (bytes, from) => this.fabric.onDatagram(bytes, from));
