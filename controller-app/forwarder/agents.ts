@@ -1,6 +1,7 @@
-import type { ControlChannel, Endpoint, ToldWill } from "@topicast/protocol";
+import type { ControlChannel, Endpoint } from "@topicast/protocol";
 import type { Group } from "./groups.js";
 import type { RoutedTopic } from "./topics.js";
+import type { KeptWill } from "./wills.js";
 
 /** What may be unfinished of one agent's SUBSCRIBEs and relays before nothing more is taken from it. */
 const PENDING_BYTES_MAX = 4 * 1024 * 1024;
@@ -37,7 +38,7 @@ export class Agent {
     | { filters: Set<string>; topics: Set<RoutedTopic>; wills: Set<number>; shares: Set<string> }
     | undefined;
   /** What is to be published when it dies, by the numbers that it has given them. */
-  wills = new Map<number, ToldWill>();
+  wills = new Map<number, KeptWill>();
   /** Shared subscriptions with members there. */
   readonly shares = new Set<string>();
   /** This registration has been told, or is being told, where all shared subscriptions have members. */

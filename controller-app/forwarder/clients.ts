@@ -39,7 +39,11 @@ export class Clients {
     sessions_lost: 0,
   };
 
-  constructor(private readonly agents: ReadonlyMap<number, Agent>) {}
+  constructor(
+    private readonly agents: ReadonlyMap<number, Agent>,
+    /** The client's session is at this agent from now on. */
+    private readonly onClaimed: (client: string, clean: boolean, agent: Agent) => void,
+  ) {}
 
   get size(): number {
     return this.holders.size;
@@ -75,6 +79,7 @@ export class Clients {
     const other = before === undefined ? undefined : this.agents.get(before.agent);
     const yields = other !== undefined && other !== agent;
     const from = yields && !clean ? other.number : null;
+    this.onClaimed(client, clean, agent);
     // First: the agent must know what the pieces are that it will get.
     void agent.channel.send(encodeFabricJson(FabricTopic.CLAIMED, { client, number, at: holder.at, from }));
     if (yields) this.order(other, client, agent.number, clean);
@@ -87,6 +92,7 @@ export class Clients {
       const other = known === undefined ? undefined : this.agents.get(known.agent);
       if (known === undefined || other === undefined || other === agent || at > known.at) {
         this.set(client, { agent: agent.number, at });
+        if (known !== undefined && at > known.at) this.onClaimed(client, false, agent);
         if (other !== undefined && other !== agent) this.order(other, client, agent.number, false);
       } else {
         this.order(agent, client, other.number, false);

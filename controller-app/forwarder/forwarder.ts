@@ -118,7 +118,9 @@ export class Forwarder implements ForwarderView {
       onDrop: (reason) => this.drop(reason),
     });
     this.agentsByNumber = this.registry.agents;
-    this.clients = new Clients(this.agentsByNumber);
+    this.clients = new Clients(this.agentsByNumber, (client, clean, agent) =>
+      this.wills.onClaimed(client, clean, agent),
+    );
     this.groups = new GroupTable({
       ...{ clock, dataplane, range, port },
       onRetired: (group) => {
@@ -415,11 +417,6 @@ export class Forwarder implements ForwarderView {
       await Promise.all(others.map((edge) => edge.channel.send(bytes)));
       return encodePacket({ cmd: "puback", messageId, reasonCode: 0 });
     });
-  }
-
-  /** A client has connected at a living agent: a will of it that waits for its delay is not published. */
-  clientConnected(clientId: string): void {
-    this.wills.discard(clientId);
   }
 
   /** Publishes a message of no living edge's. */

@@ -12,14 +12,24 @@ import type { Agent } from "./agents.js";
 /** What all wills may take: their messages' bytes, and WILL_BYTES each. */
 const BYTES_MAX = 256 * 1024 * 1024;
 const WILL_BYTES = 256;
-/** Numbers of published wills that are remembered for agents that may come back. */
+/** Numbers of settled wills that are remembered for agents that may come back. */
 const FIRED_MAX = 1_000_000;
+
+/** A will that is kept for a living agent's client, or for one that has gone. */
+export interface KeptWill extends ToldWill {
+  readonly number: number;
+  /** The wills that it is one of: all of one life of its agent. */
+  readonly among: Map<number, KeptWill>;
+  /** Its client has connected at another edge, which its own one may not know. */
+  successor: "resumes" | "begins anew" | undefined;
+  /** The life that has ended, and when the will is published; undefined: its agent lives. */
+  lost: { readonly life: Lost; readonly timer: Timer } | undefined;
+}
 
 /** The wills of one life of an agent that has been withdrawn. */
 interface Lost {
   readonly epoch: number;
-  readonly wills: Map<number, ToldWill>;
-  readonly timers: Map<number, Timer>;
+  readonly wills: Map<number, KeptWill>;
   fired: number[];
 }
 
@@ -27,10 +37,11 @@ interface Lost {
 export class Wills {
   /** By agent number, one life after the other. */
   private readonly lost = new Map<number, readonly Lost[]>();
+  private readonly byClient = new Map<string, Set<KeptWill>>();
   private held = 0;
   private firedCount = 0;
 
-  readonly stats = { wills_published: 0, wills_refused: 0, wills_bad: 0 };
+  readonly stats = { wills_published: 0, wills_discarded: 0, wills_refused: 0, wills_bad: 0 };
 
   constructor(
     private readonly clock: Clock,
@@ -50,22 +61,23 @@ export class Wills {
       return;
     }
     const { number, will } = update;
-    this.drop(agent.wills, number);
+    this.drop(agent.wills.get(number));
     agent.confirmed?.wills.delete(number);
     if (will === undefined || agent.firedWills.has(number)) return;
-    const bytes = costOf(will);
-    if (this.held + bytes > BYTES_MAX) {
+    if (this.held + costOf(will) > BYTES_MAX) {
       this.stats.wills_refused += 1;
       return;
     }
-    this.held += bytes;
     agent.confirmed?.wills.add(number);
-    agent.wills.set(number, { ...will, message: ownOf(will.message) });
+    this.keep({
+      ...{ ...will, message: ownOf(will.message), number, among: agent.wills },
+      ...{ successor: undefined, lost: undefined },
+    });
   }
 
   /** The agent has told all its wills: those it had before and has not named again are no more. */
   confirm(agent: Agent, told: ReadonlySet<number>): void {
-    for (const number of [...agent.wills.keys()]) if (!told.has(number)) this.drop(agent.wills, number);
+    for (const [number, will] of [...agent.wills]) if (!told.has(number)) this.drop(will);
   }
 
   /** A life of an agent has registered: tells it which of its wills have been published, and publishes no more of them. */
@@ -79,68 +91,78 @@ export class Wills {
     }
     this.remember(
       agent.number,
-      lives.filter(({ timers }) => timers.size > 0),
+      lives.filter(({ wills }) => agent.wills !== wills && wills.size > 0),
     );
   }
 
-  private revive(agent: Agent, { wills, timers, fired }: Lost): void {
-    for (const timer of timers.values()) timer.cancel();
-    timers.clear();
-    for (const [number, will] of wills) agent.wills.set(number, will);
+  private revive(agent: Agent, { wills, fired }: Lost): void {
+    agent.wills = wills;
+    for (const will of wills.values()) {
+      will.lost?.timer.cancel();
+      will.lost = undefined;
+    }
     agent.firedWills = new Set(fired);
     if (fired.length > 0) void agent.channel.send(encodeFired(fired));
   }
 
   /**
    * That life of the agent is over, or seems to be: its wills are published after their delays, counted from `from` (ms),
-   * unless it comes back before.
+   * unless it, or their client, comes back before.
    */
   onLost(agent: Agent, from: number): void {
     const { number, claim, wills, firedWills } = agent;
     if (wills.size === 0 && firedWills.size === 0) return;
-    const lost: Lost = { epoch: claim.dataEpoch, wills, timers: new Map(), fired: [...firedWills] };
+    const life: Lost = { epoch: claim.dataEpoch, wills, fired: [...firedWills] };
     agent.wills = new Map();
     agent.firedWills = new Set();
-    const now = this.clock.now();
-    for (const [id, { delay }] of wills) {
-      const wait = Math.max(0, from - now) + delay * 1_000;
-      lost.timers.set(
-        id,
-        this.clock.setTimer(wait, () => this.fire(lost, id)),
-      );
+    this.firedCount += life.fired.length;
+    const wait = Math.max(0, from - this.clock.now());
+    for (const will of [...wills.values()]) {
+      const delay = will.successor === undefined ? will.delay : 0;
+      const timer = this.clock.setTimer(wait + delay * 1_000, () => this.fire(will));
+      will.lost = { life, timer };
+      if (will.successor === "resumes" && will.delay > 0) this.discard(will);
     }
-    this.firedCount += lost.fired.length;
     const lives = this.lost.get(number) ?? [];
-    this.remember(number, [...lives, lost]);
+    this.remember(number, [...lives, life]);
     this.boundFired();
   }
 
-  /** The client is connected elsewhere: its will does not wait for its delay any more (MQTT-3.1.3-9). */
-  discard(clientId: string): void {
-    for (const { wills, timers } of [...this.lost.values()].flat()) {
-      for (const [id, will] of wills) {
-        if (will.clientId !== clientId) continue;
-        timers.get(id)?.cancel();
-        timers.delete(id);
-        this.drop(wills, id);
-      }
+  /**
+   * The client connects at `agent`. A will that waits for its delay is not published (MQTT-3.1.3-9), unless the client begins
+   * anew: then the session that it belongs to ends, and it is published now, as one without delay is.
+   */
+  onClaimed(clientId: string, clean: boolean, agent: Agent): void {
+    for (const will of [...(this.byClient.get(clientId) ?? [])]) {
+      if (will.among === agent.wills) continue;
+      if (will.lost === undefined) will.successor = clean ? "begins anew" : "resumes";
+      else if (clean || will.delay === 0) this.fire(will);
+      else this.discard(will);
     }
   }
 
   close(): void {
-    for (const { timers } of [...this.lost.values()].flat())
-      for (const timer of timers.values()) timer.cancel();
+    for (const { wills } of [...this.lost.values()].flat())
+      for (const { lost } of wills.values()) lost?.timer.cancel();
   }
 
-  private fire(lost: Lost, id: number): void {
-    const will = lost.wills.get(id);
-    lost.timers.delete(id);
-    this.drop(lost.wills, id);
-    if (will === undefined) return;
-    lost.fired.push(id);
-    this.firedCount += 1;
+  private discard(will: KeptWill): void {
+    this.stats.wills_discarded += 1;
+    this.settle(will);
+  }
+
+  private fire(will: KeptWill): void {
+    this.settle(will);
     this.stats.wills_published += 1;
     this.publish(will.message);
+  }
+
+  /** Its agent, should it come back in that life, is to forget it. */
+  private settle(will: KeptWill): void {
+    this.drop(will);
+    if (will.lost === undefined) return;
+    will.lost.life.fired.push(will.number);
+    this.firedCount += 1;
   }
 
   /** The agent heard last is last. */
@@ -157,15 +179,27 @@ export class Wills {
         this.firedCount -= lost.fired.length;
         lost.fired = [];
       }
-      if (lives.every(({ timers }) => timers.size === 0)) this.lost.delete(number);
+      if (lives.every(({ wills }) => wills.size === 0)) this.lost.delete(number);
     }
   }
 
-  private drop(wills: Map<number, ToldWill>, number: number): void {
-    const will = wills.get(number);
+  private keep(will: KeptWill): void {
+    this.held += costOf(will);
+    will.among.set(will.number, will);
+    const others = this.byClient.get(will.clientId);
+    if (others === undefined) this.byClient.set(will.clientId, new Set([will]));
+    else others.add(will);
+  }
+
+  private drop(will: KeptWill | undefined): void {
     if (will === undefined) return;
-    wills.delete(number);
+    const { clientId, number, among, lost } = will;
+    lost?.timer.cancel();
+    among.delete(number);
     this.held -= costOf(will);
+    const others = this.byClient.get(clientId);
+    others?.delete(will);
+    if (others?.size === 0) this.byClient.delete(clientId);
   }
 }
 

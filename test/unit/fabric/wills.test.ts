@@ -123,15 +123,4 @@ describe("wills of clients whose agent dies", () => {
     await network.run(DEAD_MS + 2_000, 10);
     assert.deepEqual(e2.texts(), ["bye"]);
   });
-
-  it("of a client that is connected elsewhere by then are discarded", async () => {
-    const { network, forwarder, e1, e2 } = await threeEdges(8);
-    e1.fabric.setWill("c1", will("gone/c1", "bye", 30));
-    await network.run(100);
-    e1.kill();
-    await network.run(10_000, 10);
-    forwarder.forwarder.clientConnected("c1");
-    await network.run(40_000, 50);
-    assert.deepEqual(e2.texts(), []);
-  });
 });
