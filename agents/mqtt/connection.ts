@@ -1,7 +1,7 @@
 import type { Timer } from "@topicast/protocol";
 import { PacketError } from "@topicast/protocol";
 import type { ByteStream } from "../transport/transport.js";
-import { AckQueue } from "./acks.js";
+import { AnswerQueue } from "./answers.js";
 import { decode, type ProtocolVersion } from "./codec/decode.js";
 import { encodeDisconnect } from "./codec/encode.js";
 import { type CloseReason, closeReason, DISCONNECT_CODES, FramingError } from "./codec/errors.js";
@@ -19,7 +19,10 @@ import type { Session } from "./session.js";
  */
 export class Connection {
   readonly outbox: Outbox;
-  readonly acks: AckQueue;
+  /** PUBACK and PUBREC. */
+  readonly acks = new AnswerQueue<Buffer>((packet) => this.outbox.push(packet));
+  /** SUBACK and UNSUBACK, with what follows them. */
+  readonly grants = new AnswerQueue<() => void>((give) => give());
   version: ProtocolVersion = 4;
   /** Set by CONNECT; until then nothing but a CONNECT is taken. */
   session: Session | undefined = undefined;
@@ -41,6 +44,8 @@ export class Connection {
   private lastReceived = 0;
   private pending = 0;
   private held = false;
+  /** The client has gone in order, and some of its packets are not answered yet. */
+  private leaving = false;
   /** What must be known before the client is let in. */
   private questions = 0;
 
@@ -52,7 +57,6 @@ export class Connection {
     this.reader = new FrameReader(limits.packetBytes);
     const durable = server.journal && (() => server.journal!.durable());
     this.outbox = new Outbox(stream, limits, stats, flusher, () => this.hasRoom(), durable);
-    this.acks = new AckQueue((packet) => this.outbox.push(packet));
     this.timer = clock.setTimer(limits.connectTimeoutMs, () => this.close("connect_timeout"));
     stream.on("data", (chunk: Buffer) => this.received(chunk));
     stream.on("drain", () => this.outbox.drained());
@@ -100,29 +104,49 @@ export class Connection {
 
   settled(): void {
     this.pending -= 1;
-    this.unhold();
+    if (this.leaving && this.pending === 0) this.leave();
+    else this.unhold();
   }
 
   /**
    * Closes in order: an MQTT 5 client is told why, what is queued is written, then the stream is ended, and it is reset
-   * when the client leaves its side open for too long. Does nothing when already closing.
+   * when the client leaves its side open for too long. Whoever goes by itself may still read what its packets are answered:
+   * that is waited for, `Limits.lingerMs` at most. Does nothing when already closing.
    * @param isTold false where the client is not to be sent anything
    */
   close(reason: CloseReason, detail?: string, isTold = true): void {
-    if (this.state !== "open") return;
+    if (this.state !== "open") {
+      if (reason === "uplink_error") this.leave();
+      return;
+    }
     this.state = "closing";
     const { server, stream } = this;
     this.timer.cancel();
     server.stats.closed(reason);
     server.log?.info({ peer: stream.peer, client: this.session?.clientId, reason, detail }, "client closed");
-    this.timer = server.clock.setTimer(server.limits.lingerMs, () => stream.destroy());
     if (isTold) this.tell(reason, detail);
+    this.leaving = this.pending > 0 && (reason === "disconnect" || reason === "peer_closed");
+    if (this.leaving) this.timer = server.clock.setTimer(server.limits.lingerMs, () => this.leave());
     // Before the session hears of it: what is queued for the client leaves, and nothing new is queued for it.
-    this.outbox.end();
+    else this.end();
     server.detach(this);
     // What the client still sends is read and thrown away, so that it can read why it was closed before a reset.
     this.held = false;
     stream.resume();
+  }
+
+  /** All that the client waited for is answered, or will not be. */
+  private leave(): void {
+    if (!this.leaving || this.state !== "closing") return;
+    this.leaving = false;
+    this.timer.cancel();
+    this.end();
+  }
+
+  private end(): void {
+    const { clock, limits } = this.server;
+    this.timer = clock.setTimer(limits.lingerMs, () => this.stream.destroy());
+    this.outbox.end();
   }
 
   /** DISCONNECT, in words where the client asked for them and takes a packet as large (MQTT-3.14.2-3). */
@@ -154,7 +178,7 @@ export class Connection {
         if (this.session === undefined) handleConnect(this, frame);
         else handlePacket(this, this.session, decode(frame, this.version));
         if (changes !== this.server.changes) this.outbox.commit();
-        if (this.isWaiting || this.pending >= this.server.limits.pendingAcks) this.hold();
+        if (this.isWaiting || this.unanswered >= this.server.limits.pendingAcks) this.hold();
       }
     } catch (error) {
       if (error instanceof PacketError) {
@@ -181,6 +205,11 @@ export class Connection {
     return this.questions > 0 || this.outbox.congested || (isFull && this.pending > 0);
   }
 
+  /** Packets whose answers wait: for the uplink, or for those of packets before them. */
+  private get unanswered(): number {
+    return Math.max(this.pending, this.acks.length + this.grants.length);
+  }
+
   private hold(): void {
     if (this.state !== "open" || this.held) return;
     this.held = true;
@@ -189,7 +218,7 @@ export class Connection {
   }
 
   private unhold(): void {
-    if (!this.held || this.isWaiting || this.pending > this.server.limits.pendingAcks / 2) return;
+    if (!this.held || this.isWaiting || this.unanswered > this.server.limits.pendingAcks / 2) return;
     this.held = false;
     // The time while nothing was read is not the client's silence.
     this.lastReceived = this.server.clock.now();

@@ -29,7 +29,7 @@ export function handlePublish(connection: Connection, session: Session, packet: 
     // Before MQTT 5 a client cannot be told: it is acknowledged (MQTT 3.1.1: MQTT-3.3.5-2).
     const code = connection.version === 5 ? refusal : 0;
     if (qos === 2 && code === 0) open(connection, session, id, undefined);
-    if (qos > 0) connection.acks.sendInOrder(encodeAck(qos === 1 ? Type.PUBACK : Type.PUBREC, id, code));
+    if (qos > 0) connection.acks.giveInOrder(encodeAck(qos === 1 ? Type.PUBACK : Type.PUBREC, id, code));
     return;
   }
   const message = publicationOf(server, packet, topic, qos === 2 ? server.newOrigin(session) : undefined);
@@ -176,7 +176,7 @@ function settleWith(
   id: number | undefined,
 ): void {
   if (published === undefined) {
-    if (ack !== undefined) connection.acks.sendInOrder(ack);
+    if (ack !== undefined) connection.acks.giveInOrder(ack);
     return;
   }
   const slot = ack === undefined ? undefined : connection.acks.reserve();

@@ -30,12 +30,14 @@ export function handleSubscribe(connection: Connection, session: Session, packet
   }
   const answer = () => {
     connection.outbox.push(encodeGranted("suback", packet.id, granted, connection.version));
+    if (!connection.isOpen) return;
     for (const request of retained) sendRetained(connection, session, request, packet.subscriptionId);
   };
-  if (barriers.length === 0) return answer();
+  if (barriers.length === 0) return connection.grants.giveInOrder(answer);
+  const slot = connection.grants.reserve();
   connection.pend();
   Promise.all(barriers).then(() => {
-    if (connection.isOpen) answer();
+    connection.grants.fill(slot, answer);
     connection.settled();
   });
 }

@@ -4,11 +4,15 @@ import { encodeGranted } from "../codec/encode.js";
 import type { Connection } from "../connection.js";
 import type { Session } from "../session.js";
 
-/** UNSUBSCRIBE, answered whether the filters were subscribed or not (MQTT-3.10.4-5, MQTT-3.11.3-1). */
+/**
+ * UNSUBSCRIBE, answered whether the filters were subscribed or not (MQTT-3.10.4-5, MQTT-3.11.3-1), and behind the SUBSCRIBEs
+ * that came before it.
+ */
 export function handleUnsubscribe(connection: Connection, session: Session, packet: Unsubscribe): void {
   const { subscriptions } = connection.server;
   const codes = packet.filters.map((filter) =>
     subscriptions.remove(session, filter) ? ReasonCode.SUCCESS : ReasonCode.NO_SUBSCRIPTION_EXISTED,
   );
-  connection.outbox.push(encodeGranted("unsuback", packet.id, codes, connection.version));
+  const unsuback = encodeGranted("unsuback", packet.id, codes, connection.version);
+  connection.grants.giveInOrder(() => connection.outbox.push(unsuback));
 }
