@@ -1,10 +1,13 @@
-import { type Clock, formatIPv4, parseIPv4 } from "@topicast/protocol";
+import { type Clock, formatIPv4, parseIPv4, type Timer } from "@topicast/protocol";
 import type { Carriage, Dataplane } from "../dataplane/dataplane.js";
 import type { AgentClaim } from "./agents.js";
 import type { RoutedTopic } from "./topics.js";
 
-/** Datagrams on their way may still need the rules when the last publisher has left a group. */
-const LINGER_MS = 200;
+/**
+ * What is on its way when the last publisher has left a group needs the rules, and so do the heartbeats behind it, 400 ms long:
+ * they alone tell that the last message was lost.
+ */
+const LINGER_MS = 500;
 
 export interface GroupOptions {
   readonly clock: Clock;
@@ -31,6 +34,8 @@ export interface Group {
 interface Entry extends Group {
   readonly key: string;
   users: number;
+  /** Runs while there are none. */
+  linger: Timer | undefined;
 }
 
 /** Edge sets ↔ multicast addresses. */
@@ -87,6 +92,7 @@ export class GroupTable {
     if (known !== undefined) {
       known.members = members;
       known.users += 1;
+      known.linger?.cancel();
       return known;
     }
     const address = this.allocate(members, hint);
@@ -102,6 +108,7 @@ export class GroupTable {
       carriage: "unicast",
       ready: Promise.resolve("unicast"),
       users: 1,
+      linger: undefined,
     };
     this.byKey.set(key, group);
     this.byAddress.set(address, group);
@@ -112,7 +119,7 @@ export class GroupTable {
   release(group: Group): void {
     const entry = group as Entry;
     entry.users -= 1;
-    if (entry.users === 0) this.options.clock.setTimer(LINGER_MS, () => this.retire(entry));
+    if (entry.users === 0) entry.linger = this.options.clock.setTimer(LINGER_MS, () => this.retire(entry));
   }
 
   /** The data plane carries the group otherwise than before; returns it where it is in use. */
@@ -136,7 +143,6 @@ export class GroupTable {
   }
 
   private retire(entry: Entry): void {
-    if (entry.users > 0 || this.byAddress.get(entry.address) !== entry) return;
     this.byKey.delete(entry.key);
     this.byAddress.delete(entry.address);
     this.options.onRetired(entry);

@@ -8,8 +8,11 @@ import { encodeHeartbeat, type Fence, RANGES_MAX, type Range } from "./status.js
 
 /** Silence before each heartbeat while acknowledgements are awaited; the last one repeats. */
 const BEATS_MS = [10, 40, 200, 1_000] as const;
-/** The same where nobody is awaited: the first is late enough not to fall between messages that follow one another. */
-const LOOSE_BEATS_MS = [30, 70, 300] as const;
+/**
+ * The same where nobody is awaited: the first is late enough not to fall between messages that follow one another, the last
+ * one early enough for what it tells of to be here still. A group's rules outlive its last route by the first four.
+ */
+const LOOSE_BEATS_MS = [30, 70, 100, 200, 1_000] as const;
 /** Datagrams that leave one stream in a millisecond: about 90 MB/s of large messages. */
 const BURST = 64;
 const BURST_MS = 1;

@@ -13,7 +13,7 @@ describe("the fabric in trouble", () => {
     }
     const text = JSON.stringify(sum);
     if (seeds.length > 1) assert.ok(sum.delivered > sum.published, `the simulation does little: ${text}`);
-    // Up to 30 % loss: a last message of a stream is lost together with all three heartbeats after it.
+    // Up to 30 % loss: a last message of a stream is lost together with all heartbeats after it.
     assert.ok(sum.missed0 <= sum.due0 / 500 + 1, text);
   });
 });

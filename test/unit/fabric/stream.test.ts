@@ -117,11 +117,11 @@ describe("repair", () => {
     assert.deepEqual(net.hearer.got, ["a"]);
   });
 
-  it("costs an idle stream three heartbeats, then nothing", () => {
+  it("costs an idle stream five heartbeats, then nothing", () => {
     const net = new Streams();
     net.now("a");
     net.clock.advance(60_000);
-    assert.equal(net.senders.stats.heartbeats, 3);
+    assert.equal(net.senders.stats.heartbeats, 5);
     assert.equal(net.statuses.length, 0);
     assert.equal(net.clock.pending, 0);
   });
