@@ -6,11 +6,20 @@ export const COOKIE = 0x746f706963617374n;
 export interface Flow {
   readonly cookie: bigint;
   readonly priority: number;
+  /** For how long it has been there, in seconds. A new one in its place begins anew. */
+  readonly age: number;
   readonly packets: number;
   /** As ovs-ofctl writes it, e.g. `ip,nw_dst=239.192.0.1`. */
   readonly match: string;
   /** As ovs-ofctl writes them, e.g. `group:1413480449`. */
   readonly actions: string;
+}
+
+export interface GroupCounters {
+  readonly id: number;
+  /** As of a flow. */
+  readonly age: number;
+  readonly packets: number;
 }
 
 export interface PortCounters {
@@ -39,6 +48,11 @@ export class Switches {
   async groupIds(name: string): Promise<number[]> {
     const text = await this.ofctl("dump-groups", name);
     return [...text.matchAll(/group_id=(\d+)/g)].map((m) => Number(m[1]));
+  }
+
+  /** The groups of all kinds with what they have carried. */
+  async groups(name: string): Promise<GroupCounters[]> {
+    return parseGroups(await this.ofctl("dump-group-stats", name));
   }
 
   /** Packets by OpenFlow port number. */
@@ -73,12 +87,23 @@ export function parseFlows(text: string): Flow[] {
     flows.push({
       cookie: BigInt(cookie),
       priority,
+      age: Number(/ duration=([\d.]+)s/.exec(line)?.[1]),
       packets: Number(/ n_packets=(\d+)/.exec(line)?.[1]),
       match: match.join(","),
       actions: line.slice(at + " actions=".length),
     });
   }
   return flows;
+}
+
+/** Reads `ovs-ofctl dump-group-stats`. */
+export function parseGroups(text: string): GroupCounters[] {
+  const entry = /group_id=(\d+),duration=([\d.]+)s,ref_count=\d+,packet_count=(\d+)/g;
+  return [...text.matchAll(entry)].map(([, id, age, packets]) => ({
+    id: Number(id),
+    age: Number(age),
+    packets: Number(packets),
+  }));
 }
 
 /** Reads `ovs-ofctl dump-ports`; the LOCAL port is left out. */

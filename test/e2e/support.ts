@@ -36,7 +36,8 @@ export function publisherAt(testbed: Testbed, id: AgentId, topic: string, option
   return testbed.publisher(clientHost(id), { agent: AGENTS[id], topic, ...options });
 }
 
-function clientHost(id: AgentId): string {
+/** The host beside the agent's, at the same switch. */
+export function clientHost(id: AgentId): string {
   return `h${Number(AGENTS[id].slice(1)) + 1}`;
 }
 

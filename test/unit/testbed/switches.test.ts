@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { COOKIE, parseFlows, parsePorts } from "topicast/testbed/switches";
+import { COOKIE, parseFlows, parseGroups, parsePorts } from "topicast/testbed/switches";
 
 // As Open vSwitch 3.1 prints them.
 const FLOWS = `OFPST_FLOW reply (OF1.3) (xid=0x2):
@@ -23,6 +23,11 @@ const PORTS = `OFPST_PORT reply (OF1.3) (xid=0x2): 3 ports
            duration=7.1s
 `;
 
+const GROUPS = `OFPST_GROUP reply (OF1.3) (xid=0x6):
+ group_id=1413480449,duration=12.034s,ref_count=1,packet_count=21,byte_count=1078,bucket0:packet_count=21,byte_count=1078
+ group_id=7,duration=0.5s,ref_count=0,packet_count=0,byte_count=0
+`;
+
 describe("reading ovs-ofctl", () => {
   it("reads flows", () => {
     const flows = parseFlows(FLOWS);
@@ -30,6 +35,7 @@ describe("reading ovs-ofctl", () => {
     assert.deepEqual(flows[0], {
       cookie: COOKIE,
       priority: 40000,
+      age: 3.1,
       packets: 1000,
       match: "ip,nw_dst=239.192.0.1",
       actions: "group:1413480449",
@@ -38,6 +44,7 @@ describe("reading ovs-ofctl", () => {
     assert.deepEqual(flows[4], {
       cookie: 0n,
       priority: 0,
+      age: 5.9,
       packets: 2,
       match: "",
       actions: "CONTROLLER:65535",
@@ -50,6 +57,13 @@ describe("reading ovs-ofctl", () => {
     assert.equal(flows[3]!.match, "ip,nw_dst=10.0.0.1");
     assert.equal(flows[2]!.priority, 1);
     assert.equal(flows[2]!.match, "in_port=1,dl_dst=02:00:c0:a8:01:65");
+  });
+
+  it("reads groups' counters", () => {
+    assert.deepEqual(parseGroups(GROUPS), [
+      { id: 1413480449, age: 12.034, packets: 21 },
+      { id: 7, age: 0.5, packets: 0 },
+    ]);
   });
 
   it("reads port counters", () => {
