@@ -1,3 +1,5 @@
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import * as duckdb from "@duckdb/node-api";
 import { filterMatches, UserError } from "@topicast/protocol";
 import { Loader } from "./loader.js";
@@ -5,6 +7,9 @@ import { type Row, type RowSink, schema, type TableName, tableNames } from "./sc
 import { Zone } from "./zone.js";
 
 /** The tables in DuckDB. Rows are handed over in batches, in columns. */
+
+/** What the tables may take of memory; beyond it DuckDB keeps them in temporary files. */
+const MEMORY = "1GiB";
 
 /** Tables that name a server by address, and get its name where DNS told it only later. */
 const NAMED: readonly TableName[] = [
@@ -39,7 +44,11 @@ export class Database implements RowSink {
   static async open(path?: string, tables: readonly TableName[] = tableNames): Promise<Database> {
     let instance: duckdb.DuckDBInstance;
     try {
-      instance = await duckdb.DuckDBInstance.create(path ?? ":memory:");
+      instance = await duckdb.DuckDBInstance.create(path ?? ":memory:", {
+        memory_limit: MEMORY,
+        // Made when it is needed, and removed with the instance.
+        temp_directory: join(tmpdir(), `topicast-inspect-${process.pid}`),
+      });
     } catch (error) {
       throw new UserError(`${path} cannot be used as a database: ${firstLine(error)}`);
     }

@@ -5,6 +5,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { type Inspection, inspectFiles } from "@topicast/inspect";
+import { PcapngEncoder } from "@topicast/inspect/read/pcapng-writer.js";
+import { FRAMINGS, reframe } from "../../unit/inspect/reframe.js";
+import { readFrames } from "../../unit/inspect/support.js";
 
 /**
  * The tables against tshark, on every committed capture: per protocol and packet type how many, which message ids, topics,
@@ -147,6 +150,28 @@ for (const capture of readdirSync(captures).filter((name) => /\.pcap(\.gz)?$/.te
     inspection.database.close();
   });
 }
+
+test("the same packets on other kinds of links", async (t) => {
+  for (const [capture, what] of [
+    ["sessions.pcap", "MQTT topics"],
+    ["datagrams.pcap", "CoAP tokens"],
+  ] as const) {
+    const [name, filter, field, sql] = COMPARISONS.find(([each]) => each === what)!;
+    for (const framing of FRAMINGS) {
+      await t.test(`${what} of ${capture}: ${framing.name}`, async () => {
+        const file = join(folder, "reframed.pcapng");
+        const encoder = new PcapngEncoder();
+        const frames = readFrames(capture).map((frame) => encoder.encode(reframe(frame, framing)));
+        writeFileSync(file, Buffer.concat([encoder.header(), ...frames]));
+        const inspection = await inspectFiles([file], { decodeAs: ["tcp.port==17501,mqtt"] });
+        const expected = normalize(name, tshark(file, filter, field));
+        assert.ok(expected.length > 4);
+        assert.deepEqual(await ours(inspection, sql), expected);
+        inspection.database.close();
+      });
+    }
+  }
+});
 
 async function snTypes(inspection: Inspection): Promise<string[]> {
   const { SN_TYPES } = await import("@topicast/inspect/decode/mqttsn.js");

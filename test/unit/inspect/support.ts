@@ -1,6 +1,9 @@
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
+import { gunzipSync } from "node:zlib";
 import { Inspector } from "@topicast/inspect";
 import { parserFor } from "@topicast/inspect/read/file.js";
+import type { CapturedFrame } from "@topicast/inspect/read/record.js";
 import type { Row, RowSink, TableName } from "@topicast/inspect/tables/schema.js";
 
 /** The committed captures; compiled tests run from test/dist/unit/inspect. */
@@ -31,6 +34,31 @@ export function inspectBytes(bytes: Buffer, decodeAs: string[] = [], size = byte
   });
   for (let at = 0; at < bytes.length; at += size) parser?.push(bytes.subarray(at, at + size));
   parser?.end();
+  inspector.end();
+  return rows;
+}
+
+/** The frames of a committed capture. */
+export function readFrames(name: string): CapturedFrame[] {
+  const stored = readFileSync(join(captures, name));
+  const file = name.endsWith(".gz") ? gunzipSync(stored) : stored;
+  const frames: CapturedFrame[] = [];
+  const parser = parserFor(file, {
+    onFrame: (frame) => frames.push({ ...frame, bytes: Buffer.from(frame.bytes) }),
+    onDamage: (reason) => {
+      throw new Error(`${name}: ${reason}`);
+    },
+  });
+  parser?.push(file);
+  parser?.end();
+  return frames;
+}
+
+/** What frames tell. */
+export function inspectFrames(frames: readonly CapturedFrame[]): Rows {
+  const rows = new Rows();
+  const inspector = new Inspector(rows);
+  for (const frame of frames) inspector.onFrame(frame);
   inspector.end();
   return rows;
 }
