@@ -14,6 +14,7 @@ import {
   Kind,
   Mark,
   type Message,
+  ReasonCode,
   readAccessLists,
   readGoneEdge,
   readGroupUpdate,
@@ -40,6 +41,8 @@ import { Retainer } from "./retainer.js";
 import { Shares } from "./shares.js";
 import { Subscriptions } from "./subscriptions.js";
 import { Wills } from "./wills.js";
+
+const { NO_MATCHING_SUBSCRIBERS } = ReasonCode;
 
 /** What an agent does with users and rules that the forwarder keeps. */
 export interface SharedAccess {
@@ -255,7 +258,7 @@ export class AgentFabric implements Uplink {
     return `${this.number.toString(16)}-${this.dataEpoch.toString(16)}.${publisher}-${this.originCount}`;
   }
 
-  publish(message: Message): Promise<void> | undefined {
+  publish(message: Message): Promise<boolean> | undefined {
     if (message.topic.startsWith("$")) {
       this.stats.reserved_topics += 1;
       return undefined;
@@ -264,8 +267,10 @@ export class AgentFabric implements Uplink {
     const published = this.publisher.publish(bare);
     const shared = this.shares.publish(bare);
     const retained = message.retain ? this.retainer?.retain(bare) : undefined;
-    const waits = [published, shared, retained].filter((wait) => wait !== undefined);
-    return waits.length > 1 ? Promise.all(waits).then(() => {}) : waits[0];
+    if (shared === undefined && retained === undefined) return published;
+    return Promise.all([published, shared, retained]).then(
+      ([isHeard = false]) => isHeard || shared !== undefined,
+    );
   }
 
   // --- the wire's side ---
@@ -294,7 +299,7 @@ export class AgentFabric implements Uplink {
 
   private onControlPacket(packet: Packet): void {
     if (packet.cmd === "puback") {
-      this.publisher.onRelayed(packet.messageId ?? 0);
+      this.publisher.onRelayed(packet.messageId ?? 0, packet.reasonCode !== NO_MATCHING_SUBSCRIBERS);
       this.retainer?.flush();
     } else if (packet.cmd === "suback") this.subscriptions.onSuback(packet.messageId ?? 0);
     else if (packet.cmd === "publish") this.onForwarderPublish(packet);

@@ -91,7 +91,8 @@ export class Publisher {
     };
   }
 
-  publish(message: Message): Promise<void> | undefined {
+  /** See `Uplink.publish`. */
+  publish(message: Message): Promise<boolean> | undefined {
     const route = this.routes.get(message.topic);
     if (route !== undefined && route.waiting === 0 && (route.target !== undefined || route.leaving)) {
       const { target } = route;
@@ -107,12 +108,12 @@ export class Publisher {
     return this.later(message, (outgoing) => this.relayOrWait(outgoing));
   }
 
-  /** PUBACK: every edge of the set has this relay. */
-  onRelayed(messageId: number): void {
+  /** PUBACK: every edge of the set, if there is any, has this relay. */
+  onRelayed(messageId: number, isHeard: boolean): void {
     const relay = this.relays.get(messageId);
     if (relay === undefined) return;
     this.relays.delete(messageId);
-    relay.done?.();
+    relay.done?.(isHeard);
     relay.route.outstanding -= 1;
     this.sendHeld(relay.route);
     this.flushBacklog();
@@ -204,14 +205,14 @@ export class Publisher {
 
   /** Lets everyone go who waits for an acknowledgement. */
   close(): void {
-    for (const { done } of this.relays.values()) done?.();
-    for (const { done } of this.backlog) done?.();
-    for (const { held } of this.routes.values()) for (const { done } of held) done?.();
+    for (const { done } of this.relays.values()) done?.(true);
+    for (const { done } of this.backlog) done?.(true);
+    for (const { held } of this.routes.values()) for (const { done } of held) done?.(true);
     this.streams.close();
   }
 
   /** At QoS 0 nobody waits for what becomes of it. */
-  private later(message: Message, send: (outgoing: Outgoing) => void): Promise<void> | undefined {
+  private later(message: Message, send: (outgoing: Outgoing) => void): Promise<boolean> | undefined {
     if (message.qos > 0) return new Promise((done) => send({ message, done }));
     send({ message, done: undefined });
     return undefined;
@@ -225,12 +226,13 @@ export class Publisher {
     const { group, to } = target;
     if (group === undefined) {
       this.stats.published_nowhere += 1;
-      done?.();
+      done?.(false);
       return;
     }
     const stream = this.streams.getOrAdd(group);
     const before = this.onTheirWay(route, group);
-    if (!stream.send(this.encode(outgoing), { to, done, fences: before })) {
+    const arrived = done && (() => done(true));
+    if (!stream.send(this.encode(outgoing), { to, done: arrived, fences: before })) {
       this.stats.published_dropped += 1;
       return;
     }

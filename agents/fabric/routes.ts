@@ -6,12 +6,15 @@ import {
   type RouteUpdate,
 } from "@topicast/protocol";
 
-/** A message on its way out; `done` tells a QoS 1 or 2 publisher that it may be acknowledged. */
+/**
+ * A message on its way out; `done` tells a QoS 1 or 2 publisher that it may be acknowledged, and whether anybody elsewhere is
+ * subscribed.
+ */
 export interface Outgoing {
   readonly message: Message;
   /** Which of this agent's relayed messages it is, where it has been relayed. */
   readonly origin?: number;
-  readonly done: (() => void) | undefined;
+  readonly done: ((isHeard: boolean) => void) | undefined;
 }
 
 /** What this agent knows of one topic that its clients publish. */

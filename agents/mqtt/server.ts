@@ -23,10 +23,10 @@ import type { Uplink } from "./uplink.js";
 
 /** What became of a message. */
 export interface Published {
-  /** What an acknowledgement waits for; undefined: nothing. */
-  readonly uplink: Promise<void> | undefined;
-  /** No subscription matches, here or elsewhere, as far as is known (MQTT 5, section 3.4.2.1: reason code 0x10). */
-  readonly isUnheard: boolean;
+  /** A subscription here matches. */
+  readonly isHeard: boolean;
+  /** What an acknowledgement waits for: see `Uplink.publish`. */
+  readonly uplink: Promise<boolean> | undefined;
 }
 
 /** What all connections of one broker share. */
@@ -132,17 +132,17 @@ export class Server {
    */
   publish(message: Publication, publisher: Session): Published {
     const isHeard = this.deliver(message, publisher);
-    const isUnheard = !isHeard && this.uplink === undefined;
     if (message.qos < 2 || publisher.journal === undefined || this.uplink === undefined) {
-      return { uplink: this.publishElsewhere(message), isUnheard };
+      return { isHeard, uplink: this.publishElsewhere(message) };
     }
     // First it must be known for good that it was received: otherwise it would be published twice after a crash.
     const kept = message.kept();
-    return { uplink: this.journal!.durable().then(() => this.publishElsewhere(kept)), isUnheard };
+    const durable = this.journal!.durable();
+    return { isHeard, uplink: durable.then(async () => (await this.publishElsewhere(kept)) ?? false) };
   }
 
   /** Publishes to the uplink alone. */
-  publishElsewhere(message: Publication): Promise<void> | undefined {
+  publishElsewhere(message: Publication): Promise<boolean> | undefined {
     return this.uplink?.publish(message.toMessage(this.now()));
   }
 

@@ -22,7 +22,7 @@ export interface Received {
   /** The origin that it left with for other edges; undefined: none. */
   readonly origin: string | undefined;
   /** What its PUBREC waits for; undefined: nothing any more. */
-  acknowledged: Promise<void> | undefined;
+  acknowledged: Promise<unknown> | undefined;
   /** An earlier process of this agent received it: whether all other edges have it is not known. */
   isRestored: boolean;
 }

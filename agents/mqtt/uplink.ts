@@ -29,10 +29,11 @@ export interface Uplink {
   /**
    * Called once for each PUBLISH of a local client (local subscribers already have it). A promise, at QoS 1 and 2 only,
    * resolves when the client may be acknowledged: the message is then at every other edge of the set, or those that lack
-   * it have left the set; with RETAIN it is also kept for later subscribers everywhere, unless the forwarder is away.
-   * Undefined: nothing to wait for.
+   * it have left the set; with RETAIN it is also kept for later subscribers everywhere, unless the forwarder is away. It
+   * resolves with whether anybody elsewhere is subscribed, true where that is not known.
+   * Undefined: nothing to wait for, at QoS 1 and 2 because nobody elsewhere is subscribed.
    */
-  publish(message: Message): Promise<void> | undefined;
+  publish(message: Message): Promise<boolean> | undefined;
   /**
    * A new `Message.origin`; absent where the uplink does not carry them.
    * @param publisher messages of one and the same are in the order of their counts; 0: those of many clients together

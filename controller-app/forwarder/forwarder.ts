@@ -15,6 +15,7 @@ import {
   Kind,
   type Message,
   PING_MS,
+  ReasonCode,
   readEdges,
   readHeldRoutes,
   readMembers,
@@ -61,7 +62,7 @@ const PLAIN_BYTES_MAX = 4 * 1024 * 1024;
 /** Retain Handling (MQTT 5, section 3.8.3.1): the agent has the retained messages of this filter. */
 const HAS_RETAINED = 2;
 /** PUBACK: Topic Name invalid (MQTT 5, table 3-4). */
-const TOPIC_NAME_INVALID = 0x90;
+const { NO_MATCHING_SUBSCRIBERS, TOPIC_NAME_INVALID } = ReasonCode;
 
 /** The forwarder without its sockets: see README.md of this folder. */
 export class Forwarder implements ForwarderView {
@@ -413,9 +414,10 @@ export class Forwarder implements ForwarderView {
       const message = toMessage(packet);
       const bytes = encodePublish(message);
       const others = this.map.edgesOf(name).filter((edge) => edge !== agent);
+      const reasonCode = others.length > 0 || this.legacy.wants(name) ? 0 : NO_MATCHING_SUBSCRIBERS;
       this.legacy.send(message);
       await Promise.all(others.map((edge) => edge.channel.send(bytes)));
-      return encodePacket({ cmd: "puback", messageId, reasonCode: 0 });
+      return encodePacket({ cmd: "puback", messageId, reasonCode });
     });
   }
 

@@ -34,14 +34,16 @@ export function handlePublish(connection: Connection, session: Session, packet: 
   }
   const message = publicationOf(server, packet, topic, qos === 2 ? server.newOrigin(session) : undefined);
   if (qos === 2) open(connection, session, id, message.origin);
-  const { uplink, isUnheard } = server.publish(message, session);
+  const { isHeard, uplink } = server.publish(message, session);
   if (qos === 0) return settleWith(connection, uplink, undefined, undefined);
-  const code = isUnheard && qos === 1 && connection.version === 5 ? ReasonCode.NO_MATCHING_SUBSCRIBERS : 0;
   if (qos === 2) {
     waitFor(uplink, session, id);
-    return settleWith(connection, uplink, encodeAck(Type.PUBREC, id), undefined);
+    return settleWith(connection, uplink, () => encodeAck(Type.PUBREC, id), undefined);
   }
-  settleWith(connection, uplink, encodeAck(Type.PUBACK, id, code), id);
+  const isTold = connection.version === 5 && !isHeard;
+  const puback = (isHeardElsewhere: boolean) =>
+    encodeAck(Type.PUBACK, id, isTold && !isHeardElsewhere ? ReasonCode.NO_MATCHING_SUBSCRIBERS : 0);
+  settleWith(connection, uplink, puback, id);
 }
 
 /**
@@ -58,7 +60,7 @@ function repeat(connection: Connection, session: Session, packet: PublishPacket,
     waitFor(server.publishElsewhere(message), session, packet.id);
     received.isRestored = false;
   }
-  settleWith(connection, received.acknowledged, encodeAck(Type.PUBREC, packet.id), undefined);
+  settleWith(connection, received.acknowledged, () => encodeAck(Type.PUBREC, packet.id), undefined);
 }
 
 /**
@@ -149,7 +151,7 @@ function open(connection: Connection, session: Session, id: number, origin: stri
 }
 
 /** The identifier's PUBREC waits for the uplink; where that fails the identifier stands for nothing any more. */
-function waitFor(uplink: Promise<void> | undefined, session: Session, id: number): void {
+function waitFor(uplink: Promise<unknown> | undefined, session: Session, id: number): void {
   const received = session.unreleased.get(id);
   if (uplink === undefined || received === undefined) return;
   received.acknowledged = uplink;
@@ -167,25 +169,26 @@ function waitFor(uplink: Promise<void> | undefined, session: Session, id: number
 
 /**
  * Sends `ack`, if any, in its turn once the uplink has the message; until then it counts as pending.
+ * @param ack is told whether anybody at another edge is subscribed
  * @param id of a QoS 1 message, which the client waits for until its PUBACK
  */
 function settleWith(
   connection: Connection,
-  published: Promise<void> | undefined,
-  ack: Buffer | undefined,
+  published: Promise<unknown> | undefined,
+  ack: ((isHeardElsewhere: boolean) => Buffer) | undefined,
   id: number | undefined,
 ): void {
   if (published === undefined) {
-    if (ack !== undefined) connection.acks.giveInOrder(ack);
+    if (ack !== undefined) connection.acks.giveInOrder(ack(false));
     return;
   }
   const slot = ack === undefined ? undefined : connection.acks.reserve();
   if (id !== undefined) connection.receiving.add(id);
   connection.pend();
   published.then(
-    () => {
+    (isHeardElsewhere) => {
       if (id !== undefined) connection.receiving.delete(id);
-      if (ack !== undefined && slot !== undefined) connection.acks.fill(slot, ack);
+      if (ack !== undefined && slot !== undefined) connection.acks.fill(slot, ack(isHeardElsewhere === true));
       connection.settled();
     },
     // Without an acknowledgement the client knows that it must send the message again.

@@ -91,7 +91,7 @@ describe("shared subscriptions over all edges", () => {
     const [e1, e2, e3] = agents as [SimAgent, SimAgent, SimAgent];
     await network.until(e2.share(GROUP, 1)!);
     await network.until(e3.share(GROUP, 1)!);
-    const settled: Promise<void>[] = [];
+    const settled: Promise<unknown>[] = [];
     e2.kill();
     for (const text of numbered(10)) settled.push(e1.publish("jobs/1", text, 1)!);
     await network.until(Promise.all(settled), 12_000);
@@ -116,7 +116,7 @@ describe("shared subscriptions over all edges", () => {
     await network.until(e1.publish("jobs/1", "first", 1)!);
     forwarder.kill();
     await network.run(7_000, 10);
-    const away: Promise<void>[] = [];
+    const away: Promise<unknown>[] = [];
     for (const text of numbered(10)) {
       // Its plain subscribers' route is known.
       away.push(e1.publish("jobs/1", text, 1)!);
@@ -164,7 +164,7 @@ describe("shared subscriptions over all edges", () => {
       const rand = random(seed);
       await network.until(agents[0]!.share(GROUP, 1)!);
       const published: string[] = [];
-      const settled: Promise<void>[] = [];
+      const settled: Promise<unknown>[] = [];
       for (let i = 0; i < 80; i++) {
         const agent = agents[Math.floor(rand() * 4)]!;
         if (rand() < 0.15 && agent !== agents[0]) {

@@ -217,7 +217,7 @@ export class SimAgent {
     this.fabric.unsubscribe(filter);
   }
 
-  publish(topic: string, text: string, qos: 0 | 1 | 2 = 0): Promise<void> | undefined {
+  publish(topic: string, text: string, qos: 0 | 1 | 2 = 0): Promise<boolean> | undefined {
     return this.fabric.publish({ topic, payload: Buffer.from(text), qos, retain: false });
   }
 
@@ -236,7 +236,12 @@ export class SimAgent {
   }
 
   /** Publishes with RETAIN; empty text deletes. */
-  retain(topic: string, text: string, qos: 0 | 1 | 2 = 1, messageExpiry?: number): Promise<void> | undefined {
+  retain(
+    topic: string,
+    text: string,
+    qos: 0 | 1 | 2 = 1,
+    messageExpiry?: number,
+  ): Promise<boolean> | undefined {
     const expiry = messageExpiry === undefined ? {} : { messageExpiry };
     const message: Message = { topic, payload: Buffer.from(text), qos, retain: true, ...expiry };
     this.replica.set(Publication.of(message, this.network.clock.now()), true);

@@ -14,6 +14,7 @@ interface Waiting {
 /** An uplink whose promises are kept when the test says so. */
 class SlowUplink implements Uplink {
   readonly waiting: Waiting[] = [];
+  isHeard = true;
 
   subscribe(filter: string): Promise<void> {
     return this.wait(filter);
@@ -21,8 +22,8 @@ class SlowUplink implements Uplink {
 
   unsubscribe(): void {}
 
-  publish({ topic, qos }: { topic: string; qos: number }): Promise<void> | undefined {
-    return qos > 0 ? this.wait(topic) : undefined;
+  publish({ topic, qos }: { topic: string; qos: number }): Promise<boolean> | undefined {
+    return qos > 0 ? this.wait(topic).then(() => this.isHeard) : undefined;
   }
 
   async done(what: string): Promise<void> {
@@ -81,6 +82,29 @@ describe("SUBACK and UNSUBACK", () => {
     assert.equal(broker.stat("packets_received"), 11);
     await uplink.done("a");
     assert.equal((await client.take()).length, 30);
+  });
+});
+
+describe("PUBACK", () => {
+  it("says 0x10 where nobody is subscribed, neither here nor elsewhere", async () => {
+    const { broker, uplink } = slowBroker();
+    const client = await broker.connect5("c");
+    const acknowledged = async (isHeard: boolean): Promise<string[]> => {
+      client.send(PUBLISH);
+      await settle();
+      uplink.isHeard = isHeard;
+      await uplink.done("t");
+      uplink.waiting.length = 0;
+      return client.told();
+    };
+    assert.deepEqual(await acknowledged(false), ["puback 7 0x10"]);
+    assert.deepEqual(await acknowledged(true), ["puback 7"]);
+    const watcher = await broker.connect("w");
+    watcher.send(subscribe(1, "t"));
+    await settle();
+    await uplink.done("t");
+    uplink.waiting.length = 0;
+    assert.deepEqual(await acknowledged(false), ["puback 7"]);
   });
 });
 

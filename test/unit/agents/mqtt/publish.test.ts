@@ -20,10 +20,10 @@ class HandUplink implements Uplink {
     this.calls.push(`unsubscribe ${filter}`);
   }
 
-  publish(message: Message): Promise<void> | undefined {
+  publish(message: Message): Promise<boolean> | undefined {
     this.calls.push(`publish ${message.topic}`);
     this.messages.push(message);
-    return message.qos === 0 ? undefined : this.promise(message.payload.toString());
+    return message.qos === 0 ? undefined : this.promise(message.payload.toString()).then(() => true);
   }
 
   async resolve(name: string): Promise<void> {

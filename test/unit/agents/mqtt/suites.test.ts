@@ -98,8 +98,8 @@ describe("a QoS 2 message that comes again", () => {
       subscribe: () => Promise.resolve(),
       unsubscribe: () => {},
       publish: () =>
-        new Promise<void>((resolve) => {
-          arrived = resolve;
+        new Promise<boolean>((resolve) => {
+          arrived = () => resolve(true);
         }),
     };
     const client = await new TestBroker({ uplink }).connect5("c");
