@@ -33,6 +33,8 @@ export interface ClaimsOptions {
   readonly unixTime: () => number;
   readonly registration: Registration;
   readonly sessions: SessionHandover;
+  /** See `TransfersOptions`. */
+  readonly flush: () => Promise<boolean>;
 }
 
 /** This agent's part in that each client has one session in the network: protocol/README.md, "One session per client". */
@@ -45,9 +47,9 @@ export class Claims {
   private readonly counters = { claims: 0, claims_unanswered: 0, claims_yielded: 0 };
 
   constructor(private readonly options: ClaimsOptions) {
-    const { clock, registration, sessions } = options;
+    const { clock, registration, sessions, flush } = options;
     this.transfers = new Transfers({
-      ...{ clock, registration, sessions },
+      ...{ clock, registration, sessions, flush },
       onProgress: (client) => {
         const waiting = this.waiting.get(client);
         if (waiting !== undefined) this.setTimer(client, waiting);

@@ -33,6 +33,7 @@ import {
 import type { IPublishPacket, Packet } from "mqtt-packet";
 import type { ClientWill, DeliverFromFabric, Downlink, Uplink } from "../mqtt/uplink.js";
 import { Claims } from "./claims.js";
+import { Flush } from "./flush.js";
 import { NetworkSys } from "./network-sys.js";
 import { Origins } from "./origin.js";
 import { Publisher } from "./publisher.js";
@@ -91,6 +92,7 @@ export class AgentFabric implements Uplink {
   private sessions: Downlink | undefined;
   private retainer: Retainer | undefined;
   private claims: Claims | undefined;
+  private readonly flush: Flush;
   private originCount = 0;
   private readonly receiver: StreamReceiver;
   private readonly origins = new Origins();
@@ -146,6 +148,7 @@ export class AgentFabric implements Uplink {
         this.retainer?.onLost();
         this.claims?.onLost();
         this.sys.onLost();
+        this.flush.onLost();
       },
       onPacket: (packet) => this.onControlPacket(packet),
       onState: options.onState,
@@ -157,6 +160,7 @@ export class AgentFabric implements Uplink {
     this.publisher = new Publisher({
       ...{ clock, source, epoch, payloadBytes, registration, transmit, defer },
     });
+    this.flush = new Flush(registration, this.publisher.streams);
     this.shares = new Shares({
       ...{ clock, number: this.number, registration, streams: this.publisher.streams },
       deliver: (share, message) => this.sessions?.deliverShared(share, message) ?? false,
@@ -175,6 +179,7 @@ export class AgentFabric implements Uplink {
     this.retainer?.close();
     this.shares.close();
     this.claims?.close();
+    this.flush.onLost();
   }
 
   get state(): RegistrationState {
@@ -215,7 +220,10 @@ export class AgentFabric implements Uplink {
     const { registration } = this;
     const { clock, unixTime } = this.options;
     this.retainer = new Retainer(clock, registration, sessions.retained);
-    this.claims = new Claims({ clock, unixTime, registration, sessions: sessions.handover });
+    this.claims = new Claims({
+      ...{ clock, unixTime, registration, sessions: sessions.handover },
+      flush: () => this.flush.request(),
+    });
   }
 
   // --- the sessions' side; topics that begin with $ are each server's own (MQTT-4.7.2-1) ---
@@ -356,6 +364,9 @@ export class AgentFabric implements Uplink {
       for (const clientId of this.wills.onFired(numbers)) this.sessions?.discardWill(clientId);
       return;
     }
+    const flushed = this.flush.onPacket(packet);
+    if (flushed === false) return this.drop("bad_flush");
+    if (flushed === true) return;
     const taken = this.claims?.onPacket(packet);
     if (taken === false) return this.drop("bad_claim");
     if (taken === true) return;

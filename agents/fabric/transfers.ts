@@ -14,8 +14,8 @@ import type { Registration } from "./registration.js";
 
 /** The other edge is not waited for after so long without a word. */
 const SILENCE_MS = 10_000;
-/** What was published before the new edge's subscriptions held may arrive so much later. */
-const LATE_MS = 100;
+/** While the other edge waits for messages that are late it is told so often that it waits for good. */
+const PATIENCE_MS = 1_000;
 /** Bytes in one `$fabric/session`, where one entry is not larger. */
 const PIECE_BYTES = 32 * 1024;
 /** What has arrived of sessions and is not complete. */
@@ -40,6 +40,8 @@ export interface TransfersOptions {
   readonly clock: Clock;
   readonly registration: Registration;
   readonly sessions: SessionHandover;
+  /** Resolves when all that other edges have sent here so far is here; with false where that cannot be known. */
+  readonly flush: () => Promise<boolean>;
   /** Something has come of the client's session. */
   readonly onProgress: (client: string) => void;
   /** A session that was to leave has stayed. */
@@ -172,7 +174,7 @@ export class Transfers {
   // --- this edge gives ---
 
   private async give(client: string, to: number, clean: boolean, transfer: Transfer): Promise<void> {
-    const { sessions, clock } = this.options;
+    const { sessions } = this.options;
     const head = sessions.yield(client, clean);
     if (head === undefined) {
       if (!clean) this.sendPiece(client, to, SessionPart.NOTHING, []);
@@ -180,13 +182,28 @@ export class Transfers {
     }
     await this.sendAll(client, to, head, SessionPart.HEAD, SessionPart.HEAD_END);
     if ((await this.listen(client, transfer)) === undefined) return this.keep(client);
-    await new Promise<void>((resolve) => clock.setTimer(LATE_MS, resolve));
+    // What was published before the new edge's subscriptions held is not for that edge, and may be late.
+    if (!(await this.patiently(client, to, this.options.flush()))) return this.keep(client);
     const rest = await sessions.rest(client);
     if (rest === undefined) return this.sendPiece(client, to, SessionPart.NOTHING, []);
     await this.sendAll(client, to, rest, SessionPart.REST, SessionPart.END);
     if ((await this.listen(client, transfer)) === undefined) return this.keep(client);
     this.stats.handed_over += 1;
     sessions.end(client);
+  }
+
+  /** Waits, and lets the other edge know that something is to come. */
+  private async patiently<T>(client: string, peer: number, awaited: Promise<T>): Promise<T> {
+    const { clock } = this.options;
+    let timer: Timer;
+    const remind = () => {
+      this.sendPiece(client, peer, SessionPart.REST, []);
+      timer = clock.setTimer(PATIENCE_MS, remind);
+    };
+    timer = clock.setTimer(PATIENCE_MS, remind);
+    const value = await awaited;
+    timer.cancel();
+    return value;
   }
 
   private keep(client: string): void {

@@ -56,6 +56,8 @@ export class Agent {
   access: string | undefined;
   /** Intercepted addresses that no machine has, as the agent last said. */
   vacant: readonly string[] = [];
+  /** It has been told a group, or may hold routes of before: streams of its may be on their way. */
+  publishes = false;
   /** What this registration was last told of steering, as JSON; undefined: nothing yet. */
   steering: string | undefined;
   /** What this registration knows of the edges' numbers: see `NetworkStats`; 0: nothing. */

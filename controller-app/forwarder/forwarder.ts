@@ -17,6 +17,7 @@ import {
   PING_MS,
   ReasonCode,
   readEdges,
+  readFlushNumber,
   readHeldRoutes,
   readMembers,
   readReleased,
@@ -43,6 +44,7 @@ import { nowhere } from "../retained/storage.js";
 import { AccessShare } from "./access-share.js";
 import type { Agent } from "./agents.js";
 import { Clients } from "./clients.js";
+import { Flushes } from "./flushes.js";
 import { GroupTable } from "./groups.js";
 import { LegacyProxies, type LegacyProxy } from "./legacy.js";
 import { counterMetrics, gaugeMetrics } from "./metrics.js";
@@ -80,6 +82,7 @@ export class Forwarder implements ForwarderView {
   private readonly wills: Wills;
   private readonly shares = new Shares(() => this.registry.agents.values());
   private readonly clients: Clients;
+  private readonly flushes: Flushes;
   private readonly networkStats: NetworkStats;
   /** What waits for the end of settling; undefined: settled. */
   private settling: Array<() => void> | undefined = [];
@@ -110,6 +113,7 @@ export class Forwarder implements ForwarderView {
         this.map.removeAgent(agent);
         this.shares.removeAgent(agent);
         this.networkStats.onGone(agent);
+        this.flushes.onGone(agent);
         this.wills.onLost(agent, isOver ? 0 : agent.lastHeard + DEAD_MS);
       },
       onReplaced: (agent) => {
@@ -119,6 +123,7 @@ export class Forwarder implements ForwarderView {
       onDrop: (reason) => this.drop(reason),
     });
     this.agentsByNumber = this.registry.agents;
+    this.flushes = new Flushes(this.agentsByNumber);
     this.clients = new Clients(this.agentsByNumber, (client, clean, agent) =>
       this.wills.onClaimed(client, clean, agent),
     );
@@ -231,6 +236,7 @@ export class Forwarder implements ForwarderView {
         });
         this.accessShare.tell(agent);
         this.wills.onRegistered(agent);
+        this.flushes.onRegistered(agent);
         break;
       case "pingreq":
         this.answer(agent, { cmd: "pingresp" });
@@ -306,6 +312,7 @@ export class Forwarder implements ForwarderView {
         }
         break;
       case FabricTopic.EDGES:
+        agent.publishes = true;
         this.onEdges(readEdges(packet) ?? []);
         break;
       case FabricTopic.VACANT:
@@ -324,6 +331,12 @@ export class Forwarder implements ForwarderView {
         break;
       case FabricTopic.MEMBERS:
         this.onMembers(agent, packet);
+        break;
+      case FabricTopic.FLUSH:
+        this.work(agent, packet.length ?? 0, () => this.flush(agent, packet));
+        break;
+      case FabricTopic.FLUSHED:
+        this.flushes.onFlushed(agent, readFlushNumber(packet));
         break;
       case FabricTopic.SYS:
         this.networkStats.onReport(agent, readSysReport(packet));
@@ -441,6 +454,13 @@ export class Forwarder implements ForwarderView {
     });
   }
 
+  private async flush(agent: Agent, packet: IPublishPacket): Promise<Buffer | undefined> {
+    const number = readFlushNumber(packet);
+    if (number === undefined) return undefined;
+    await this.flushes.flush(agent);
+    return encodeFabricJson(FabricTopic.FLUSHED, number);
+  }
+
   /** A message of a proxy that speaks the plain form, at QoS 0: an edge that has too much to take does not get it. */
   private onPlain(message: Message, proxy: LegacyProxy): void {
     if (message.retain) void this.retaining.keep(message);
@@ -555,6 +575,7 @@ export class Forwarder implements ForwarderView {
       ...this.shares.stats,
       ...this.clients.stats,
       ...this.networkStats.stats,
+      ...this.flushes.stats,
     };
     yield* counterMetrics("forwarder_", {
       ...this.registry.stats,

@@ -132,5 +132,6 @@ function tellGroup(agent: Agent, group: Group): Promise<boolean> | undefined {
   const body = JSON.stringify(update);
   if (agent.groups.get(group) === body) return undefined;
   agent.groups.set(group, body);
+  agent.publishes = true;
   return agent.channel.send(encodeFabricJson(FabricTopic.GROUP, update));
 }

@@ -37,6 +37,8 @@ export const FabricTopic = {
   JOINED: "$fabric/joined",
   SHARES: "$fabric/shares",
   SYS: "$fabric/sys",
+  FLUSH: "$fabric/flush",
+  FLUSHED: "$fabric/flushed",
 } as const;
 
 export const FABRIC_PREFIX = "$fabric/";
@@ -69,6 +71,14 @@ export interface GroupEdge {
 export interface GoneEdge {
   readonly agent: number;
   readonly epoch: number;
+}
+
+/** `$fabric/flush` from the forwarder: answer when that edge has all that was sent to it so far. */
+export interface FlushOrder {
+  /** Agent number. */
+  readonly edge: number;
+  /** The answer has it, too. */
+  readonly number: number;
 }
 
 /** The most addresses that one agent intercepts. */
@@ -225,6 +235,7 @@ const groupUpdate = z.object({
   edges: z.array(z.object({ agent: u32, at: z.string(), epoch: u32 })),
 });
 const goneEdge = z.object({ agent: u32, epoch: u32 });
+const flushOrder = z.object({ edge: u32, number: u32 });
 const heldRoutes = z.array(z.object({ topic: z.string(), group: z.string().nullable() }));
 const accessText = z.string().max(ACCESS_FILE_BYTES_MAX).nullable();
 const accessLists = z.object({ passwords: accessText, acl: accessText });
@@ -252,6 +263,16 @@ export function readGroupUpdate(packet: IPublishPacket): GroupUpdate | undefined
 /** Body of `$fabric/gone`; undefined where it is malformed. */
 export function readGoneEdge(packet: IPublishPacket): GoneEdge | undefined {
   return goneEdge.safeParse(fabricJson(packet)).data;
+}
+
+/** Body of `$fabric/flush` from the forwarder; undefined where it is malformed. */
+export function readFlushOrder(packet: IPublishPacket): FlushOrder | undefined {
+  return flushOrder.safeParse(fabricJson(packet)).data;
+}
+
+/** Body of `$fabric/flush` from an agent, and of `$fabric/flushed`; undefined where it is malformed. */
+export function readFlushNumber(packet: IPublishPacket): number | undefined {
+  return u32.safeParse(fabricJson(packet)).data;
 }
 
 /** Body of `$fabric/edges`; undefined where it is malformed. */

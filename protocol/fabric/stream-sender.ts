@@ -88,6 +88,9 @@ export class StreamSender {
   private to: readonly Endpoint[] = [];
   /** Who waits until everyone has everything before `number`, in its order. */
   private readonly waits: Array<{ readonly number: number; readonly done: () => void }> = [];
+  /** Who waits until one edge has everything before `number`. */
+  private edgeWaits: Array<{ readonly edge: number; readonly number: number; readonly done: () => void }> =
+    [];
   /** Pinned datagrams on their way that somebody lacks, and how many of them the moving members have. */
   private readonly pinned: Sent[] = [];
   private pumping = false;
@@ -168,12 +171,31 @@ export class StreamSender {
     this.armBeat();
   }
 
+  /** Calls `done` when that edge has all that was sent so far, or belongs to the group no more, or is given up. */
+  whenAt(edge: number, done: () => void): void {
+    const number = this.queue.end;
+    if (this.closed || this.hasAll(edge, number)) return done();
+    if (!this.isAwaited) this.waitingSince = this.context.clock.now();
+    this.edgeWaits.push({ edge, number, done });
+    this.restartBeats();
+    this.armBeat();
+  }
+
+  private hasAll(edge: number, number: number): boolean {
+    const member = this.members.get(edge);
+    return member === undefined || member.given || member.position >= number;
+  }
+
+  private get isAwaited(): boolean {
+    return this.waits.length > 0 || this.edgeWaits.length > 0;
+  }
+
   /** Lets everyone go who waits. */
   close(): void {
     this.closed = true;
     this.beatTimer?.cancel();
     this.pumpTimer?.cancel();
-    for (const { done } of this.waits.splice(0)) done();
+    for (const { done } of [...this.waits.splice(0), ...this.edgeWaits.splice(0)]) done();
   }
 
   /** Few datagrams have left lately: the next one need not be shared. */
@@ -187,7 +209,7 @@ export class StreamSender {
   }
 
   private wait(done: () => void): void {
-    if (this.waits.length === 0) this.waitingSince = this.context.clock.now();
+    if (!this.isAwaited) this.waitingSince = this.context.clock.now();
     this.waits.push({ number: this.queue.end, done });
   }
 
@@ -265,7 +287,14 @@ export class StreamSender {
     let settled = 0;
     while (settled < this.waits.length && this.waits[settled]!.number <= floor) settled += 1;
     for (const { done } of settled === 0 ? [] : this.waits.splice(0, settled)) done();
+    if (this.edgeWaits.length > 0) this.settleEdges();
     if (this.queue.length > 0 && !this.pumping && this.pumpTimer === undefined) this.pump();
+  }
+
+  private settleEdges(): void {
+    const waits = this.edgeWaits;
+    this.edgeWaits = waits.filter(({ edge, number }) => !this.hasAll(edge, number));
+    for (const { edge, number, done } of waits) if (this.hasAll(edge, number)) done();
   }
 
   /** Whether the window has room when those who do not move are not waited for. */
@@ -390,7 +419,7 @@ export class StreamSender {
 
   private armBeat(): void {
     if (this.beatTimer !== undefined || this.closed || this.next === 0) return;
-    const waiting = this.waits.length > 0;
+    const waiting = this.isAwaited;
     const after = waiting ? BEATS_MS[Math.min(this.beat, BEATS_MS.length - 1)] : LOOSE_BEATS_MS[this.beat];
     if (after === undefined) return;
     this.beatTimer = this.context.clock.setTimer(after, () => {
@@ -402,8 +431,8 @@ export class StreamSender {
   private onBeat(after: number): void {
     const { clock } = this.context;
     const now = clock.now();
-    if (this.waits.length > 0) this.giveUpSilent(now);
-    const waiting = this.waits.length > 0;
+    if (this.isAwaited) this.giveUpSilent(now);
+    const waiting = this.isAwaited;
     // Where datagrams follow each other the next one tells as much.
     if (this.beat > 0 || now - this.lastSentAt >= after) {
       this.tellEnd(waiting);

@@ -74,6 +74,20 @@ export class StreamSenders {
     for (const stream of this.streams.values()) stream.removeEdge(number, epoch);
   }
 
+  /** Calls `done` when that edge has all that was sent to it so far, or is given up, or gone. */
+  whenAt(edge: number, done: () => void): void {
+    let left = 1;
+    const one = () => {
+      left -= 1;
+      if (left === 0) done();
+    };
+    for (const stream of this.streams.values()) {
+      left += 1;
+      stream.whenAt(edge, one);
+    }
+    one();
+  }
+
   /** Lets everyone go who waits. */
   close(): void {
     for (const stream of this.streams.values()) stream.close();

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { EdgeClient, pass, SimEdge } from "./edges.js";
-import { type Faults, PERFECT, random, SimForwarder, SimNetwork } from "./sim.js";
+import { type Faults, PERFECT, pair, random, SimForwarder, SimNetwork } from "./sim.js";
 
 const TROUBLE: Faults = { loss: 0.1, repeat: 0.1, delay: [0.1, 8] };
 
@@ -233,5 +233,35 @@ describe("one session per client over all edges", () => {
         `seed ${seed}`,
       );
     }
+  }
+});
+
+describe("what arrives late at the edge that a session leaves", () => {
+  for (const ms of [150, 600, 2_500, 6_000]) {
+    it(`goes along, also ${ms} ms late`, async () => {
+      for (const qos of [1, 2] as const) {
+        const {
+          network,
+          edges: [e1, e2, e3],
+        } = await edges(8, 3);
+        const first = e1.client("c");
+        const p = e3.client("p");
+        await pass(network, 50);
+        first.subscribe("t", 2);
+        await pass(network, 100);
+        p.publish("t", "0", qos);
+        await pass(network, 300);
+        // Nothing of its streams gets from the publisher's edge to the first one, only what the forwarder says.
+        network.parted.add(pair(e1.address, e3.address));
+        network.clock.setTimer(ms, () => network.parted.clear());
+        p.publish("t", "late", qos);
+        await pass(network, 1);
+        const second = e2.client("c");
+        await pass(network, 12_000, 2);
+        assert.equal(p.acknowledged.length, 2, `QoS ${qos}`);
+        assert.deepEqual([first.got, second.got], [["0"], ["late"]], `QoS ${qos}`);
+        assert.equal(e1.broker.stat("sessions"), 0);
+      }
+    });
   }
 });
