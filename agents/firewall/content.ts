@@ -28,16 +28,18 @@ export interface ContentRule {
 
 /** `failed`: no verdict. The policy for that (let pass or refuse) is the firewall's, not the engine's. */
 export type ContentVerdict =
-  | { readonly clean: true }
+  | {
+      readonly clean: true;
+      /** Rules that matched without refusing it: they only log, or their score is below the threshold. */
+      readonly noted?: readonly ContentRule[];
+    }
   | { readonly clean: false; readonly rules: readonly ContentRule[]; readonly score: number }
-  | { readonly failed: "busy" | "crashed" | "timeout" };
+  | { readonly failed: "busy" | "crashed" | "timeout" | "oversize" };
 
 /** Counters since the start, and gauges of this moment. */
 export interface ContentStats {
   /** Requests: each ends in exactly one of the next seven. */
   readonly requests: number;
-  /** Found clean by a check so cheap and sound that the engine was not asked. */
-  readonly skipped: number;
   /** Answered from remembered verdicts. */
   readonly remembered: number;
   readonly clean: number;
@@ -45,6 +47,7 @@ export interface ContentStats {
   readonly busy: number;
   readonly crashed: number;
   readonly timeout: number;
+  readonly oversize: number;
   /** Times a worker has been started again. */
   readonly restarts: number;
   /** Requests that wait for a worker or are with one. */
@@ -52,7 +55,7 @@ export interface ContentStats {
 }
 
 /**
- * Judges content. Bounded: what it cannot take is `busy` at once. Never throws and never rejects but from `reload`: what
+ * Judges content. Bounded: what it cannot take is `busy` or `oversize` at once. Never throws and never rejects but from `reload`: what
  * goes wrong inside it is a `failed` verdict.
  */
 export interface ContentEngine {

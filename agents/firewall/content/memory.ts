@@ -1,0 +1,44 @@
+import { createHash } from "node:crypto";
+import type { ContentRequest, ContentVerdict } from "../content.js";
+import { normalForm } from "./normal-form.js";
+
+/** The name of all requests that have the same verdict: a SHA-256 of what is judged. */
+export function requestKey(request: ContentRequest, inert: boolean): string {
+  const { payload, ...rest } = request;
+  const hash = createHash("sha256").update(JSON.stringify(rest)).update("\0");
+  return hash.update(normalForm(payload, inert)).digest("binary");
+}
+
+/**
+ * Verdicts by key, at most `limit` of them. Two generations: when the younger is half the limit it becomes the elder, and
+ * what nobody asked for since is forgotten. That costs less for each question than an exact order of use.
+ */
+export class VerdictMemory {
+  private younger = new Map<string, ContentVerdict>();
+  private elder = new Map<string, ContentVerdict>();
+
+  constructor(private readonly limit: number) {}
+
+  get size(): number {
+    return this.younger.size + this.elder.size;
+  }
+
+  get(key: string): ContentVerdict | undefined {
+    const recent = this.younger.get(key);
+    if (recent !== undefined) return recent;
+    const verdict = this.elder.get(key);
+    if (verdict === undefined) return undefined;
+    this.elder.delete(key);
+    this.set(key, verdict);
+    return verdict;
+  }
+
+  set(key: string, verdict: ContentVerdict): void {
+    if (this.limit < 2) return;
+    if (this.younger.size >= this.limit >> 1) {
+      this.elder = this.younger;
+      this.younger = new Map();
+    }
+    this.younger.set(key, verdict);
+  }
+}

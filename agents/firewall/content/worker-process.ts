@@ -1,0 +1,93 @@
+import { type ChildProcessByStdio, spawn } from "node:child_process";
+import type { Readable, Writable } from "node:stream";
+import { fileURLToPath } from "node:url";
+import type { ContentVerdict } from "../content.js";
+import { FrameReader, jsonFrame, readVerdict } from "./frames.js";
+import type { WorkerHello, WorkerSetup } from "./worker.js";
+
+/** What the pool knows of a worker. */
+export interface Worker {
+  /** Undefined where there is none, because it could not be started. */
+  readonly pid: number | undefined;
+  /** Question frames, one or more. */
+  send(frames: Buffer): void;
+  /** Ends it at once, stopped or hung as it may be. `ended` follows. */
+  kill(): void;
+}
+
+export interface WorkerEvents {
+  ready(hello: { readonly engine: string; readonly rules: number }): void;
+  /** The answer to the oldest open question. */
+  answer(verdict: ContentVerdict): void;
+  /** Once. `refused`: the rules do not load, in the engine's words. */
+  ended(how: { readonly refused?: string; readonly reason: string }): void;
+}
+
+export type StartWorker = (events: WorkerEvents) => Worker;
+
+/** What a worker says on stderr (assertions, the loader's errors) is kept to this length for the log. */
+const complaintMax = 500;
+
+/** Starts worker processes with these rules. */
+export function workerStarter(setup: WorkerSetup): StartWorker {
+  const hello = jsonFrame(setup);
+  return (events) => {
+    // In a session of its own: what a terminal sends to the agent's group is not meant for it. It ends with its stdin.
+    const child = spawn(
+      process.execPath,
+      ["--max-old-space-size=128", fileURLToPath(new URL("./worker.js", import.meta.url))],
+      { stdio: ["pipe", "pipe", "pipe"], detached: true, env: {} },
+    );
+    const complaint = listen(child, events);
+    child.stdin.write(hello);
+    return {
+      pid: child.pid,
+      send: (frames) => void child.stdin.write(frames),
+      kill: () => {
+        complaint.killed = true;
+        child.kill("SIGKILL");
+      },
+    };
+  };
+}
+
+function listen(
+  child: ChildProcessByStdio<Writable, Readable, Readable>,
+  events: WorkerEvents,
+): { killed: boolean } {
+  const state = { killed: false };
+  const reader = new FrameReader();
+  let greeted = false;
+  let refused: string | undefined;
+  let complaint = "";
+  let ended = false;
+  const end = (reason: string) => {
+    if (ended) return;
+    ended = true;
+    events.ended(refused === undefined ? { reason } : { refused, reason });
+  };
+  child.stdout.on("data", (data: Buffer) => {
+    for (const body of reader.push(data)) {
+      if (greeted) {
+        events.answer(readVerdict(body));
+        continue;
+      }
+      greeted = true;
+      const hello = JSON.parse(body.toString()) as WorkerHello;
+      if (hello.ready) events.ready(hello);
+      else refused = hello.error;
+    }
+  });
+  child.stderr.on("data", (data: Buffer) => {
+    complaint = (complaint + data.toString()).slice(0, complaintMax);
+  });
+  // A worker that is gone is told of by its end, not by a pipe that broke.
+  child.stdin.on("error", () => {});
+  child.on("error", (error) => end(error.message));
+  // Not `exit`: what it wrote before its end is to be read first.
+  child.on("close", (code, signal) => {
+    const how = state.killed ? "killed" : (signal ?? `exit code ${code}`);
+    end(complaint === "" ? String(how) : `${how}: ${complaint.trim()}`);
+  });
+  return state;
+}
