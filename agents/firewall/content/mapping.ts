@@ -18,7 +18,7 @@ export function httpRequests(request: ContentRequest, asJson = true): HttpReques
   const body = bodyOf(request, asJson);
   const queries = chunks([
     ...identity(request),
-    ...request.topics.map((t) => argument("topic", t)),
+    ...request.topics.flatMap(topicArguments),
     ...body.arguments,
   ]);
   const topic = request.topics.length === 1 ? request.topics[0]! : "";
@@ -26,12 +26,13 @@ export function httpRequests(request: ContentRequest, asJson = true): HttpReques
   const headers: [string, string][] = [["Mqtt-Client-Id", request.clientId]];
   if (request.username !== undefined) headers.push(["Mqtt-User-Name", request.username]);
   if (request.contentType !== undefined) headers.push(["Mqtt-Content-Type", request.contentType]);
-  if (body.type !== undefined) headers.push(["Content-Type", body.type]);
-  const first = { method: request.kind.toUpperCase(), headers, peer: request.peer, body: body.bytes };
+  const typed = body.type === undefined ? headers : [...headers, ["Content-Type", body.type] as const];
   return queries.map((query, index) => ({
-    ...first,
+    method: request.kind.toUpperCase(),
     uri: query.length === 0 ? path : `${path}?${query.join("&")}`,
+    headers: index === 0 ? typed : headers,
     body: index === 0 ? body.bytes : nothing,
+    peer: request.peer,
   }));
 }
 
@@ -90,6 +91,13 @@ function identity(request: ContentRequest): string[] {
   const named = [argument("client_id", request.clientId)];
   if (request.username !== undefined) named.push(argument("user_name", request.username));
   return named;
+}
+
+/** A topic, and those of its levels that are more than a name: some rules know a text by its beginning. */
+function topicArguments(topic: string): string[] {
+  const levels = topic.split("/");
+  const telling = levels.length === 1 ? [] : levels.filter((level) => !/^[\w.:$+#-]*$/.test(level));
+  return [topic, ...telling].map((text) => argument("topic", text));
 }
 
 function argument(name: string, value: string | Buffer): string {

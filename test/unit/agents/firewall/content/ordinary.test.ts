@@ -1,0 +1,37 @@
+import assert from "node:assert/strict";
+import test from "node:test";
+import { full, Oracle, refused, request } from "./oracle.js";
+import { ordinary } from "./ordinary.js";
+
+/** Readings and states, without base64 and prose: what people write looks like commands at times. */
+const plain = new Set([
+  "sensor JSON",
+  "sensor JSON, nested",
+  "SenML",
+  "JSON lines",
+  "JSON with NaN",
+  "Tasmota",
+  "GeoJSON",
+  "number",
+]);
+const count = full ? 10_000 : 1_200;
+
+test(`of ${count} ordinary payloads none of the sensors' JSON is refused at level 1, and of all less than one in a hundred`, (t) => {
+  const oracle = new Oracle();
+  const kinds = new Map<string, { asked: number; refused: number }>();
+  const examples: string[] = [];
+  for (const { kind, topic, payload } of ordinary(count, 7)) {
+    const found = kinds.get(kind) ?? { asked: 0, refused: 0 };
+    kinds.set(kind, found);
+    found.asked += 1;
+    const verdict = oracle.mqtt(request({ topics: [topic], payload }));
+    if (!refused(verdict)) continue;
+    found.refused += 1;
+    const rules = "rules" in verdict ? verdict.rules.map(({ id, matched }) => `${id} ${matched}`) : [];
+    examples.push(`${kind}: ${JSON.stringify(payload.toString("latin1"))}: ${rules.join(", ")}`);
+  }
+  for (const [kind, { asked, refused }] of kinds) t.diagnostic(`${kind}: ${refused} of ${asked} refused`);
+  for (const example of examples.slice(0, 20)) t.diagnostic(example);
+  for (const [kind, { refused }] of kinds) if (plain.has(kind)) assert.equal(refused, 0, kind);
+  assert.ok(examples.length * 100 < count, `${examples.length} of ${count} were refused`);
+});
