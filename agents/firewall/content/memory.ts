@@ -6,7 +6,12 @@ import { normalForm } from "./normal-form.js";
 export function requestKey(request: ContentRequest, inert: boolean): string {
   const { payload, ...rest } = request;
   const hash = createHash("sha256").update(JSON.stringify(rest)).update("\0");
-  return hash.update(normalForm(payload, inert)).digest("binary");
+  const form = normalForm(payload, inert);
+  // A payload may be made to look like another's normal form.
+  return hash
+    .update(form === payload ? "as it is" : "normal form")
+    .update(form)
+    .digest("binary");
 }
 
 /**

@@ -26,15 +26,25 @@ const separator = Buffer.from([0]);
 const number = Buffer.from("0");
 
 const numberOrTime =
-  /^(?:-?\d{1,20}(?:\.\d{1,20})?(?:[eE][+-]?\d{1,3})?|\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d{1,9})?)?(?:Z|[+-]\d\d:?\d\d)?)?)$/;
+  /^(?:-?(?:0|[1-9]\d{0,19})(?:\.\d{1,20})?(?:[eE][+-]?\d{1,2})?|\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d{1,9})?)?(?:Z|[+-]\d\d:?\d\d)?)?)$/;
+
+/** Around 2^31 and 2^32: 942220 looks for these, and for numbers with leading zeros or great exponents, to the last digit. */
+const overflow = /^-?(?:214748364\d|429496729\d)$/;
+
+function isInertText(text: string): boolean {
+  return numberOrTime.test(text) && !overflow.test(text);
+}
 
 function isInert(data: Buffer, start: number, end: number): boolean {
   if (end - start > 40) return false;
   // Most strings are told by their first byte.
   const first = data[start];
   if (first === undefined || !(first === minus || isDigit(first))) return false;
-  return numberOrTime.test(data.toString("latin1", start, end));
+  return isInertText(data.toString("latin1", start, end));
 }
+
+/** RFC 8259, section 6. */
+const jsonNumber = /^-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?$/;
 
 /** Nesting and values beyond which the engine's parser might refuse what this one takes. */
 const depthMax = 32;
@@ -80,8 +90,7 @@ function jsonForm(data: Buffer): Buffer | undefined {
     while (end < data.length && isScalarByte(data[end]!)) end += 1;
     const word = data.toString("latin1", at, end);
     if (word === "true" || word === "false" || word === "null") out.push(word);
-    else if (word.length <= 40 && /^-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d{1,3})?$/.test(word))
-      out.push("0");
+    else if (word.length <= 40 && jsonNumber.test(word)) out.push(isInertText(word) ? "0" : word);
     else return false;
     at = end;
     return true;

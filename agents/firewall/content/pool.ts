@@ -44,8 +44,8 @@ interface Slot {
 
 /**
  * Spreads questions over workers and replaces those that die or hang. Each question has its verdict within the timeout:
- * `busy` when it got no turn, `timeout` when its worker was silent at it for that long, `crashed` when its worker died at
- * it. What else was given to such a worker goes back to the front of the queue.
+ * `busy` when it got no turn, `timeout` when its worker was still at it, `crashed` when its worker died at it. A worker that
+ * is silent for a whole timeout is ended. What else was given to a worker that ends goes back to the front of the queue.
  */
 export class Pool {
   private readonly slots: Slot[];
@@ -225,14 +225,15 @@ export class Pool {
   /** Sets the alarm for the next question that may run out of time; it comes about once in a timeout, not per question. */
   private arm(): void {
     if (this.alarm !== undefined || this.closed) return;
-    const dues = this.slots.flatMap((slot) =>
-      slot.jobs.length === 0 ? [] : [slot.jobs[0]!.due, slot.headSince + this.settings.timeout],
-    );
-    // In a queue the first is the first to be due, but for what came back from a dead worker, which is older still.
+    const dues = this.slots.flatMap((slot) => {
+      const open = slot.jobs.find((job) => job.settle !== undefined);
+      return slot.jobs.length === 0 ? [] : [slot.headSince + this.settings.timeout, open?.due ?? Infinity];
+    });
+    // In a queue the first is the first to be due: what comes back from a dead worker is older still.
     if (this.queue.length > 0) dues.push(this.queue[0]!.due);
     if (dues.length === 0) return;
     const now = this.clock.now();
-    // What is settled but still with its worker has a due time in the past: then only the worker's silence counts.
+    // A worker that is being ended was due before now.
     const next = Math.min(...dues.filter((due) => due > now), now + this.settings.timeout);
     this.alarm = this.clock.setTimer(next - now, () => {
       this.alarm = undefined;
@@ -249,10 +250,12 @@ export class Pool {
       settle(job, { failed: "busy" });
     }
     for (const slot of this.slots) {
-      const silent = slot.jobs.length > 0 && now - slot.headSince >= this.settings.timeout;
-      if (silent) settle(slot.jobs[0]!, { failed: "timeout" });
+      const [head] = slot.jobs;
+      if (head === undefined) continue;
+      if (head.due <= now) settle(head, { failed: "timeout" });
       for (const job of slot.jobs) if (job.due <= now) settle(job, { failed: "busy" });
-      if (!silent) continue;
+      if (now - slot.headSince < this.settings.timeout) continue;
+      settle(head, { failed: "timeout" });
       slot.ready = false;
       slot.worker?.kill();
     }

