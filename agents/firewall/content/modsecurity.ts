@@ -169,9 +169,7 @@ export class ModSecurity {
   private text(pointer: unknown): string {
     const length = Number(this.c.strlen(pointer));
     if (length === 0) return "";
-    return Buffer.from(
-      koffi.decode(pointer, koffi.array("uint8_t", length, "Typed")) as Uint8Array,
-    ).toString();
+    return Buffer.from(koffi.view(pointer, length)).toString();
   }
 }
 

@@ -20,6 +20,8 @@ export interface PoolEvents {
 const window = 16;
 /** Before a worker starts again, doubled each time, back to the first once one has lived for as long as the last. */
 const backOff = { first: 100, last: 30_000 };
+/** After so many answers a worker is exchanged: the library loses some 400 bytes with each refusal. */
+const answersMax = 250_000;
 /** A worker that has not loaded its rules by then is ended. */
 const startMax = 20_000;
 
@@ -38,6 +40,7 @@ interface Slot {
   jobs: Job[];
   /** Since when it is at the oldest. */
   headSince: number;
+  answers: number;
   failures: number;
   restart: Timer | undefined;
 }
@@ -75,6 +78,7 @@ export class Pool {
       startedAt: 0,
       jobs: [],
       headSince: 0,
+      answers: 0,
       failures: 0,
       restart: undefined,
     }));
@@ -133,6 +137,7 @@ export class Pool {
     slot.ready = false;
     slot.restart = undefined;
     slot.startedAt = this.clock.now();
+    slot.answers = 0;
     const late = this.clock.setTimer(startMax, () => slot.worker?.kill());
     slot.worker = this.startWorker({
       ready: () => {
@@ -145,6 +150,10 @@ export class Pool {
         const job = slot.jobs.shift();
         slot.headSince = this.clock.now();
         if (job !== undefined) settle(job, verdict);
+        slot.answers += 1;
+        // It gets no more, answers what it has, and ends.
+        if (slot.answers >= answersMax) slot.ready = false;
+        if (!slot.ready && slot.jobs.length === 0) slot.worker?.kill();
         this.flushSoon();
       },
       ended: ({ refused, reason }) => {
@@ -169,6 +178,7 @@ export class Pool {
     slot.ready = false;
     if (this.closed) return;
     if (this.outcome !== undefined) return this.settleStart(refused ?? `the worker ended: ${reason}`);
+    if (slot.answers >= answersMax && slot.jobs.length === 0) return this.start(slot);
     const [head, ...rest] = slot.jobs;
     slot.jobs = [];
     if (head !== undefined) settle(head, { failed: "crashed" });

@@ -197,6 +197,24 @@ test("restarts come later and later, to a limit, and soon again after a long lif
   assert.match(stage.deaths.at(-1)!, / 100$/);
 });
 
+test("a worker is exchanged after 250,000 answers, and no question is lost by it", async () => {
+  const stage = await started({ workers: 1 });
+  const [old] = stage.workers;
+  for (let i = 0; i < 249_999; i++) old!.answer();
+  await stage.ask(1, 2);
+  old!.answer();
+  await stage.ask(3);
+  assert.deepEqual(old!.asked, [1, 2]);
+  assert.ok(!old!.killed);
+  old!.answer();
+  assert.ok(old!.killed);
+  old!.events.ended({ reason: "killed" });
+  stage.ready(1);
+  await turn();
+  assert.deepEqual(stage.workers[1]!.asked, [3]);
+  assert.deepEqual([stage.deaths, stage.pool.restarts], [[], 0]);
+});
+
 test("a worker that never gets ready is ended", async () => {
   const stage = new Stage();
   stage.clock.advance(20_000);
