@@ -7,15 +7,20 @@ import {
   report,
 } from "./settings.js";
 
-const { settings, client } = await connectLoad<PublishSettings>();
+const { settings, client, receiveMaximum } = await connectLoad<PublishSettings>();
 const { topics, qos } = settings;
 const published: PublishedMessage[] = [];
-const acknowledged: Promise<unknown>[] = [];
-await paced(settings, () => {
+const awaited = new Set<Promise<unknown>>();
+
+function publish(): void {
   const topic = topics[published.length % topics.length]!;
   const text = `${process.pid}.${published.length}`;
   published.push([text, topic, machineTime()]);
-  acknowledged.push(client.publishAsync(topic, text, { qos }));
-});
-await Promise.all(acknowledged);
+  const acknowledged = client.publishAsync(topic, text, { qos });
+  awaited.add(acknowledged);
+  void acknowledged.finally(() => awaited.delete(acknowledged));
+}
+
+await paced(settings, publish, () => qos === 0 || awaited.size < receiveMaximum);
+await Promise.all(awaited);
 report(published);

@@ -1,4 +1,4 @@
-import { connectAsync, type IClientOptions, type MqttClient } from "mqtt";
+import { connect, type IClientOptions, type MqttClient } from "mqtt";
 
 /** Where a client connects, and for how long it works. */
 export interface LoadSettings {
@@ -48,26 +48,49 @@ export function machineTime(): number {
   return Number(process.hrtime.bigint()) / 1e6;
 }
 
+interface Connected<T> {
+  readonly settings: T;
+  readonly client: MqttClient;
+  /** Publishes of QoS 1 and 2 that the agent takes before it has acknowledged them; MQTT.js leaves that to us. */
+  readonly receiveMaximum: number;
+}
+
 /** The settings of this process and its connected client. */
-export async function connectLoad<T extends LoadSettings>(): Promise<{ settings: T; client: MqttClient }> {
+export async function connectLoad<T extends LoadSettings>(): Promise<Connected<T>> {
   const settings = JSON.parse(process.argv[2]!) as T;
   const { agent, username, password } = settings;
   const options: IClientOptions = { username, password, protocolVersion: 5, reconnectPeriod: 0 };
-  const client = await connectAsync(`mqtt://${agent}`, options);
+  let receiveMaximum = 65_535;
+  const client = connect(`mqtt://${agent}`, options);
+  await new Promise<void>((resolve, reject) => {
+    client.once("error", reject);
+    client.once("connect", ({ properties }) => {
+      receiveMaximum = properties?.receiveMaximum ?? receiveMaximum;
+      resolve();
+    });
+  });
+  let why = "";
+  client.on("disconnect", ({ reasonCode = 0 }) => {
+    why = `, reason 0x${reasonCode.toString(16)}`;
+  });
   client.on("close", () => {
-    throw new Error("the agent has closed the connection");
+    throw new Error(`the agent has closed the connection${why}`);
   });
   console.log("ready");
-  return { settings, client };
+  return { settings, client, receiveMaximum };
 }
 
-/** Calls `act` so many times a second for so many seconds; what is late is made up for. */
-export async function paced({ perSecond, seconds }: LoadSettings, act: () => void): Promise<void> {
+/** Calls `act` so many times a second for so many seconds, when `mayAct`; what is late is made up for. */
+export async function paced(
+  { perSecond, seconds }: LoadSettings,
+  act: () => void,
+  mayAct = () => true,
+): Promise<void> {
   const begin = machineTime();
   const count = perSecond * seconds;
   for (let done = 0; done < count; ) {
     const due = Math.min(count, ((machineTime() - begin) / 1_000) * perSecond);
-    for (; done < due; done++) act();
+    for (; done < due && mayAct(); done++) act();
     await sleep(1);
   }
 }
