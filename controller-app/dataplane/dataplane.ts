@@ -31,6 +31,8 @@ export interface GroupWish {
   readonly address: string;
   /** Ids of the agents that must receive; sorted, without repetition. */
   readonly members: readonly string[];
+  /** Ids of the agents that send to the address, without repetition; members may be among them. */
+  readonly publishers: readonly string[];
 }
 
 export interface Dataplane {
@@ -41,17 +43,15 @@ export interface Dataplane {
   /** Stops polling; what the switches hold stays there, so that known routes go on delivering. */
   close(): Promise<void>;
 
-  /**
-   * The registered agents, all of them; any of them may publish to any group. Clients of what they intercept are steered
-   * to the nearest of those that do.
-   */
+  /** The registered agents, all of them. Clients of what they intercept are steered to the nearest of those that do. */
   setAgents(agents: readonly EdgeAgent[]): void;
 
   /**
-   * Wishes a group into being, or changes its members (same address). Resolves with "openflow" once every switch
-   * that a datagram of any located agent can pass is *read back* to hold the rules, and with "unicast" when that
-   * cannot be had within the deadline (or certainly not at all: Ryu known to be unreachable). Never rejects.
-   * A second wish for the same address replaces the first; both promises then speak of the second.
+   * Wishes a group into being, or changes its members or publishers (same address). Resolves with "openflow" once every
+   * switch on the way from a located publisher to a member is *read back* to hold the rules, and with "unicast" when that
+   * cannot be had within the deadline (or certainly not at all: Ryu known to be unreachable). Where the group has been
+   * "openflow" and only publishers have come, those it was for go on: it stays "openflow", and `mayPublish` tells who may.
+   * Never rejects. A second wish for the same address replaces the first; both promises then speak of the second.
    */
   want(wish: GroupWish): Promise<Carriage>;
 
@@ -76,20 +76,20 @@ export interface Dataplane {
   settled(): void;
 
   /**
-   * True when datagrams which this agent sends to the address of *any* group whose carriage is "openflow" reach
-   * every member: the agent has been located and its switch is read back to hold those rules. While it is false
-   * (it has just registered, or moved) give it the member edges instead of the group's address.
+   * True when datagrams that this agent sends to the group's address reach every member but itself: the group is
+   * "openflow", the agent is one of its wished-for publishers, has been located, and all switches on the ways from there
+   * are read back to hold the rules. While it is false give it the member edges instead of the group's address.
    */
-  mayPublish(agentId: string): boolean;
+  mayPublish(address: string, agentId: string): boolean;
 
   /**
-   * Set by the caller: later changes of a group's carriage, beyond what the last `want` resolved with: a refused
-   * group that succeeded at last, or one that was lost (switch down, link down) and is not whole after a repair.
+   * Set by the caller: later changes of a group's carriage, after its first `want` has been answered: a refused group that
+   * succeeded at last, or one that was lost (switch down, link down) and is not whole after a repair.
    */
   onCarriage: (address: string, carriage: Carriage) => void;
 
-  /** Set by the caller: `mayPublish(agentId)` has changed to `may`. */
-  onPublisher: (agentId: string, may: boolean) => void;
+  /** Set by the caller: `mayPublish(address, agentId)` has changed since a `want` was last answered. */
+  onPublisher: (address: string, agentId: string) => void;
 
   /**
    * Set by the caller: asks an agent to make itself seen by the switches (it broadcasts one frame). Called, rate
@@ -218,12 +218,14 @@ export interface AgentPlace {
   readonly address: string;
   /** Where the switches see it; null while that is unknown. */
   readonly at: PortRef | null;
-  readonly mayPublish: boolean;
 }
 
 export interface GroupStatus {
   readonly address: string;
   readonly members: readonly string[];
+  /** Ids of the agents that the group's rules are for, and those of them that may publish to it now. */
+  readonly publishers: readonly string[];
+  readonly admitted: readonly string[];
   readonly carriage: Carriage;
   /** Switches that should hold this group's rules, and those that were read back to hold exactly them. */
   readonly wanted: number;

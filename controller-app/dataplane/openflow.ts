@@ -20,11 +20,18 @@ import { idOf } from "./diff.js";
 import { changeText, type Purposes, ruleEntries, ruleName } from "./explain.js";
 import { type Group, GroupTable } from "./groups.js";
 import { Locator } from "./locator.js";
-import { Publishers } from "./publishers.js";
-import { type GroupRange, groupId, inRange, sameRule } from "./rules.js";
+import { type GroupRange, groupId, inRange, type RuleId, sameRule } from "./rules.js";
 import { Steering } from "./steering.js";
 import { defaultTiming, TopologyModel, type TopologyTiming } from "./topology.js";
-import { type Dpid, type Forest, Planner, portKey, type SwitchPort, spanningForest } from "./tree.js";
+import {
+  type Dpid,
+  type Forest,
+  type Place,
+  Planner,
+  portKey,
+  type SwitchPort,
+  spanningForest,
+} from "./tree.js";
 import { zeroCounters } from "./unicast.js";
 import { defaultWatchTiming, RyuWatch, type WatchTiming } from "./watch.js";
 import { defaultWorkerTiming, SwitchWorker, type WorkerHost, type WorkerTiming } from "./worker.js";
@@ -77,7 +84,7 @@ interface Deferred<T> {
 export class OpenFlowDataplane implements Dataplane {
   readonly kind = "openflow";
   onCarriage: (address: string, carriage: Carriage) => void = () => {};
-  onPublisher: (agentId: string, may: boolean) => void = () => {};
+  onPublisher: (address: string, agentId: string) => void = () => {};
   onLocate: (agentId: string) => void = () => {};
 
   private readonly timing: OpenFlowTiming;
@@ -85,7 +92,6 @@ export class OpenFlowDataplane implements Dataplane {
   private readonly model: TopologyModel;
   private readonly groupTable: GroupTable;
   private readonly locator: Locator;
-  private readonly publishers = new Publishers((id, may) => this.onPublisher(id, may));
   private readonly workers = new Map<Dpid, SwitchWorker>();
   private readonly workerHost: WorkerHost;
   private readonly steering = new Steering();
@@ -94,6 +100,7 @@ export class OpenFlowDataplane implements Dataplane {
   private forest: Forest = new Map();
   private planner = new Planner(this.forest, []);
   private wiring = "";
+  private homes = "";
   private agents: readonly EdgeAgent[] = [];
   private readonly watch: RyuWatch;
   private loggedState: RyuStatus["state"] = "starting";
@@ -116,7 +123,7 @@ export class OpenFlowDataplane implements Dataplane {
         log.info({ group: address, carriage, reason }, "carriage changed");
         this.onCarriage(address, carriage);
       },
-      onReleased: (address) => this.publishers.release(address),
+      onPublisher: (address, id) => this.onPublisher(address, id),
     });
     this.locator = new Locator(clock, (id) => {
       this.counters.locate_requests += 1;
@@ -209,9 +216,9 @@ export class OpenFlowDataplane implements Dataplane {
     const group = this.groupTable.remove(address);
     if (group !== undefined) {
       this.dirty.delete(group);
-      for (const dpid of group.plan.keys()) {
+      for (const [dpid, rules] of group.plan) {
         const worker = this.workers.get(dpid);
-        worker?.want(group.id, undefined);
+        for (const { id } of rules) worker?.want(id, undefined);
         void worker?.kick();
       }
     }
@@ -244,8 +251,9 @@ export class OpenFlowDataplane implements Dataplane {
     for (const worker of this.workers.values()) void worker.kick();
   }
 
-  mayPublish(agentId: string): boolean {
-    return this.publishers.may(agentId);
+  mayPublish(address: string, agentId: string): boolean {
+    const group = this.groupTable.get(address);
+    return group?.told === "openflow" && group.admitted.has(agentId);
   }
 
   // ---- from wishes and places to what each switch should hold ---------------------------------------------------
@@ -263,19 +271,17 @@ export class OpenFlowDataplane implements Dataplane {
   private refresh(): void {
     if (this.closed) return;
     const touched = new Set<SwitchWorker>();
-    const dirty = this.wiringDirty;
-    const rewired = dirty && this.rewire();
-    if (dirty) this.steer(touched);
+    if (this.wiringDirty) {
+      this.rewire();
+      this.steer(touched);
+    }
     for (const group of this.dirty) this.replan(group, touched);
     this.dirty.clear();
     for (const worker of touched) void worker.kick();
-    if (!rewired) return;
-    const unwhole = [...this.groupTable.values()].filter((g) => g.told === "openflow" && !g.whole);
-    this.publishers.update(this.planner.places.values(), new Set(unwhole.map((g) => g.address)));
   }
 
-  /** Takes over what is believed of the network; when that is new (true), every group is planned anew. */
-  private rewire(): boolean {
+  /** Takes over what is believed of the network; when that is new, every group is planned anew. */
+  private rewire(): void {
     this.wiringDirty = false;
     const switches = [...this.model.switches()];
     const places = [...this.model.places()];
@@ -290,18 +296,24 @@ export class OpenFlowDataplane implements Dataplane {
     const wiring = [
       switches.map((s) => s.dpid).sort(),
       links.map(({ a, b }) => `${portKey(a)}-${portKey(b)}`).sort(),
-      places.map((p) => `${p.agent} ${portKey(p)} ${p.mac} ${p.address}`).sort(),
     ].join("\n");
-    if (wiring === this.wiring) return false;
+    const homes = places.map(placeText).sort().join("\n");
+    const isRewired = wiring !== this.wiring;
+    if (!isRewired && homes === this.homes) return;
     this.wiring = wiring;
+    this.homes = homes;
     this.options.log.info(
       { switches: switches.length, links: links.length, located: places.length, agents: this.agents.length },
       "the network has changed",
     );
-    this.forest = spanningForest({ switches: switches.map((s) => s.dpid), links });
+    if (isRewired) this.forest = spanningForest({ switches: switches.map((s) => s.dpid), links });
+    const before = this.planner.places;
     this.planner = new Planner(this.forest, places);
-    for (const group of this.groupTable.values()) this.dirty.add(group);
-    return true;
+    const moved = isRewired ? undefined : changedPlaces(before, this.planner.places);
+    for (const group of this.groupTable.values()) {
+      group.onNetwork(moved);
+      this.dirty.add(group);
+    }
   }
 
   /** Leads the clients of intercepted addresses to the agents nearest to them. */
@@ -332,32 +344,35 @@ export class OpenFlowDataplane implements Dataplane {
 
   private replan(group: Group, touched: Set<SwitchWorker>): void {
     const up = this.watch.state !== "unreachable";
-    const result = this.planner.plan(group.address, group.members);
+    const result = this.planner.plan(group);
     if (result.plan === undefined) {
       const { reason, missing } = result;
       const lasting = missing.length === 0 || missing.some((id) => this.locator.gaveUp(id));
       this.groupTable.setObstacle(group, reason, lasting, up);
       return;
     }
-    const pending: Dpid[] = [];
-    for (const [dpid, rule] of result.plan) {
+    const pending: [Dpid, RuleId][] = [];
+    for (const [dpid, rules] of result.plan) {
       const worker = this.workerOf(dpid);
-      const wanted = worker.ledger.wants(group.id);
-      if (wanted === undefined || !sameRule(wanted, rule)) worker.want(group.id, rule);
-      if (worker.ledger.differs(group.id)) {
-        pending.push(dpid);
+      for (const rule of rules) {
+        const wanted = worker.ledger.wants(rule.id);
+        if (wanted === undefined || !sameRule(wanted, rule)) worker.want(rule.id, rule);
+        if (!worker.ledger.differs(rule.id)) continue;
+        pending.push([dpid, rule.id]);
         touched.add(worker);
       }
     }
-    for (const dpid of group.plan.keys()) {
+    for (const [dpid, rules] of group.plan) {
       const worker = this.workers.get(dpid);
-      if (result.plan.has(dpid) || worker === undefined) continue;
-      worker.want(group.id, undefined);
-      touched.add(worker);
+      for (const { id } of rules) {
+        if (worker === undefined || result.plan.get(dpid)?.some((rule) => rule.id === id)) continue;
+        worker.want(id, undefined);
+        touched.add(worker);
+      }
     }
     const counting = result.counter === undefined ? undefined : this.workers.get(result.counter);
     group.setCounter(result.counter, counting?.ledger.packets(group.id) ?? 0);
-    this.groupTable.setPlan(group, result.plan, pending, up);
+    this.groupTable.setPlan(group, result, pending, up);
   }
 
   // ---- from Ryu -------------------------------------------------------------------------------------------------
@@ -484,7 +499,7 @@ export class OpenFlowDataplane implements Dataplane {
       .map((l) => ({ from: ref(l.a), to: ref(l.b), tree: this.planner.usesLink(l) }));
     const agents = this.agents.map(({ id, address }): AgentPlace => {
       const place = this.planner.places.get(id);
-      return { id, address, at: place === undefined ? null : ref(place), mayPublish: this.mayPublish(id) };
+      return { id, address, at: place === undefined ? null : ref(place) };
     });
     const { services } = this.steering;
     const holds = (dpid: Dpid, id: string) => this.workers.get(dpid)?.ledger.differs(id) === false;
@@ -507,4 +522,22 @@ export class OpenFlowDataplane implements Dataplane {
       if (ofSwitch === undefined || ofSwitch === name) yield* ruleEntries(name, ledger, this.purposes);
     }
   }
+}
+
+function placeText(place: Place): string {
+  return `${place.agent} ${portKey(place)} ${place.mac} ${place.address}`;
+}
+
+/** Ids of the agents that live elsewhere now, have come or have gone. */
+function changedPlaces(
+  before: ReadonlyMap<string, Place>,
+  now: ReadonlyMap<string, Place>,
+): ReadonlySet<string> {
+  const changed = new Set<string>();
+  for (const id of before.keys()) if (!now.has(id)) changed.add(id);
+  for (const [id, place] of now) {
+    const old = before.get(id);
+    if (old === undefined || placeText(old) !== placeText(place)) changed.add(id);
+  }
+  return changed;
 }

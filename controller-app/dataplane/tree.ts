@@ -43,6 +43,8 @@ interface Node {
   /** This switch's port to the parent, and the parent's port to here. */
   readonly up: number;
   readonly down: number;
+  /** Links to the root. */
+  readonly depth: number;
 }
 
 /** A loop-free choice of links that joins whatever the links can join; Map in breadth-first order. */
@@ -66,13 +68,14 @@ export function spanningForest(graph: Graph): Forest {
   const forest = new Map<Dpid, Node>();
   for (const root of [...edges.keys()].sort((x, y) => (x < y ? -1 : 1))) {
     if (forest.has(root)) continue;
-    const first: Node = { dpid: root, root, parent: null, up: 0, down: 0 };
+    const first: Node = { dpid: root, root, parent: null, up: 0, down: 0, depth: 0 };
     forest.set(root, first);
     const queue = [first];
     for (let node = queue.shift(); node !== undefined; node = queue.shift()) {
       for (const { from, to } of edges.get(node.dpid)!.sort(byPort)) {
         if (forest.has(to.dpid) || !edges.has(to.dpid)) continue;
-        const child: Node = { dpid: to.dpid, root, parent: node, up: to.port, down: from.port };
+        const depth = node.depth + 1;
+        const child: Node = { dpid: to.dpid, root, parent: node, up: to.port, down: from.port, depth };
         forest.set(child.dpid, child);
         queue.push(child);
       }
@@ -81,31 +84,40 @@ export function spanningForest(graph: Graph): Forest {
   return forest;
 }
 
-/** What one group needs of the switches. */
-export type GroupPlan = ReadonlyMap<Dpid, Rule>;
+/** What one group needs of the switches: the rules of each, at least one. */
+export type GroupPlan = ReadonlyMap<Dpid, readonly Rule[]>;
 
 export type PlanResult =
   | {
       readonly plan: GroupPlan;
+      /** The publishers that the plan serves, by the switch where each lives. */
+      readonly publishers: ReadonlyMap<string, Dpid>;
       /** A member's own switch: its flow counts each datagram of the group exactly once. */
       readonly counter: Dpid | undefined;
     }
   /** `missing`: the members that are not located; with none, waiting does not help. */
   | { readonly plan: undefined; readonly reason: string; readonly missing: readonly string[] };
 
+/** What is planned of a `GroupWish`. */
+export interface GroupNeed {
+  readonly address: string;
+  readonly members: readonly string[];
+  readonly publishers: readonly string[];
+}
+
+/** How many there are in a part of the tree. */
+interface Count {
+  members: number;
+  publishers: number;
+}
+
 /**
- * Plans groups on one forest for one set of placed agents, any of which may send. Only the switches between agents
- * take part, and each sends copies only where members are: that is the tree bound.
+ * Plans groups on one forest for one set of placed agents. Rules stand only on the ways from a group's publishers to its
+ * members, and copies are sent only where members are: that is the tree bound.
  */
 export class Planner {
   /** The agents that take part: those in the part of the network where most agents are. */
   readonly places: ReadonlyMap<string, Place>;
-  /** Switches that a datagram from some agent to another can pass, parents before children. */
-  private readonly active: Node[] = [];
-  /** The ports at both ends of the links between active switches. */
-  private readonly treePorts = new Set<string>();
-  /** Agents that share their switch port with another agent. */
-  private readonly crowded = new Set<string>();
 
   constructor(
     private readonly forest: Forest,
@@ -125,96 +137,92 @@ export class Planner {
       if (part.length > main.length) main = part;
     }
     this.places = new Map(main.map((p) => [p.agent, p]));
-    this.findActive(main);
-    this.findCrowded(main);
   }
 
-  /** True for a link on which groups' datagrams may travel. */
+  /** True for a link of the spanning tree. */
   usesLink({ a, b }: Link): boolean {
-    return this.treePorts.has(portKey(a)) && this.treePorts.has(portKey(b));
+    const joins = (child: SwitchPort, parent: SwitchPort) => {
+      const node = this.forest.get(child.dpid);
+      return node?.parent?.dpid === parent.dpid && node.up === child.port && node.down === parent.port;
+    };
+    return joins(a, b) || joins(b, a);
   }
 
-  plan(address: string, members: readonly string[]): PlanResult {
+  plan({ address, members, publishers }: GroupNeed): PlanResult {
     const missing = members.filter((id) => !this.places.has(id));
     if (missing.length > 0) return { plan: undefined, reason: `${missing[0]} is not located`, missing };
-    const crowded = members.find((id) => this.crowded.has(id));
-    if (crowded !== undefined) {
-      return { plan: undefined, reason: `${crowded} shares its switch port with another agent`, missing };
+    const receivers = members.map((id) => this.places.get(id)!);
+    const senders = this.admitted(publishers, receivers);
+    const served = new Map(senders.map((p) => [p.agent, p.dpid]));
+    const counter = receivers.reduce<Dpid | undefined>(
+      (low, { dpid }) => (low === undefined || dpid < low ? dpid : low),
+      undefined,
+    );
+    const plan = new Map<Dpid, readonly Rule[]>();
+    const isForNobody = receivers.every((r) => senders.every((s) => s.agent === r.agent));
+    if (isForNobody) return { plan, publishers: served, counter };
+    for (const [dpid, buckets] of this.copies(receivers, senders))
+      plan.set(dpid, [copyRule(address, buckets)]);
+    return { plan, publishers: served, counter };
+  }
+
+  /**
+   * The placed publishers, without those that share a switch port with a member: a switch does not send back by the port a
+   * packet came in by.
+   */
+  private admitted(publishers: readonly string[], receivers: readonly Place[]): Place[] {
+    const receiversAt = new Map<string, string[]>();
+    for (const place of receivers) {
+      const key = portKey(place);
+      const others = receiversAt.get(key);
+      if (others === undefined) receiversAt.set(key, [place.agent]);
+      else others.push(place.agent);
     }
-    const locals = new Map<Dpid, Place[]>();
-    for (const member of members) {
-      const place = this.places.get(member)!;
-      const here = locals.get(place.dpid);
-      if (here === undefined) locals.set(place.dpid, [place]);
-      else here.push(place);
-    }
-    // Members in the subtree of each switch; a parent sends down where it is not zero, a child up where it is not all.
-    const below = this.countBelow((node) => locals.get(node.dpid)?.length ?? 0);
+    return publishers.flatMap((id) => {
+      const place = this.places.get(id);
+      const shares = place !== undefined && receiversAt.get(portKey(place))?.some((other) => other !== id);
+      return place === undefined || shares === true ? [] : [place];
+    });
+  }
+
+  /** The copies that each switch between a sender and a receiver makes. */
+  private copies(receivers: readonly Place[], senders: readonly Place[]): Map<Dpid, Bucket[]> {
+    const below = this.countBelow(receivers, senders);
     const buckets = new Map<Dpid, Bucket[]>();
     const add = (dpid: Dpid, bucket: Bucket) => {
       const list = buckets.get(dpid);
       if (list === undefined) buckets.set(dpid, [bucket]);
       else list.push(bucket);
     };
-    for (const node of this.active) {
-      for (const { port, mac, address } of locals.get(node.dpid) ?? []) {
-        add(node.dpid, { port, rewrite: { mac, address } });
-      }
-      if (node.parent === null || !below.has(node.parent)) continue;
-      const count = below.get(node)!;
-      if (count > 0) add(node.parent.dpid, { port: node.down });
-      if (count < members.length) add(node.dpid, { port: node.up });
+    // Also where the receiver is the only sender: what the last hops rewrite to tells a later run who the members are.
+    for (const { dpid, port, mac, address } of receivers) add(dpid, { port, rewrite: { mac, address } });
+    for (const [node, count] of below) {
+      if (node.parent === null) continue;
+      const sentAbove = count.publishers < senders.length;
+      const wantedAbove = count.members < receivers.length;
+      if (count.members > 0 && sentAbove) add(node.parent.dpid, { port: node.down });
+      if (count.publishers > 0 && wantedAbove) add(node.dpid, { port: node.up });
     }
-    const plan = new Map([...buckets].map(([dpid, list]) => [dpid, copyRule(address, list)]));
-    const counter = [...locals.keys()].reduce<Dpid | undefined>(
-      (low, dpid) => (low === undefined || dpid < low ? dpid : low),
-      undefined,
-    );
-    return { plan, counter };
+    return buckets;
   }
 
-  /** Sums `weight` over the subtree of each active switch. */
-  private countBelow(weight: (node: Node) => number): Map<Node, number> {
-    const below = new Map<Node, number>(this.active.map((node) => [node, weight(node)]));
-    for (const node of this.active.toReversed()) {
-      const { parent } = node;
-      if (parent !== null && below.has(parent)) below.set(parent, below.get(parent)! + below.get(node)!);
+  /** The switches from all of these to the root, each with how many of them are in its subtree. */
+  private countBelow(receivers: readonly Place[], senders: readonly Place[]): Map<Node, Count> {
+    const below = new Map<Node, Count>();
+    const countAt = (dpid: Dpid): Count => {
+      let node: Node | null = this.forest.get(dpid)!;
+      for (; node !== null && !below.has(node); node = node.parent)
+        below.set(node, { members: 0, publishers: 0 });
+      return below.get(this.forest.get(dpid)!)!;
+    };
+    for (const { dpid } of receivers) countAt(dpid).members += 1;
+    for (const { dpid } of senders) countAt(dpid).publishers += 1;
+    for (const [node, count] of [...below].sort(([x], [y]) => y.depth - x.depth)) {
+      const above = node.parent === null ? undefined : below.get(node.parent);
+      if (above === undefined) continue;
+      above.members += count.members;
+      above.publishers += count.publishers;
     }
     return below;
-  }
-
-  private findActive(main: readonly Place[]): void {
-    const root = main[0] && this.forest.get(main[0].dpid)!.root;
-    const at = new Map<Node, number>();
-    for (const node of this.forest.values()) if (node.root === root) at.set(node, 0);
-    for (const { dpid } of main) at.set(this.forest.get(dpid)!, at.get(this.forest.get(dpid)!)! + 1);
-    const below = new Map(at);
-    for (const node of [...at.keys()].reverse()) {
-      if (node.parent !== null) below.set(node.parent, below.get(node.parent)! + below.get(node)!);
-    }
-    // Active: an agent here, or agents in at least two directions (each child, and the rest of the network).
-    const directions = new Map<Node, number>();
-    for (const node of at.keys()) {
-      directions.set(node, main.length - below.get(node)! > 0 ? 1 : 0);
-      if (node.parent !== null && below.get(node)! > 0) {
-        directions.set(node.parent, directions.get(node.parent)! + 1);
-      }
-    }
-    for (const node of at.keys()) if (at.get(node)! > 0 || directions.get(node)! >= 2) this.active.push(node);
-    const active = new Set(this.active);
-    for (const { dpid, parent, up, down } of this.active) {
-      if (parent === null || !active.has(parent)) continue;
-      this.treePorts.add(portKey({ dpid, port: up })).add(portKey({ dpid: parent.dpid, port: down }));
-    }
-  }
-
-  private findCrowded(main: readonly Place[]): void {
-    const first = new Map<string, Place>();
-    for (const place of main) {
-      const key = portKey(place);
-      const other = first.get(key);
-      if (other === undefined) first.set(key, place);
-      else this.crowded.add(other.agent).add(place.agent);
-    }
   }
 }

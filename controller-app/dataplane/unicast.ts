@@ -39,7 +39,7 @@ export function zeroCounters(): Record<DataplaneCounter, number> {
 export class UnicastDataplane implements Dataplane {
   readonly kind = "unicast";
   onCarriage: (address: string, carriage: Carriage) => void = () => {};
-  onPublisher: (agentId: string, may: boolean) => void = () => {};
+  onPublisher: (address: string, agentId: string) => void = () => {};
   onLocate: (agentId: string) => void = () => {};
   private agents: readonly EdgeAgent[] = [];
   private readonly counters = zeroCounters();
@@ -70,7 +70,7 @@ export class UnicastDataplane implements Dataplane {
 
   settled(): void {}
 
-  mayPublish(_agentId: string): boolean {
+  mayPublish(_address: string, _agentId: string): boolean {
     return false;
   }
 
@@ -93,9 +93,7 @@ export class UnicastDataplane implements Dataplane {
   }
 
   topology(): TopologyStatus {
-    const agents = this.agents.map(
-      ({ id, address }): AgentPlace => ({ id, address, at: null, mayPublish: false }),
-    );
+    const agents = this.agents.map(({ id, address }): AgentPlace => ({ id, address, at: null }));
     const { services } = servicesOf(this.agents);
     const intercepts = services.map((s) => ({ ...s, wanted: 0, seen: 0 }));
     return { switches: [], links: [], agents, intercepts };

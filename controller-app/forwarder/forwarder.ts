@@ -152,9 +152,7 @@ export class Forwarder implements ForwarderView {
       "shared_subscriptions/count": this.shares.size,
     }));
     dataplane.onCarriage = (address, carriage) => this.onCarriage(address, carriage);
-    dataplane.onPublisher = (id) => {
-      for (const topic of this.registry.withId(id)?.topics ?? []) this.map.converge(topic);
-    };
+    dataplane.onPublisher = (address, id) => this.onPublisher(address, id);
     dataplane.onLocate = (id) => {
       void this.registry.withId(id)?.channel.send(encodeFabricJson(FabricTopic.LOCATE, null));
     };
@@ -490,6 +488,15 @@ export class Forwarder implements ForwarderView {
   private onCarriage(address: string, carriage: Carriage): void {
     const group = this.groups.onCarriage(address, carriage);
     for (const topic of group?.topics ?? []) this.map.converge(topic);
+  }
+
+  private onPublisher(address: string, id: string): void {
+    const agent = this.registry.withId(id);
+    const group = this.groups.get(address);
+    if (agent === undefined || group === undefined) return;
+    const isFewer = agent.topics.size < group.topics.size;
+    const [fewer, more] = isFewer ? [agent.topics, group.topics] : [group.topics, agent.topics];
+    for (const topic of fewer) if (more.has(topic)) this.map.converge(topic);
   }
 
   // --- time ---

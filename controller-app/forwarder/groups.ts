@@ -8,6 +8,8 @@ import type { RoutedTopic } from "./topics.js";
  * they alone tell that the last message was lost.
  */
 const LINGER_MS = 500;
+/** A publisher that has left a group may come back: for so long its rules stay. */
+const PUBLISHER_LINGER_MS = 30_000;
 
 export interface GroupOptions {
   readonly clock: Clock;
@@ -27,8 +29,6 @@ export interface Group {
   members: readonly AgentClaim[];
   readonly topics: Set<RoutedTopic>;
   carriage: Carriage;
-  /** Resolves with the carriage when the rules are there, or are known not to be. */
-  ready: Promise<Carriage>;
 }
 
 interface Entry extends Group {
@@ -36,6 +36,16 @@ interface Entry extends Group {
   users: number;
   /** Runs while there are none. */
   linger: Timer | undefined;
+  /** By agent id: how many users it publishes for, and where none is left, until when its rules stay. */
+  readonly publishers: Map<string, { users: number; until: number }>;
+  /** The publishers that the last wish was for, and those of the last one that has been answered. */
+  wished: ReadonlySet<string>;
+  answered: ReadonlySet<string>;
+  /** Resolves when the last wish has been answered; `isBegun`: it has been made. */
+  ready: Promise<void>;
+  isBegun: boolean;
+  /** The timer that looks for publishers whose time is over is running. */
+  isSweeping: boolean;
 }
 
 /** Edge sets ↔ multicast addresses. */
@@ -81,45 +91,62 @@ export class GroupTable {
     this.inUse.clear();
   }
 
-  /**
-   * The group of this edge set, made where there is none; counts one user more. Undefined where every address of the
-   * range is taken. `hint` is the address that a publisher already uses.
-   */
-  acquire(members: readonly AgentClaim[], hint: string | undefined): Group | undefined {
-    // An edge that has come back at another address is another member: its rules and copies differ.
-    const key = members.map((m) => `${m.id} ${m.address}:${m.port} ${m.mac}`).join("\n");
-    const known = this.byKey.get(key);
-    if (known !== undefined) {
-      known.members = members;
-      known.users += 1;
-      known.linger?.cancel();
-      return known;
-    }
-    const address = this.allocate(members, hint);
-    if (address === undefined) {
-      this.stats.exhausted += 1;
-      return undefined;
-    }
-    const group: Entry = {
-      key,
-      address,
-      members,
-      topics: new Set(),
-      carriage: "unicast",
-      ready: Promise.resolve("unicast"),
-      users: 1,
-      linger: undefined,
-    };
-    this.byKey.set(key, group);
-    this.byAddress.set(address, group);
-    this.realise(group);
-    return group;
+  get(address: string): Group | undefined {
+    return this.byAddress.get(address);
   }
 
-  release(group: Group): void {
+  /**
+   * The group of this edge set, made where there is none; counts one user more, and its `publishers` (agent ids).
+   * Undefined where every address of the range is taken. `hint` is the address that a publisher already uses.
+   */
+  acquire(
+    members: readonly AgentClaim[],
+    publishers: readonly string[],
+    hint: string | undefined,
+  ): Group | undefined {
+    // An edge that has come back at another address is another member: its rules and copies differ.
+    const key = members.map((m) => `${m.id} ${m.address}:${m.port} ${m.mac}`).join("\n");
+    let entry = this.byKey.get(key);
+    if (entry === undefined) {
+      const address = this.allocate(members, hint);
+      if (address === undefined) {
+        this.stats.exhausted += 1;
+        return undefined;
+      }
+      entry = newEntry(key, address, members);
+      this.byKey.set(key, entry);
+      this.byAddress.set(address, entry);
+    }
+    entry.members = members;
+    entry.users += 1;
+    entry.linger?.cancel();
+    for (const id of publishers) {
+      const publisher = entry.publishers.get(id);
+      if (publisher === undefined) entry.publishers.set(id, { users: 1, until: 0 });
+      else publisher.users += 1;
+    }
+    if (publishers.some((id) => !entry.wished.has(id))) this.wish(entry);
+    return entry;
+  }
+
+  /** Resolves when the rules for these publishers are there, or are known not to be: `Group.carriage` tells. */
+  async ready(group: Group, publishers: readonly string[]): Promise<void> {
+    const entry = group as Entry;
+    if (publishers.some((id) => !entry.answered.has(id))) await entry.ready;
+  }
+
+  /** Gives back what was acquired with these publishers. */
+  release(group: Group, publishers: readonly string[]): void {
+    const { clock } = this.options;
     const entry = group as Entry;
     entry.users -= 1;
-    if (entry.users === 0) entry.linger = this.options.clock.setTimer(LINGER_MS, () => this.retire(entry));
+    for (const id of publishers) {
+      const publisher = entry.publishers.get(id)!;
+      publisher.users -= 1;
+      publisher.until = clock.now() + PUBLISHER_LINGER_MS;
+      if (publisher.users === 0) this.sweepLater(entry);
+    }
+    if (entry.users === 0) entry.linger = clock.setTimer(LINGER_MS, () => this.retire(entry));
   }
 
   /** The data plane carries the group otherwise than before; returns it where it is in use. */
@@ -130,16 +157,45 @@ export class GroupTable {
     return group;
   }
 
-  private realise(group: Entry): void {
+  /** Tells the data plane who publishes: one wish at a time, and whoever comes meanwhile is in the next. */
+  private wish(entry: Entry): void {
+    const { members, address } = entry;
     // A datagram to the one edge itself takes the same links, and no rules.
-    if (group.members.length === 1) return;
-    if (group.members.some((m) => m.port !== this.options.port)) return;
-    group.ready = this.options.dataplane
-      .want({ address: group.address, members: group.members.map((m) => m.id) })
-      .then((carriage) => {
-        group.carriage = carriage;
-        return carriage;
+    if (members.length === 1 || members.some((m) => m.port !== this.options.port)) return;
+    if (!entry.isBegun) return;
+    entry.isBegun = false;
+    entry.ready = entry.ready.then(async () => {
+      entry.isBegun = true;
+      const publishers = [...entry.publishers.keys()].sort();
+      entry.wished = new Set(publishers);
+      entry.answered = new Set(publishers.filter((id) => entry.answered.has(id)));
+      if (this.byAddress.get(address) !== entry) return;
+      entry.carriage = await this.options.dataplane.want({
+        ...{ address, publishers },
+        members: entry.members.map((m) => m.id),
       });
+      entry.answered = new Set(publishers);
+    });
+  }
+
+  private sweepLater(entry: Entry): void {
+    if (entry.isSweeping) return;
+    entry.isSweeping = true;
+    this.options.clock.setTimer(PUBLISHER_LINGER_MS, () => this.sweep(entry));
+  }
+
+  /** Forgets the publishers that have been away for long; their rules go with the next wish. */
+  private sweep(entry: Entry): void {
+    entry.isSweeping = false;
+    if (this.byAddress.get(entry.address) !== entry) return;
+    const now = this.options.clock.now();
+    const before = entry.publishers.size;
+    for (const [id, { users, until }] of entry.publishers) {
+      if (users > 0) continue;
+      if (until <= now) entry.publishers.delete(id);
+      else this.sweepLater(entry);
+    }
+    if (entry.users > 0 && entry.publishers.size < before) this.wish(entry);
   }
 
   private retire(entry: Entry): void {
@@ -195,4 +251,20 @@ export class GroupTable {
     const offset = (parseIPv4(address) ?? 0) - base;
     return offset > 0 && offset < size;
   }
+}
+
+function newEntry(key: string, address: string, members: readonly AgentClaim[]): Entry {
+  return {
+    ...{
+      key,
+      address,
+      members,
+      topics: new Set(),
+      carriage: "unicast",
+      users: 0,
+      linger: undefined,
+      publishers: new Map(),
+    },
+    ...{ wished: new Set(), answered: new Set(), ready: Promise.resolve(), isBegun: true, isSweeping: false },
+  };
 }

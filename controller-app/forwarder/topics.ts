@@ -28,6 +28,8 @@ export class RoutedTopic {
   /** Agents that hold, or are to get, this topic's route, and the last route sent to each (JSON; "" before). */
   private readonly publishers = new Map<Agent, string>();
   private current: Group | undefined;
+  /** The publishers that `current` was acquired with: agent ids. */
+  private counted: readonly string[] = [];
   private readonly convergence = new Coalesced(() => this.run());
   /** The group's address that a publisher used before this forwarder started. */
   hint: string | undefined;
@@ -65,32 +67,38 @@ export class RoutedTopic {
   private async run(): Promise<void> {
     const { groups, edgesOf, onUnused } = this.context;
     const edges = edgesOf(this.topic);
-    const elsewhere = [...this.publishers.keys()].some((p) => edges.some((e) => e !== p));
+    const publishers = [...this.publishers.keys()];
+    const ids = publishers.map((p) => p.id);
+    const elsewhere = publishers.some((p) => edges.some((e) => e !== p));
     const claims = edges.map((e) => e.claim);
     // Who speaks the plain form is reached through the forwarder only.
     const plain = this.context.wantsPlain(this.topic);
-    const group = elsewhere && !plain ? groups.acquire(claims, this.hint) : undefined;
+    const group = elsewhere && !plain ? groups.acquire(claims, ids, this.hint) : undefined;
     this.hint = undefined;
     if (group !== undefined) {
       group.topics.add(this);
-      await group.ready;
+      await groups.ready(group, ids);
     }
     // No address is left for this edge set: its publishers go on relaying.
     const relayOnly = plain || (elsewhere && group === undefined);
-    await Promise.all([...this.publishers].map(([agent]) => this.tell(agent, group, relayOnly)));
-    this.use(group);
+    // Who has begun to publish meanwhile is told by the next run, which its coming has asked for.
+    const present = publishers.filter((agent) => this.publishers.has(agent));
+    await Promise.all(present.map((agent) => this.tell(agent, group, relayOnly)));
+    this.use(group, ids);
     if (this.publishers.size > 0) return;
-    this.use(undefined);
+    this.use(undefined, []);
     onUnused(this);
   }
 
-  /** Takes `group`, already counted, in place of the one in use. */
-  private use(group: Group | undefined): void {
+  /** Takes `group`, already counted with these publishers, in place of the one in use. */
+  private use(group: Group | undefined, publishers: readonly string[]): void {
     const before = this.current;
+    const { counted } = this;
     this.current = group;
+    this.counted = publishers;
     if (before === undefined) return;
     if (before !== group) before.topics.delete(this);
-    this.context.groups.release(before);
+    this.context.groups.release(before, counted);
   }
 
   /** Sends the publisher its route where it differs from the last one; resolves when the agent has it or is gone. */
@@ -112,7 +120,8 @@ export class RoutedTopic {
   private destinations(publisher: Agent, group: Group | undefined): Pick<RouteUpdate, "group" | "to"> {
     const others = group?.members.filter((m) => m.id !== publisher.id) ?? [];
     if (group === undefined || others.length === 0) return { group: null, to: [] };
-    if (group.carriage === "openflow" && this.context.dataplane.mayPublish(publisher.id)) {
+    const isSwitched = group.carriage === "openflow";
+    if (isSwitched && this.context.dataplane.mayPublish(group.address, publisher.id)) {
       return { group: group.address, to: [`${group.address}:${this.context.groupPort}`] };
     }
     return { group: group.address, to: others.map((m) => `${m.address}:${m.port}`) };

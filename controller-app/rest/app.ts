@@ -162,8 +162,8 @@ function agents(view: ForwarderView, { limit, after }: z.infer<typeof agentsQuer
   const { items, more } = page(view.agents(), (a) => a.id, after, limit);
   return {
     agents: items.map(({ id, address, port, mac, filters, upMs, silentMs }) => {
-      const { at = null, mayPublish = false } = places.get(id) ?? {};
-      return { id, address, port, mac, filters, upMs, silentMs, at, mayPublish };
+      const { at = null } = places.get(id) ?? {};
+      return { id, address, port, mac, filters, upMs, silentMs, at };
     }),
     next: more ? nextPath("/agents", { limit, after: items.at(-1)?.id }) : null,
   };

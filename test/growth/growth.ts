@@ -44,7 +44,7 @@ const TOPICS_PER_PLANT = 50;
 /**
  * What so many topics cost: filters → edge sets (the forwarder's own matching) → rules (the data plane's own planner).
  * Topics are plant/P/sensor/S, each wanted by one to four edges by its name, and each plant by one edge as a whole.
- * uniform: any edge as likely; skewed: the n-th with a weight of 1/n (Zipf).
+ * Each topic is published at one edge. uniform: any edge as likely; skewed: the n-th with a weight of 1/n (Zipf).
  */
 export function grow({ topology, interest, edges, topics }: Question, seed = 1): Growth {
   const rand = random(seed);
@@ -65,13 +65,18 @@ export function grow({ topology, interest, edges, topics }: Question, seed = 1):
   for (const name of names) {
     for (let left = Math.floor(rand() * (RECEIVERS_MAX + 1)); left > 0; left--) want(pick(), name);
   }
-  const sets = new Map<string, readonly number[]>();
+  const sets = new Map<string, EdgeSet>();
   let [idle, direct] = [0, 0];
   for (const name of names) {
     const set = [...wanted.match(name)].sort((a, b) => a - b);
     if (set.length === 0) idle += 1;
     else if (set.length === 1) direct += 1;
-    else sets.set(set.join(), set);
+    else {
+      const key = set.join();
+      const known = sets.get(key) ?? { members: set, publishers: new Set() };
+      sets.set(key, known);
+      known.publishers.add(pick());
+    }
   }
   const told = covers.reduce((sum, cover) => sum - cover.hidden, filters);
   const rules = planAll(topology, edges, [...sets.values()]);
@@ -82,21 +87,31 @@ export function grow({ topology, interest, edges, topics }: Question, seed = 1):
   };
 }
 
-function planAll(topology: Topology, edges: number, sets: readonly (readonly number[])[]) {
+interface EdgeSet {
+  readonly members: readonly number[];
+  readonly publishers: Set<number>;
+}
+
+function planAll(topology: Topology, edges: number, sets: readonly EdgeSet[]) {
   const network = networkOf(topology, edges);
   const planner = new Planner(spanningForest(network), network.places);
   const onSwitch = new Map<bigint, number>();
   let bucketsMost = 0;
   const step = Math.max(1, sets.length / PLANNED_MAX);
+  const name = (edge: number) => `e${edge + 1}`;
   const planned = Math.min(sets.length, PLANNED_MAX);
   for (let i = 0; i < planned; i++) {
-    const members = sets[Math.floor(i * step)]!.map((edge) => `e${edge + 1}`);
-    const { plan, ...why } = planner.plan(formatIPv4(BASE + i), members);
+    const set = sets[Math.floor(i * step)]!;
+    const members = set.members.map(name);
+    const publishers = [...set.publishers].map(name);
+    const { plan, ...why } = planner.plan({ address: formatIPv4(BASE + i), members, publishers });
     if (plan === undefined) throw new Error(`no plan: ${JSON.stringify(why)}`);
-    for (const [dpid, rule] of plan) {
-      onSwitch.set(dpid, (onSwitch.get(dpid) ?? 0) + 1);
-      if (!("buckets" in rule) || rule.buckets === null) throw new Error("no rule of a group");
-      bucketsMost = Math.max(bucketsMost, rule.buckets.length);
+    for (const [dpid, rules] of plan) {
+      onSwitch.set(dpid, (onSwitch.get(dpid) ?? 0) + rules.length);
+      for (const rule of rules) {
+        if (!("buckets" in rule) || rule.buckets === null) throw new Error("no rule of a group");
+        bucketsMost = Math.max(bucketsMost, rule.buckets.length);
+      }
     }
   }
   const counts = [...onSwitch.values()].map((count) => Math.round(count * step));

@@ -19,6 +19,7 @@ const host = (n: number, at: number): LabHost => ({
 const hosts = [host(1, 1), host(2, 2), host(3, 0), host(4, 2)];
 const lab = new Lab([0x77001n, 0x77002n, 0xf123456789abcdefn], [0, 0], hosts);
 const group = "239.192.7.1";
+const publishers = ["e1", "e2", "e3", "e4"];
 const events: string[] = [];
 let plane: OpenFlowDataplane;
 
@@ -31,7 +32,7 @@ function newPlane(): OpenFlowDataplane {
     log: quiet,
   });
   created.onCarriage = (address, carriage) => events.push(`${address} ${carriage}`);
-  created.onPublisher = (id, may) => events.push(`${id} ${may ? "may" : "may not"}`);
+  created.onPublisher = (address, id) => events.push(`${address} ${id} may or may not`);
   created.onLocate = (id) => void lab.broadcast(id);
   return created;
 }
@@ -97,7 +98,7 @@ describe("the data plane on Open vSwitch and Ryu", { timeout: 120_000 }, () => {
 
   it("answers want when the switches hold the rules, and the switches then copy as they should", async () => {
     await lab.ofctl("add-flow", 0, "cookie=0x1,priority=5,ip,nw_dst=10.99.0.1,actions=drop");
-    assert.equal(await plane.want({ address: group, members: ["e1", "e2"] }), "openflow");
+    assert.equal(await plane.want({ address: group, members: ["e1", "e2"], publishers }), "openflow");
     const listeners = await Promise.all(hosts.map((h) => lab.listen(h)));
     try {
       await lab.send("e3", group, 200);
@@ -122,7 +123,7 @@ describe("the data plane on Open vSwitch and Ryu", { timeout: 120_000 }, () => {
       const start = performance.now();
       const address = `239.192.8.${i}`;
       assert.equal(
-        await plane.want({ address, members: i % 2 === 0 ? ["e1", "e2"] : ["e2", "e3"] }),
+        await plane.want({ address, members: i % 2 === 0 ? ["e1", "e2"] : ["e2", "e3"], publishers }),
         "openflow",
       );
       times.push(performance.now() - start);
@@ -145,7 +146,7 @@ describe("the data plane on Open vSwitch and Ryu", { timeout: 120_000 }, () => {
     const start = performance.now();
     const reads = plane.status().counters.reads;
     const wishes = Array.from({ length: 200 }, (_, i) =>
-      plane.want({ address: `239.192.9.${i}`, members: ["e1", "e2"] }),
+      plane.want({ address: `239.192.9.${i}`, members: ["e1", "e2"], publishers }),
     );
     await Promise.all(wishes);
     // On a busy machine the last of them may take longer than want's deadline.
@@ -185,7 +186,7 @@ describe("the data plane on Open vSwitch and Ryu", { timeout: 120_000 }, () => {
     const flows = (await table(1)).filter((l) => l.startsWith("cookie")).length;
     await lab.vsctl(1, `flow_tables:0=@t`, "--", "--id=@t", "create", "flow_table", `flow_limit=${flows}`);
     const address = "239.192.7.2";
-    assert.equal(await plane.want({ address, members: ["e1", "e3"] }), "unicast");
+    assert.equal(await plane.want({ address, members: ["e1", "e3"], publishers }), "unicast");
     assert.match(plane.group(address)?.reason ?? "", /switch 0000000000077002 does not take its rules/);
     await lab.vsctl(1, "flow_tables={}");
     await until("the group is taken after all", () => events.includes(`${address} openflow`));
@@ -199,7 +200,7 @@ describe("the data plane on Open vSwitch and Ryu", { timeout: 120_000 }, () => {
     await lab.killRyu();
     await until("Ryu's absence is noticed", () => plane.status().ryu?.state === "unreachable");
     const start = performance.now();
-    assert.equal(await plane.want({ address: "239.192.7.3", members: ["e2"] }), "unicast");
+    assert.equal(await plane.want({ address: "239.192.7.3", members: ["e2"], publishers }), "unicast");
     assert.ok(performance.now() - start < 50, "at once");
     const [listener] = await Promise.all([lab.listen(hosts[1]!)]);
     await lab.send("e3", group, 50);
@@ -246,7 +247,7 @@ describe("the data plane on Open vSwitch and Ryu", { timeout: 120_000 }, () => {
       ["239.192.7.3", ["10.77.0.2"]],
     ]);
     plane.setAgents(hosts.map(({ id, address, mac }) => ({ id, address, mac, port: 1883 })));
-    assert.equal(await plane.want({ address: group, members: ["e1", "e2"] }), "openflow");
+    assert.equal(await plane.want({ address: group, members: ["e1", "e2"], publishers }), "openflow");
     assert.deepEqual(await Promise.all([0, 1, 2].map(oursAt)), right);
     assert.equal(plane.status().counters.commands, 0);
     plane.settled();

@@ -75,6 +75,28 @@ describe("fabric over OpenFlow switches", () => {
     assert.equal(whole.forwarder.forwarder.dataplane.status().groups, 1);
   });
 
+  it("gives rules to the ways of those who publish, and lets another publish to the group when it has its own", async () => {
+    const whole = await Whole.start(3);
+    const [e1, e2, e3] = whole.agents as [SimAgent, SimAgent, SimAgent];
+    await whole.network.until(Promise.all([e1.subscribe("t"), e2.subscribe("t")]));
+    e1.publish("t", "0");
+    await whole.network.run(100);
+    assert.equal(whole.rules(), 2 * 3, "a group and a flow on the way from e1 to e2");
+    const sent = e3.fabric.counters().published_direct!;
+    for (let i = 1; i <= 100; i++) {
+      e3.publish("t", String(i));
+      await whole.network.run(1);
+    }
+    assert.equal(whole.rules(), 2 * 6);
+    assert.ok(e3.fabric.counters().published_direct! - sent > 80);
+    assert.deepEqual(
+      e1.texts().slice(-100),
+      Array.from({ length: 100 }, (_, i) => String(i + 1)),
+    );
+    assert.deepEqual(e2.texts().slice(-100), e1.texts().slice(-100));
+    assert.equal(whole.astray, 0);
+  });
+
   it("a new forwarder adopts what the switches hold and touches none of it", async () => {
     const whole = await Whole.start(3);
     const [e1, e2, e3] = whole.agents as [SimAgent, SimAgent, SimAgent];

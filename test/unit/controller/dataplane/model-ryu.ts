@@ -137,9 +137,15 @@ export class Bench {
     const log = { debug: () => {}, info, warn: () => {} };
     const plane = new OpenFlowDataplane({ access: this.ryu, clock: this.clock, range, log, timing });
     plane.onCarriage = (address, carriage) => this.events.push(`${address} ${carriage}`);
-    plane.onPublisher = (id, may) => this.events.push(`${id} ${may ? "may" : "may not"}`);
+    plane.onPublisher = (address, id) =>
+      this.events.push(`${address} ${id} ${plane.mayPublish(address, id) ? "may" : "may not"}`);
     plane.onLocate = (id) => this.events.push(`locate ${id}`);
     return plane;
+  }
+
+  /** Wishes for a group that everybody publishes to, or only those named. */
+  want(address: string, members: readonly string[], publishers = this.network.places.map((p) => p.agent)) {
+    return this.plane.want({ address, members, publishers });
   }
 
   agents(...ids: string[]) {

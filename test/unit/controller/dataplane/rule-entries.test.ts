@@ -25,7 +25,7 @@ const s4 = "0000000000000004";
 describe("rules", () => {
   it("say what is wanted, what is there, and whom it serves", async () => {
     const bench = await started();
-    await bench.timed(bench.plane.want({ address: group, members: ["e1", "e3"] }));
+    await bench.timed(bench.want(group, ["e1", "e3"]));
     await bench.pass(1100);
     const parts = {
       flow: `priority=30000,eth_type=0x800,ipv4_dst=${group} actions=group:${groupId(group)}`,
@@ -73,7 +73,7 @@ describe("rules", () => {
     assert.equal(ruleOf(bench, s4, "guard")?.difference, "none");
     const full = bench.ryu.switches.get(4n)!;
     full.refuseNext = Number.POSITIVE_INFINITY;
-    const wish = bench.plane.want({ address: group, members: ["e1", "e3"] });
+    const wish = bench.want(group, ["e1", "e3"]);
     assert.equal((await bench.timed(wish)).value, "unicast");
     const missing = ruleOf(bench, s4, name);
     assert.deepEqual([missing?.difference, missing?.seen], ["missing", null]);
@@ -134,7 +134,7 @@ describe("the log of changes", () => {
   it("has a line for each change, with what it is for and why", async () => {
     const bench = await started();
     bench.said.length = 0;
-    await bench.timed(bench.plane.want({ address: group, members: ["e1", "e2"] }));
+    await bench.timed(bench.want(group, ["e1", "e2"]));
     await bench.pass(1100);
     const purpose = `group ${group}: copies for e1, e2`;
     const added = bench.said.filter((l) => l === `adds a group, as it is newly wanted: ${purpose}`);
@@ -157,8 +157,7 @@ describe("the log of changes", () => {
     await bench.pass(10_000);
     bench.said.length = 0;
     bench.ryu.log.length = 0;
-    for (let i = 1; i <= 200; i++)
-      void bench.plane.want({ address: `239.192.1.${i}`, members: ["e1", "e4"] });
+    for (let i = 1; i <= 200; i++) void bench.want(`239.192.1.${i}`, ["e1", "e4"]);
     await bench.pass(3000);
     const listed = bench.said.filter((l) => l.includes("newly wanted")).length;
     const untold = bench.said.filter((l) => l.startsWith("further changes")).length;

@@ -1,7 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { SwitchLedger } from "@topicast/controller/dataplane/ledger.js";
-import { groupId } from "@topicast/controller/dataplane/rules.js";
 import { Planner, spanningForest } from "@topicast/controller/dataplane/tree.js";
 import fc from "fast-check";
 import { follow, ModelSwitch } from "./model-network.js";
@@ -10,16 +9,23 @@ import { build, type Network, networks } from "./networks.js";
 const address = "239.192.0.7";
 const range = { base: 0xefc00000, size: 2 ** 18 };
 
+const plannerOf = (network: Network) => new Planner(spanningForest(network), network.places);
+
 /** Plans one group and writes the rules, and every guard, into model switches. */
-function install(network: Network, members: readonly string[]): Map<bigint, ModelSwitch> {
-  const result = new Planner(spanningForest(network), network.places).plan(address, members);
+function install(
+  network: Network,
+  members: readonly string[],
+  publishers: readonly string[],
+): Map<bigint, ModelSwitch> {
+  const result = plannerOf(network).plan({ address, members, publishers });
   assert.ok(result.plan !== undefined);
+  assert.deepEqual([...result.publishers.keys()], publishers);
   const switches = new Map<bigint, ModelSwitch>();
   for (const dpid of network.switches) {
     const model = new ModelSwitch();
     const ledger = new SwitchLedger(range);
     ledger.observe(model.state(), () => {});
-    ledger.want(groupId(address), result.plan.get(dpid));
+    for (const rule of result.plan.get(dpid) ?? []) ledger.want(rule.id, rule);
     for (const command of ledger.commands(true)) model.apply(command);
     switches.set(dpid, model);
   }
@@ -48,9 +54,10 @@ function leastLinks(network: Network, from: string, members: readonly string[]):
   return needed.size;
 }
 
-function checkEverySender(network: Network, members: readonly string[]): void {
-  const switches = install(network, members);
-  for (const sender of network.places) {
+function checkEverySender(network: Network, members: readonly string[], publishers: readonly string[]): void {
+  const switches = install(network, members, publishers);
+  const passed = new Set<bigint>();
+  for (const sender of network.places.filter((p) => publishers.includes(p.agent))) {
     const journey = follow(switches, network.links, network.places, sender, address);
     assert.equal(journey.astray, 0, "no copy goes where nobody wants it");
     for (const count of journey.onLinks.values()) assert.equal(count, 1);
@@ -59,25 +66,33 @@ function checkEverySender(network: Network, members: readonly string[]): void {
       assert.equal(journey.received.get(agent) ?? 0, due, `${agent} from ${sender.agent}`);
     }
     assert.equal(journey.onLinks.size, leastLinks(network, sender.agent, members));
+    for (const key of journey.onLinks.keys()) passed.add(BigInt(key.split(":")[0]!));
   }
+  const last = new Set(network.places.filter((p) => members.includes(p.agent)).map((p) => p.dpid));
+  for (const [dpid, { groups }] of switches)
+    assert.ok(
+      groups.size === 0 || passed.has(dpid) || last.has(dpid),
+      `s${dpid} has rules that nobody needs`,
+    );
 }
 
 const networkWithMembers = (loops: boolean) =>
-  networks(loops).chain((network) =>
-    fc.record({
+  networks(loops).chain((network) => {
+    const ids = network.places.map((p) => p.agent);
+    return fc.record({
       network: fc.constant(network),
-      members: fc.subarray(
-        network.places.map((p) => p.agent),
-        { minLength: 1 },
-      ),
-    }),
-  );
+      members: fc.subarray(ids, { minLength: 1 }),
+      publishers: fc.subarray(ids),
+    });
+  });
 
 describe("trees", () => {
   for (const loops of [false, true]) {
-    it(`carry one copy per link, one per member, from every sender (${loops ? "graphs with loops" : "trees"})`, () => {
+    it(`carry one copy per link, one per member, from every publisher (${loops ? "graphs with loops" : "trees"})`, () => {
       fc.assert(
-        fc.property(networkWithMembers(loops), ({ network, members }) => checkEverySender(network, members)),
+        fc.property(networkWithMembers(loops), ({ network, members, publishers }) =>
+          checkEverySender(network, members, publishers),
+        ),
         { numRuns: 300 },
       );
     });
@@ -106,36 +121,43 @@ describe("trees", () => {
     );
   });
 
-  it("give no rule to switches that lie between no two agents", () => {
-    // s1 with children s2 (e1), s3 (e2), s4 (nobody), and s5 (nobody) below s2.
-    const network = build({ parents: [0, 0, 0, 1], extra: [], agents: [1, 2], descending: false });
-    const { plan } = new Planner(spanningForest(network), network.places).plan(address, ["e2"]);
-    assert.deepEqual([...plan!.keys()].sort(), [1n, 2n, 3n]);
-    const alone = new Planner(spanningForest(network), network.places.slice(0, 1)).plan(address, ["e1"]);
-    assert.deepEqual([...alone.plan!.keys()], [2n], "with one agent the path to the root needs nothing");
+  it("give no rule to switches that lie on no way from a publisher to a member", () => {
+    // s1 with children s2 (e1), s3 (e2), s4 (e3), and s5 (e4) below s2.
+    const network = build({ parents: [0, 0, 0, 1], extra: [], agents: [1, 2, 3, 4], descending: false });
+    const planner = plannerOf(network);
+    const on = (members: string[], publishers: string[]) =>
+      [...planner.plan({ address, members, publishers }).plan!.keys()].sort();
+    assert.deepEqual(on(["e2"], ["e1"]), [1n, 2n, 3n]);
+    assert.deepEqual(on(["e1", "e4"], ["e4"]), [2n, 5n]);
+    assert.deepEqual(on(["e1", "e2", "e3", "e4"], []), [], "nobody publishes");
+    assert.deepEqual(on(["e1"], ["e1"]), [], "what comes from the only member goes to nobody");
   });
 
-  it("name the links that groups travel on", () => {
+  it("name the links of the spanning tree", () => {
     const network = build({ parents: [0, 0, 0], extra: [[1, 2]], agents: [1, 2], descending: false });
-    const planner = new Planner(spanningForest(network), network.places);
+    const planner = plannerOf(network);
     assert.deepEqual(
       network.links.map((link) => planner.usesLink(link)),
-      [true, true, false, false],
+      [true, true, true, false],
     );
   });
 
-  it("refuse a member that is not located, and a member that shares its port", () => {
+  it("refuse a member that is not located, and leave out a publisher that shares a member's port", () => {
     const network = build({ parents: [0], extra: [], agents: [0, 1, 1], descending: false });
     const forest = spanningForest(network);
-    const missing = new Planner(forest, network.places).plan(address, ["e1", "e9"]);
+    const missing = new Planner(forest, network.places).plan({
+      ...{ address, members: ["e1", "e9"], publishers: ["e1"] },
+    });
     assert.deepEqual(missing, { plan: undefined, reason: "e9 is not located", missing: ["e9"] });
     const [e1, e2, e3] = network.places;
     const crowd = new Planner(forest, [e1!, e2!, { ...e3!, port: e2!.port }]);
-    const refused = crowd.plan(address, ["e2"]);
-    assert.ok(
-      refused.plan === undefined && refused.missing.length === 0 && refused.reason.includes("shares"),
-    );
-    assert.ok(crowd.plan(address, ["e1"]).plan !== undefined, "as senders they do no harm");
+    const served = (members: string[]) => {
+      const result = crowd.plan({ address, members, publishers: ["e1", "e2", "e3"] });
+      return result.plan === undefined ? undefined : [...result.publishers.keys()];
+    };
+    assert.deepEqual(served(["e2"]), ["e1", "e2"]);
+    assert.deepEqual(served(["e2", "e3"]), ["e1"]);
+    assert.deepEqual(served(["e1"]), ["e1", "e2", "e3"], "as senders they do no harm");
   });
 
   it("keep to the part of the network where most agents are", () => {
@@ -145,19 +167,21 @@ describe("trees", () => {
     assert.deepEqual([...planner.places.keys()], ["e1", "e2"]);
     const even = new Planner(spanningForest({ ...split, links: [] }), network.places.toReversed());
     assert.deepEqual([...even.places.keys()], ["e1"], "of equal parts the one with the lowest dpid");
-    assert.ok(planner.plan(address, ["e2"]).plan !== undefined);
-    assert.equal(planner.plan(address, ["e2", "e3"]).plan, undefined);
+    const publishers = ["e1"];
+    assert.ok(planner.plan({ address, members: ["e2"], publishers }).plan !== undefined);
+    assert.equal(planner.plan({ address, members: ["e2", "e3"], publishers }).plan, undefined);
   });
 
   it("count every datagram once at the counting switch, from every sender", () => {
     fc.assert(
-      fc.property(networkWithMembers(false), ({ network, members }) => {
-        const switches = install(network, members);
-        const result = new Planner(spanningForest(network), network.places).plan(address, members);
+      fc.property(networkWithMembers(false), ({ network, members, publishers }) => {
+        const switches = install(network, members, publishers);
+        const result = plannerOf(network).plan({ address, members, publishers });
         assert.ok(result.plan !== undefined && result.counter !== undefined);
-        for (const sender of network.places) follow(switches, network.links, network.places, sender, address);
+        for (const sender of network.places.filter((p) => publishers.includes(p.agent)))
+          follow(switches, network.links, network.places, sender, address);
         const flow = switches.get(result.counter)!.flows.find((f) => f.destination === address);
-        assert.equal(flow?.packets, network.places.length);
+        assert.equal(flow?.packets ?? 0, result.plan.size === 0 ? 0 : publishers.length);
       }),
     );
   });

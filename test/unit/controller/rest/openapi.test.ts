@@ -137,8 +137,8 @@ describe("docs/openapi.yaml", () => {
     bench.plane.setAgents(agents());
     bench.plane.settled();
     await bench.pass(3000);
-    await bench.timed(bench.plane.want({ address: "239.192.0.1", members: ["e1", "e2"] }));
-    bench.plane.want({ address: "239.192.0.2", members: ["e9"] });
+    await bench.timed(bench.want("239.192.0.1", ["e1", "e2"]));
+    bench.want("239.192.0.2", ["e9"]);
     const spoilt = bench.ryu.switches.get(1n)!;
     spoilt.flows = spoilt.flows.filter((f) => f.priority !== 29_000);
     spoilt.groups.set(0x5440_0077, [{ port: 1 }]);

@@ -157,7 +157,7 @@ describe("REST", () => {
     );
     await rest.ask("/metrics");
     view.metricList[0] = { name: "relayed_total", help: "Relayed", kind: "counter", value: 42 };
-    await view.dataplane.want({ address: "239.192.0.1", members: [] });
+    await view.dataplane.want({ address: "239.192.0.1", members: [], publishers: [] });
     const { text, headers, status } = await rest.ask("/metrics");
     assert.equal(status, 200);
     assert.match(String(headers["content-type"]), /^text\/plain/);
