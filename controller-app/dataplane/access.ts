@@ -1,4 +1,5 @@
-import type { Command, SwitchState } from "./diff.js";
+import type { Match } from "node-ryu-rest-client";
+import type { Command, SeenFlow, SwitchState } from "./diff.js";
 import type { TopologySnapshot } from "./topology.js";
 import type { Dpid } from "./tree.js";
 
@@ -16,6 +17,8 @@ export interface SwitchAccess {
    * before. Costs the same whatever else the switch holds.
    */
   probe(dpid: Dpid, groupId: number): Promise<Probe | undefined>;
+  /** Our flow of a group with exactly this match, undefined where there is none; likewise. */
+  flowOf(dpid: Dpid, match: Match): Promise<SeenFlow | undefined>;
   /** Resolves when the command is on its way to the switch, *before* the switch has judged it. */
   apply(dpid: Dpid, command: Command): Promise<void>;
   close(): void;

@@ -1,6 +1,7 @@
 import type { Match } from "node-ryu-rest-client";
 import {
   type Bucket,
+  type GroupRule,
   isSteer,
   type Rule,
   type RuleId,
@@ -16,8 +17,11 @@ export interface SeenFlow {
   readonly priority: number;
   /** `ipv4_dst` where the match is exactly eth_type 0x0800 and that (address or address/length); null otherwise. */
   readonly destination: string | null;
-  /** The group it points to, "drop" for no action at all, "other" for anything we never write. */
-  readonly action: number | "drop" | "other";
+  /**
+   * The group it points to, the copies that it makes by itself (canonical order), "drop" for no action at all, "other" for
+   * anything we never write.
+   */
+  readonly action: number | readonly Bucket[] | "drop" | "other";
   /** Where the match is exactly a steering flow's: that, and its actions, null for anything we never write. */
   readonly steer?: { readonly match: SteerMatch; readonly actions: SteerActions | null };
   readonly packets: number;
@@ -78,7 +82,7 @@ export interface SeenRule {
   readonly group: SeenGroup | undefined;
 }
 
-/** True when the switch holds exactly this rule (undefined: holds nothing of it). */
+/** True when the switch does exactly what this rule says (undefined: holds nothing of it). */
 export function matches(want: Rule | undefined, seen: SeenRule): boolean {
   if (want === undefined) return seen.flow === undefined && seen.group === undefined;
   return flowMatches(want, seen.flow) && groupMatches(want, seen.group);
@@ -86,24 +90,40 @@ export function matches(want: Rule | undefined, seen: SeenRule): boolean {
 
 function flowMatches(want: Rule, flow: SeenFlow | undefined): boolean {
   if (flow === undefined) return false;
-  if (!isSteer(want)) return flow.action === (want.buckets === null ? "drop" : want.id);
+  if (!isSteer(want)) return isAction(want, flow.action);
   const actions = flow.steer?.actions ?? null;
   return actions !== null && sameSteering(want.actions, actions);
 }
 
+function isAction({ id, buckets, form }: GroupRule, action: SeenFlow["action"]): boolean {
+  if (buckets === null) return action === "drop";
+  return form === "group" ? action === id : Array.isArray(action) && sameBuckets(buckets, action);
+}
+
+/** True when the switch holds something that the rule, which it matches, does not need. */
+export function hasSurplus(want: Rule | undefined, { flow, group }: SeenRule): boolean {
+  if (want === undefined) return flow !== undefined || group !== undefined;
+  return !hasGroup(want) && group !== undefined;
+}
+
+/** True for a rule with a group. */
+export function hasGroup(rule: Rule): rule is GroupRule & { buckets: readonly Bucket[] } {
+  return !isSteer(rule) && rule.buckets !== null && rule.form === "group";
+}
+
 function groupMatches(want: Rule, group: SeenGroup | undefined): boolean {
-  if (isSteer(want) || want.buckets === null) return true;
+  if (!hasGroup(want)) return true;
   return group !== undefined && sameBuckets(want.buckets, group.buckets);
 }
 
 /** The commands that turn what was `seen` for rule `id` into `want`, appended to `out`. */
 export function commandsFor(id: RuleId, want: Rule | undefined, seen: SeenRule, out: Command[]): void {
-  if (want === undefined) {
-    if (seen.flow !== undefined) out.push({ op: "flow-delete", id, flow: seen.flow });
-    if (seen.group !== undefined) out.push({ op: "group-delete", id: seen.group.id });
-    return;
-  }
-  if (!isSteer(want) && want.buckets !== null && !groupMatches(want, seen.group)) {
+  if (want === undefined && seen.flow !== undefined) out.push({ op: "flow-delete", id, flow: seen.flow });
+  // A group goes when the flow that pointed to it is read back to do without.
+  const isSpare = want === undefined || (!hasGroup(want) && matches(want, seen));
+  if (isSpare && seen.group !== undefined) out.push({ op: "group-delete", id: seen.group.id });
+  if (want === undefined) return;
+  if (hasGroup(want) && !groupMatches(want, seen.group)) {
     const op = seen.group === undefined ? "group-add" : "group-modify";
     out.push({ op, id: want.id, buckets: want.buckets });
   }

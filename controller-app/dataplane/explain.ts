@@ -4,7 +4,16 @@
  */
 import { formatEndpoint, formatIPv4 } from "@topicast/protocol";
 import type { RuleDifference, RuleEntry, RuleParts, RuleStatus } from "./dataplane.js";
-import { type Cause, type Command, idOf, matches, type SeenFlow, type SeenRule, strayId } from "./diff.js";
+import {
+  type Cause,
+  type Command,
+  hasGroup,
+  idOf,
+  matches,
+  type SeenFlow,
+  type SeenRule,
+  strayId,
+} from "./diff.js";
 import type { SwitchLedger } from "./ledger.js";
 import {
   type Bucket,
@@ -12,6 +21,7 @@ import {
   type GroupRange,
   groupId,
   guardId,
+  inFlow,
   isSteer,
   matchOf,
   type Rule,
@@ -66,10 +76,10 @@ function wantedText(rule: Rule): RuleParts {
     return { flow: flowText(priority, steerMatchOf(match), steerText(actions)), group: null };
   }
   const { priority, destination, buckets, id } = rule;
-  const action = buckets === null ? "drop" : `group:${id}`;
+  const action = buckets === null ? "drop" : hasGroup(rule) ? `group:${id}` : copiesText(buckets);
   return {
     flow: flowText(priority, matchOf(destination), action),
-    group: buckets === null ? null : bucketsText(buckets),
+    group: hasGroup(rule) ? bucketsText(rule.buckets) : null,
   };
 }
 
@@ -90,6 +100,7 @@ function canonicalMatch({ destination, steer, match }: SeenFlow): object {
 function actionText({ action, steer }: SeenFlow): string {
   if (steer !== undefined) return steer.actions === null ? "of another kind" : steerText(steer.actions);
   if (typeof action === "number") return `group:${action}`;
+  if (typeof action === "object") return copiesText(action);
   return action === "drop" ? "drop" : "of another kind";
 }
 
@@ -105,6 +116,11 @@ function matchText(match: object): string {
 
 function bucketsText(buckets: readonly Bucket[]): string {
   return ["type=all", ...buckets.map((b) => `bucket=${bucketText(b)}`)].join(",");
+}
+
+/** The copies that a flow makes by itself. */
+function copiesText(buckets: readonly Bucket[]): string {
+  return inFlow(buckets).map(bucketText).join(",");
 }
 
 function bucketText({ port, rewrite }: Bucket): string {

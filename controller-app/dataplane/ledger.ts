@@ -1,8 +1,11 @@
+import type { Match } from "node-ryu-rest-client";
 import type { Probe } from "./access.js";
 import {
   type Cause,
   type Command,
   commandsFor,
+  hasGroup,
+  hasSurplus,
   matches,
   type SeenFlow,
   type SeenGroup,
@@ -10,6 +13,7 @@ import {
   type SwitchState,
   strayId,
 } from "./diff.js";
+import { formOf, noLimits, type SwitchLimits } from "./limits.js";
 import {
   type GroupRange,
   groupId,
@@ -51,7 +55,10 @@ export class SwitchLedger {
   /** What the guard matches. */
   private readonly guarded: string;
 
-  constructor(private readonly range: GroupRange) {
+  constructor(
+    private readonly range: GroupRange,
+    private readonly limits: SwitchLimits = noLimits,
+  ) {
     const guard = guardRule(range);
     this.guarded = guard.destination;
     this.want(guardId, guard);
@@ -64,9 +71,11 @@ export class SwitchLedger {
 
   /** Wishes for a rule, or with undefined for its absence. True when the switch is not yet read back to comply. */
   want(id: RuleId, rule: Rule | undefined): boolean {
-    this.wantedGroups += hasGroup(rule) - hasGroup(this.wanted.get(id));
-    if (rule === undefined) this.wanted.delete(id);
-    else this.wanted.set(id, rule);
+    const before = this.wanted.get(id);
+    const formed = rule && this.formed(rule);
+    this.wantedGroups += countGroup(formed) - countGroup(before);
+    if (formed === undefined) this.wanted.delete(id);
+    else this.wanted.set(id, formed);
     return this.compare(id, rule === undefined ? "dropped" : "wanted");
   }
 
@@ -74,7 +83,12 @@ export class SwitchLedger {
     return this.wanted.get(id);
   }
 
-  /** True while the switch is not read back to hold exactly what is wished for; of `strayId`, while there are any. */
+  /** True while the switch is not read back to do what is wished for. */
+  lacks(id: RuleId): boolean {
+    return this.differing.has(id);
+  }
+
+  /** True while the switch is not read back to hold exactly what is wished for, and nothing more; of `strayId`, while there are any. */
   differs(id: RuleId): boolean {
     if (id === strayId) return this.strays.length > 0;
     return this.differing.has(id) || this.surplus.has(id);
@@ -118,7 +132,7 @@ export class SwitchLedger {
    */
   confirm(id: number, probe: Probe | undefined): boolean {
     const want = this.wanted.get(id);
-    if (want !== undefined && isSteer(want)) return false;
+    if (want !== undefined && !hasGroup(want)) return false;
     if (want === undefined) {
       if (probe !== undefined) return false;
       this.flows.delete(id);
@@ -126,7 +140,7 @@ export class SwitchLedger {
     } else {
       const { buckets, priority, destination } = want;
       const flowsKnown = probe !== undefined && probe.flows > 0 && probe.flows < 0xffff_ffff;
-      if (!flowsKnown || probe.buckets !== buckets?.length) return false;
+      if (!flowsKnown || probe.buckets !== buckets.length) return false;
       const packets = this.flows.get(id)?.packets ?? 0;
       this.groups.set(id, { id, buckets });
       this.flows.set(id, {
@@ -139,6 +153,29 @@ export class SwitchLedger {
       });
     }
     return !this.compare(id, this.cause(id) ?? "lost");
+  }
+
+  /**
+   * Takes what the switch was just read back to hold of the flow of a rule without a group, or of one that is to be gone;
+   * true when it complies.
+   */
+  confirmFlow(id: number, flow: SeenFlow | undefined): boolean {
+    if (flow === undefined) this.flows.delete(id);
+    else this.flows.set(id, flow);
+    return !this.compare(id, this.cause(id) ?? "lost");
+  }
+
+  /**
+   * How to ask for this rule alone, after it has been sent: for its group, or for the flow with this match; undefined:
+   * nothing less than everything proves it.
+   */
+  proofOf(id: number): "group" | Match | undefined {
+    const want = this.wanted.get(id);
+    const { flow, group } = this.seen(id);
+    if (want === undefined) return group !== undefined ? "group" : flow?.match;
+    if (isSteer(want)) return undefined;
+    if (hasGroup(want)) return Array.isArray(flow?.action) ? undefined : "group";
+    return group === undefined ? matchOf(want.destination) : undefined;
   }
 
   /**
@@ -165,9 +202,22 @@ export class SwitchLedger {
     return out;
   }
 
-  /** How many groups the switch holds of ours, as far as known. */
+  /** How many rules the switch holds of ours, as far as known. */
   get size(): number {
-    return this.groups.size;
+    return this.flows.size;
+  }
+
+  /** Groups, and flows of groups, that the switch holds or is to hold. */
+  use(): { groups: number; flows: number } {
+    let { size: groups } = this.groups;
+    let flows = 0;
+    for (const id of this.flows.keys()) if (isGroupId(id)) flows += 1;
+    for (const [id, want] of this.wanted) {
+      if (!isGroupId(id)) continue;
+      if (!this.flows.has(id)) flows += 1;
+      if (hasGroup(want) && this.groupOf(id) === undefined) groups += 1;
+    }
+    return { groups, flows };
   }
 
   /** Wanted rules that the last read-back did not find, or found different, and where that comes from. */
@@ -210,9 +260,10 @@ export class SwitchLedger {
   /** The groups found in the switch: multicast address → IPv4 addresses of the members rewritten to here. */
   *members(): Generator<[address: string, members: string[]]> {
     for (const [id, flow] of this.flows) {
-      const buckets = this.groupOf(id)?.buckets;
-      if (flow.destination === null || typeof flow.action !== "number" || buckets == null) continue;
-      yield [flow.destination, buckets.flatMap((b) => b.rewrite?.address ?? [])];
+      const { action, destination } = flow;
+      const buckets = typeof action === "number" ? this.groupOf(id)?.buckets : action;
+      if (destination === null || !Array.isArray(buckets)) continue;
+      yield [destination, buckets.flatMap((b) => b.rewrite?.address ?? [])];
     }
   }
 
@@ -226,12 +277,20 @@ export class SwitchLedger {
 
   private compare(id: RuleId, cause: Cause): boolean {
     const want = this.wanted.get(id);
-    const differs = !this.read || !matches(want, this.seen(id));
+    const seen = this.seen(id);
+    const differs = !this.read || !matches(want, seen);
     this.differing.delete(id);
     this.surplus.delete(id);
     if (want !== undefined && differs) this.differing.set(id, this.read ? cause : "unread");
-    if (want === undefined && differs && this.read) this.surplus.set(id, cause);
+    else if (this.read && hasSurplus(want, seen))
+      this.surplus.set(id, want === undefined ? cause : "dropped");
     return differs;
+  }
+
+  /** As this switch writes it. */
+  private formed(rule: Rule): Rule {
+    if (isSteer(rule) || rule.buckets === null) return rule;
+    return { ...rule, form: formOf(rule.buckets.length, this.limits) ?? "group" };
   }
 
   private ruleOf(flow: SeenFlow): RuleId | null {
@@ -248,6 +307,10 @@ function* chain<T>(...parts: Iterable<T>[]): Generator<T> {
   for (const part of parts) yield* part;
 }
 
-function hasGroup(rule: Rule | undefined): number {
-  return rule !== undefined && !isSteer(rule) && rule.buckets !== null ? 1 : 0;
+function countGroup(rule: Rule | undefined): number {
+  return rule !== undefined && hasGroup(rule) ? 1 : 0;
+}
+
+function isGroupId(id: RuleId): boolean {
+  return typeof id === "number" && id !== guardId;
 }

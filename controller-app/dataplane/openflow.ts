@@ -19,6 +19,7 @@ import type {
 import { idOf } from "./diff.js";
 import { changeText, type Purposes, ruleEntries, ruleName } from "./explain.js";
 import { type Group, GroupTable } from "./groups.js";
+import { noLimits, type SwitchLimits } from "./limits.js";
 import { Locator } from "./locator.js";
 import { type GroupRange, groupId, inRange, type RuleId, sameRule } from "./rules.js";
 import { Steering } from "./steering.js";
@@ -68,6 +69,8 @@ export interface OpenFlowOptions {
   readonly clock: Clock;
   readonly range: GroupRange;
   readonly log: DataplaneLog;
+  /** What each switch may hold; everything where absent. */
+  readonly limits?: (dpid: Dpid) => SwitchLimits;
   readonly timing?: Partial<OpenFlowTiming>;
 }
 
@@ -114,7 +117,7 @@ export class OpenFlowDataplane implements Dataplane {
   private adopting: Deferred<ReadonlyMap<string, readonly string[]> | null>[] = [];
 
   constructor(private readonly options: OpenFlowOptions) {
-    const { access, clock, range, log } = options;
+    const { access, clock, range, log, limits = () => noLimits } = options;
     this.timing = { ...defaultOpenFlowTiming, ...options.timing };
     this.model = new TopologyModel(this.timing);
     this.groupTable = new GroupTable(clock, this.timing.wantMs, {
@@ -153,6 +156,7 @@ export class OpenFlowDataplane implements Dataplane {
       access,
       clock,
       range,
+      limits,
       timing: this.timing,
       counters: this.counters,
       mayRemove: () => this.mayRemove,
@@ -357,7 +361,7 @@ export class OpenFlowDataplane implements Dataplane {
       for (const rule of rules) {
         const wanted = worker.ledger.wants(rule.id);
         if (wanted === undefined || !sameRule(wanted, rule)) worker.want(rule.id, rule);
-        if (!worker.ledger.differs(rule.id)) continue;
+        if (!worker.ledger.lacks(rule.id)) continue;
         pending.push([dpid, rule.id]);
         touched.add(worker);
       }

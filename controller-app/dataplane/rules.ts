@@ -5,6 +5,7 @@
  */
 import { isIPv6 } from "node:net";
 import { parseIPv4 } from "@topicast/protocol";
+import type { Form } from "./limits.js";
 
 /** "topicast" in ASCII: marks our flows; nothing without it is ever touched. */
 export const cookie = 0x746f706963617374n;
@@ -67,7 +68,7 @@ export interface Bucket {
 
 export type Rule = GroupRule | SteerRule;
 
-/** A flow and, except for the guard, the group of type *all* it points to. */
+/** A flow that makes copies by itself, or with the group of type *all* that it points to; or the guard. */
 export interface GroupRule {
   /** The group id; `guardId` for the guard. */
   readonly id: number;
@@ -76,6 +77,8 @@ export interface GroupRule {
   readonly destination: string;
   /** Canonical order; null drops. */
   readonly buckets: readonly Bucket[] | null;
+  /** Each switch chooses it by its limits. */
+  readonly form: Form;
 }
 
 /** The match of a group's or the guard's flow, in OpenFlow's words. */
@@ -169,6 +172,7 @@ export function copyRule(address: string, buckets: readonly Bucket[]): GroupRule
     priority: rulePriority,
     destination: address,
     buckets: buckets.toSorted(inOrder),
+    form: "group",
   };
 }
 
@@ -177,9 +181,10 @@ export function copyRule(address: string, buckets: readonly Bucket[]): GroupRule
  * goes would be flooded by the learning switch.
  */
 export function guardRule(range: GroupRange): GroupRule {
-  return { id: guardId, priority: guardPriority, destination: networkOf(range), buckets: null };
+  return { id: guardId, priority: guardPriority, destination: networkOf(range), buckets: null, form: "flow" };
 }
 
+/** Whatever their forms. */
 export function sameRule(a: Rule, b: Rule): boolean {
   if (isSteer(a)) return isSteer(b) && a.id === b.id && sameSteering(a.actions, b.actions);
   if (isSteer(b)) return false;
@@ -206,4 +211,12 @@ export function inOrder(a: Bucket, b: Bucket): number {
   const x = a.rewrite?.address ?? "";
   const y = b.rewrite?.address ?? "";
   return x < y ? -1 : x > y ? 1 : 0;
+}
+
+/** The order of copies that a flow makes by itself: what leaves as it came goes first, before anything is rewritten. */
+export function inFlow(buckets: readonly Bucket[]): Bucket[] {
+  return [
+    ...buckets.filter((b) => b.rewrite === undefined),
+    ...buckets.filter((b) => b.rewrite !== undefined),
+  ];
 }

@@ -15,11 +15,14 @@ import {
   type Bucket,
   CONTROLLER,
   cookie,
+  type GroupRule,
+  inFlow,
   inOrder,
   isOurGroup,
   isSteer,
   matchOf,
   type Rule,
+  rulePriority,
   type SteerActions,
   type SteerMatch,
   steerMatchOf,
@@ -33,6 +36,9 @@ const ours = { cookie, cookieMask: allBits };
 const WHOLE_FRAME = 0xffff;
 /** Ryu answers with what has come in when a switch is silent for a second (ofctl_utils.DEFAULT_TIMEOUT). */
 const silenceMs = 990;
+
+/** `set_field eth_dst`, `set_field ipv4_dst`, `output`. */
+const REWRITE_ACTIONS = 3;
 
 /** The switches through Ryu's ofctl_rest and rest_topology. */
 export class RyuAccess implements SwitchAccess {
@@ -84,6 +90,13 @@ export class RyuAccess implements SwitchAccess {
   async probe(dpid: Dpid, groupId: number): Promise<Probe | undefined> {
     const [group] = await this.explained(() => this.ryu.groups(dpid, groupId));
     return group && { buckets: group.buckets.length, flows: group.refCount };
+  }
+
+  async flowOf(dpid: Dpid, match: Match): Promise<SeenFlow | undefined> {
+    const key = matchKey(match);
+    const flows = await this.explained(() => this.ryu.flows(dpid, { ...ours, tableId: 0, match }));
+    const found = flows.find((f) => f.priority === rulePriority && matchKey(f.match) === key);
+    return found && seenFlow(found);
   }
 
   async apply(dpid: Dpid, command: Command): Promise<void> {
@@ -144,8 +157,12 @@ function flowEntry(rule: Rule) {
   if (isSteer(rule)) {
     return { ...entry, match: steerMatchOf(rule.match), actions: steerActions(rule.actions) };
   }
-  const actions: Action[] = rule.buckets === null ? [] : [{ type: "GROUP", groupId: rule.id }];
-  return { ...entry, match: matchOf(rule.destination), actions };
+  return { ...entry, match: matchOf(rule.destination), actions: copyActions(rule) };
+}
+
+function copyActions({ id, buckets, form }: GroupRule): Action[] {
+  if (buckets === null) return [];
+  return form === "group" ? [{ type: "GROUP", groupId: id }] : inFlow(buckets).flatMap(actionsOf);
 }
 
 function steerActions({ mac, ports }: SteerActions): Action[] {
@@ -174,7 +191,8 @@ export function seenFlow(flow: FlowStats): SeenFlow {
   const lasting = flow.idleTimeout === 0 && flow.hardTimeout === 0;
   let action: SeenFlow["action"] = "other";
   if (lasting && first === undefined) action = "drop";
-  if (lasting && first?.type === "GROUP" && actions.length === 1) action = first.groupId;
+  else if (lasting && first?.type === "GROUP" && actions.length === 1) action = first.groupId;
+  else if (lasting) action = copiesIn(actions) ?? "other";
   const steered = steerMatchIn(match);
   const steer = steered && { match: steered, actions: lasting ? steerActionsIn(actions) : null };
   return {
@@ -186,6 +204,21 @@ export function seenFlow(flow: FlowStats): SeenFlow {
     packets: packetCount > Number.MAX_SAFE_INTEGER ? 0 : Number(packetCount),
     match,
   };
+}
+
+/** The copies that a flow makes by itself; undefined for actions that we never write. */
+function copiesIn(actions: readonly FlowAction[]): Bucket[] | undefined {
+  const copies: Bucket[] = [];
+  for (let at = 0; at < actions.length; ) {
+    const length = actions[at]!.type === "OUTPUT" ? 1 : REWRITE_ACTIONS;
+    const bucket = bucketOf(actions.slice(at, at + length) as readonly Action[]);
+    // What follows a rewrite would leave rewritten, too.
+    if (bucket === null || (bucket.rewrite === undefined && copies.at(-1)?.rewrite !== undefined))
+      return undefined;
+    copies.push(bucket);
+    at += length;
+  }
+  return copies.sort(inOrder);
 }
 
 function steerMatchIn(match: Match): SteerMatch | undefined {

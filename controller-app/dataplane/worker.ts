@@ -1,8 +1,9 @@
 import type { Clock, Timer } from "@topicast/protocol";
-import { AccessError, type SwitchAccess } from "./access.js";
+import { AccessError, type Probe, type SwitchAccess } from "./access.js";
 import type { DataplaneCounter } from "./dataplane.js";
-import { type Cause, type Command, idOf, stages, strayId } from "./diff.js";
+import { type Cause, type Command, idOf, type SeenFlow, stages, strayId } from "./diff.js";
 import { SwitchLedger } from "./ledger.js";
+import type { SwitchLimits } from "./limits.js";
 import { type GroupRange, guardId, type Rule, type RuleId } from "./rules.js";
 import type { Dpid } from "./tree.js";
 
@@ -18,6 +19,7 @@ export interface WorkerHost {
   readonly access: SwitchAccess;
   readonly clock: Clock;
   readonly range: GroupRange;
+  readonly limits: (dpid: Dpid) => SwitchLimits;
   readonly timing: WorkerTiming;
   readonly counters: Record<DataplaneCounter, number>;
   mayRemove(): boolean;
@@ -61,7 +63,7 @@ export class SwitchWorker {
     readonly dpid: Dpid,
     private readonly host: WorkerHost,
   ) {
-    this.ledger = new SwitchLedger(host.range);
+    this.ledger = new SwitchLedger(host.range, host.limits(dpid));
   }
 
   /** The switch is connected and Ryu answers, or not: then nothing is tried. */
@@ -153,8 +155,7 @@ export class SwitchWorker {
 
   /**
    * Asks for each rule that was written, where that is cheaper than reading everything and can prove it: not for a
-   * changed group, whose buckets only the full description tells, and not for flows without a group. True when all
-   * is as it was sent.
+   * changed group, whose buckets only the full description tells, and not for steering. True when all is as it was sent.
    */
   private async confirm(
     commands: readonly Command[],
@@ -169,14 +170,24 @@ export class SwitchWorker {
     let proven = true;
     await inLanes(groups, async ([id, rule]) => {
       if (!proven) return;
+      const proof = this.ledger.proofOf(id);
+      if (proof === undefined) {
+        proven = false;
+        return;
+      }
       try {
         this.host.counters.probes += 1;
-        const probe = await this.host.access.probe(this.dpid, id);
+        const { access } = this.host;
+        const ask = proof === "group" ? access.probe(this.dpid, id) : access.flowOf(this.dpid, proof);
+        const answer = await ask;
         // Overtaken by another wish: what is there now is not what the ledger will think.
         if (!this.active || this.ledger.wants(id) !== rule) proven = false;
         if (!proven) return;
-        const differed = this.ledger.differs(id);
-        proven = this.ledger.confirm(id, probe);
+        const differed = this.ledger.lacks(id);
+        proven =
+          proof === "group"
+            ? this.ledger.confirm(id, answer as Probe | undefined)
+            : this.ledger.confirmFlow(id, answer as SeenFlow | undefined);
         if (proven && differed && rule !== undefined) this.host.onFlip(this.dpid, id, false);
       } catch (error) {
         proven = false;

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { type Command, stages } from "@topicast/controller/dataplane/diff.js";
 import { SwitchLedger } from "@topicast/controller/dataplane/ledger.js";
+import { noLimits } from "@topicast/controller/dataplane/limits.js";
 import {
   type Bucket,
   copyRule,
@@ -28,6 +29,9 @@ const bucket: fc.Arbitrary<Bucket> = fc.oneof(
 const buckets = fc.uniqueArray(bucket, { selector: (b) => JSON.stringify(b), minLength: 1, maxLength: 5 });
 const table = fc.uniqueArray(fc.tuple(fc.constantFrom(...addresses), buckets), { selector: ([a]) => a });
 
+/** How many copies a flow may make by itself, in an earlier run and now. */
+const copies = fc.tuple(fc.nat({ max: 5 }), fc.nat({ max: 5 }));
+
 /** What may be found under our cookie and ids besides proper rules. */
 const strange = fc.record({
   stray: fc.boolean(),
@@ -53,8 +57,9 @@ function flow(destination: string | null, more: Partial<ModelFlow>): ModelFlow {
 function ledgerFor(
   model: ModelSwitch,
   wanted: readonly (readonly [string, readonly Bucket[]])[],
+  outputs = 0,
 ): SwitchLedger {
-  const ledger = new SwitchLedger(range);
+  const ledger = new SwitchLedger(range, { ...noLimits, outputs });
   for (const [address, list] of wanted) ledger.want(groupId(address), copyRule(address, list));
   ledger.observe(model.state(), () => {});
   return ledger;
@@ -73,49 +78,78 @@ function strangers(model: ModelSwitch): string {
 describe("a switch's ledger", () => {
   it("turns any state into the wanted one, with no flow without its group and no one else's touched", () => {
     fc.assert(
-      fc.property(table, table, strange, fc.infiniteStream(fc.nat()), (old, wanted, odd, order) => {
-        const model = new ModelSwitch();
-        for (const command of inStages(ledgerFor(model, old).commands(true), (c) => c)) model.apply(command);
-        if (odd.stray) model.flows.push(flow(null, { match: { tcp_dst: 5 } }));
-        if (odd.wrongPriority) model.flows.push(flow(addresses[0]!, { priority: 7 }));
-        if (odd.wrongAction) {
-          model.flows = model.flows.filter((f) => f.destination !== addresses[1]);
-          model.flows.push(flow(addresses[1]!, { action: "other" }));
-        }
-        if (odd.groupWithoutFlow) model.groups.set(groupId("239.194.1.1"), [{ port: 9 }]);
-        if (odd.strangeGroup) model.groups.set(groupId(addresses[2]!), null);
-        model.groups.set(77, [{ port: 1 }]);
-        model.flows.push(flow(addresses[3]!, { ours: false, priority: 1, action: 77 }));
-        const before = strangers(model);
+      fc.property(
+        table,
+        table,
+        strange,
+        fc.infiniteStream(fc.nat()),
+        copies,
+        (old, wanted, odd, order, copies) => {
+          const model = new ModelSwitch();
+          const former = ledgerFor(model, old, copies[0]);
+          for (const command of inStages(former.commands(true), (c) => c)) model.apply(command);
+          if (odd.stray) model.flows.push(flow(null, { match: { tcp_dst: 5 } }));
+          if (odd.wrongPriority) model.flows.push(flow(addresses[0]!, { priority: 7 }));
+          if (odd.wrongAction) {
+            model.flows = model.flows.filter((f) => f.destination !== addresses[1]);
+            model.flows.push(flow(addresses[1]!, { action: "other" }));
+          }
+          if (odd.groupWithoutFlow) model.groups.set(groupId("239.194.1.1"), [{ port: 9 }]);
+          if (odd.strangeGroup) model.groups.set(groupId(addresses[2]!), null);
+          model.groups.set(77, [{ port: 1 }]);
+          model.flows.push(flow(addresses[3]!, { ours: false, priority: 1, action: 77 }));
+          const before = strangers(model);
 
-        const ledger = ledgerFor(model, wanted);
-        const shuffle = (c: Command[]) =>
-          c
-            .map((command) => ({ command, key: order.next().value }))
-            .sort((a, b) => a.key - b.key)
-            .map((k) => k.command);
-        const inUse = new Set(wanted.map(([address]) => groupId(address)));
-        for (const command of inStages(ledger.commands(true), shuffle)) {
-          assert.ok(
-            !(command.op === "group-delete" && inUse.has(command.id)),
-            "a wanted group is never deleted",
+          const ledger = ledgerFor(model, wanted, copies[1]);
+          const shuffle = (c: Command[]) =>
+            c
+              .map((command) => ({ command, key: order.next().value }))
+              .sort((a, b) => a.key - b.key)
+              .map((k) => k.command);
+          const inUse = wanted.filter(([, list]) => list.length > copies[1]);
+          const groups = new Set(inUse.map(([address]) => groupId(address)));
+          const served = new Set<string>();
+          for (let look = 1; look <= 2; look++) {
+            for (const command of inStages(ledger.commands(true), shuffle)) {
+              assert.ok(
+                !(command.op === "group-delete" && groups.has(command.id)),
+                "a wanted group is never deleted",
+              );
+              const before = model.flows.map((f) => f.destination);
+              model.apply(command);
+              assert.equal(model.dangling(), 0);
+              for (const at of before)
+                if (at !== null && !model.flows.some((f) => f.destination === at)) served.add(at);
+            }
+            ledger.observe(model.state(), () => {});
+            assert.equal(
+              ledger.differences().size,
+              0,
+              "what is wanted takes one look, spare groups go with the second",
+            );
+          }
+          for (const [address] of wanted) assert.ok(!served.has(address), "a wanted flow is never away");
+          assert.equal(model.refused, 0);
+          assert.equal(strangers(model), before);
+
+          ledger.observe(model.state(), () => {});
+          assert.deepEqual(ledger.commands(true), [], "a further look finds nothing to do");
+          assert.equal(ledger.differences().size, 0);
+          assert.equal(ledger.counts().differing, 0);
+          assert.equal(
+            ledger.counts().seen,
+            wanted.length + inUse.length + 1,
+            "flows, groups, and the guard",
           );
-          model.apply(command);
-          assert.equal(model.dangling(), 0);
-        }
-        assert.equal(model.refused, 0);
-        assert.equal(strangers(model), before);
-
-        ledger.observe(model.state(), () => {});
-        assert.deepEqual(ledger.commands(true), [], "a second look finds nothing to do");
-        assert.equal(ledger.differences().size, 0);
-        assert.equal(ledger.counts().differing, 0);
-        assert.equal(ledger.counts().seen, wanted.length * 2 + 1, "a flow and a group each, and the guard");
-        for (const [address, list] of wanted) {
-          const group = model.state().groups.find((g) => g.id === groupId(address));
-          assert.deepEqual(group?.buckets, copyRule(address, list).buckets);
-        }
-      }),
+          assert.deepEqual(ledger.use(), { flows: wanted.length, groups: inUse.length });
+          for (const [address, list] of wanted) {
+            const sorted = copyRule(address, list).buckets;
+            const action = model.state().flows.find((f) => f.destination === address)?.action;
+            const group = model.state().groups.find((g) => g.id === action);
+            assert.deepEqual(list.length <= copies[1] ? action : group?.buckets, sorted);
+          }
+        },
+      ),
       { numRuns: 500 },
     );
   });
@@ -182,6 +216,9 @@ describe("a switch's ledger", () => {
     for (const command of inStages(ledgerFor(model, [["239.192.0.9", list]]).commands(true), (c) => c)) {
       model.apply(command);
     }
+    assert.deepEqual([...ledgerFor(model, []).members()], [["239.192.0.9", ["10.0.0.2", "10.0.0.3"]]]);
+    for (const command of ledgerFor(model, [["239.192.0.9", list]], 3).commands(true)) model.apply(command);
+    model.groups.clear();
     assert.deepEqual([...ledgerFor(model, []).members()], [["239.192.0.9", ["10.0.0.2", "10.0.0.3"]]]);
   });
 });

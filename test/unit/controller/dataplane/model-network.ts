@@ -1,4 +1,9 @@
-import type { Command, SeenFlow, SwitchState } from "@topicast/controller/dataplane/diff.js";
+import {
+  type Command,
+  hasGroup,
+  type SeenFlow,
+  type SwitchState,
+} from "@topicast/controller/dataplane/diff.js";
 import {
   type Bucket,
   inOrder,
@@ -66,15 +71,15 @@ export class ModelSwitch {
           this.put(command.rule);
           return;
         }
-        const { id, priority, destination, buckets } = command.rule;
-        if (buckets !== null && !this.groups.has(id)) {
+        const { priority, destination, buckets } = command.rule;
+        if (hasGroup(command.rule) && !this.groups.has(command.rule.id)) {
           this.refused += 1;
           return;
         }
         const same = (f: ModelFlow) => f.priority === priority && f.destination === destination;
         const packets = this.flows.find(same)?.packets ?? 0;
         this.flows = this.flows.filter((f) => !same(f));
-        const action = buckets === null ? "drop" : id;
+        const action = buckets === null ? "drop" : hasGroup(command.rule) ? command.rule.id : buckets;
         this.flows.push({
           table: 0,
           priority,
@@ -158,9 +163,11 @@ export class ModelSwitch {
     const flow = hits.sort((a, b) => b.priority - a.priority)[0];
     if (flow === undefined) return undefined;
     flow.packets += 1;
-    if (typeof flow.action !== "number") return [];
+    const { action } = flow;
+    const copies = typeof action === "number" ? this.groups.get(action) : action;
+    if (typeof copies !== "object") return [];
     // A clone whose output is the port it came in by is dropped (5.6.1, 7.2.5).
-    return (this.groups.get(flow.action) ?? [])
+    return (copies ?? [])
       .filter((b) => b.port !== inPort)
       .map((b) => ({ port: b.port, address: b.rewrite?.address }));
   }

@@ -1,9 +1,12 @@
 import { AccessError, type Probe, type SwitchAccess } from "@topicast/controller/dataplane/access.js";
-import type { Command, SwitchState } from "@topicast/controller/dataplane/diff.js";
+import type { Command, SeenFlow, SwitchState } from "@topicast/controller/dataplane/diff.js";
+import { noLimits, type SwitchLimits } from "@topicast/controller/dataplane/limits.js";
 import { OpenFlowDataplane, type OpenFlowTiming } from "@topicast/controller/dataplane/openflow.js";
+import { rulePriority } from "@topicast/controller/dataplane/rules.js";
 import type { TopologySnapshot } from "@topicast/controller/dataplane/topology.js";
 import type { Dpid } from "@topicast/controller/dataplane/tree.js";
 import { SimClock } from "@topicast/protocol";
+import { type Match, matchKey } from "node-ryu-rest-client";
 import { type ModelFlow, ModelSwitch } from "./model-network.js";
 import type { Network } from "./networks.js";
 
@@ -79,6 +82,13 @@ export class ModelRyu implements SwitchAccess {
     return there || undefined;
   }
 
+  async flowOf(dpid: Dpid, match: Match): Promise<SeenFlow | undefined> {
+    const { flows } = this.switches.get(dpid)!.state();
+    const found = flows.find((f) => f.priority === rulePriority && matchKey(f.match) === matchKey(match));
+    await this.call(dpid);
+    return found;
+  }
+
   /** As switches do that keep no count of references when `countsReferences` is false. */
   countsReferences = true;
 
@@ -126,6 +136,7 @@ export class Bench {
   constructor(
     readonly network: Network,
     timing: Partial<OpenFlowTiming> = {},
+    private readonly limits: (dpid: Dpid) => SwitchLimits = () => noLimits,
   ) {
     this.ryu = new ModelRyu(this.clock, network);
     this.plane = this.newPlane(timing);
@@ -135,7 +146,8 @@ export class Bench {
   newPlane(timing: Partial<OpenFlowTiming> = {}): OpenFlowDataplane {
     const info = (_fields: object, line: string) => this.said.push(line);
     const log = { debug: () => {}, info, warn: () => {} };
-    const plane = new OpenFlowDataplane({ access: this.ryu, clock: this.clock, range, log, timing });
+    const { ryu: access, clock, limits } = this;
+    const plane = new OpenFlowDataplane({ access, clock, range, log, timing, limits });
     plane.onCarriage = (address, carriage) => this.events.push(`${address} ${carriage}`);
     plane.onPublisher = (address, id) =>
       this.events.push(`${address} ${id} ${plane.mayPublish(address, id) ? "may" : "may not"}`);

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
+import { noLimits } from "@topicast/controller/dataplane/limits.js";
 import { copyRule, groupId } from "@topicast/controller/dataplane/rules.js";
 import fc from "fast-check";
 import { checkDelivery, group, started, tree } from "./bench.js";
@@ -337,15 +338,17 @@ describe("whatever happens", () => {
         networks(true),
         fc.array(fc.tuple(step, fc.nat({ max: 8 })), { minLength: 1, maxLength: 14 }),
         fc.boolean(),
-        async (network, steps, countsReferences) => {
-          const bench = new Bench(network, {
+        fc.nat({ max: 4 }),
+        async (network, steps, countsReferences, outputs) => {
+          const timing = {
             settleMs: 20,
             absenceMs: 20,
             reconnectMs: 50,
             pollMs: 20,
             readMs: 20,
             downMs: 20,
-          });
+          };
+          const bench = new Bench(network, timing, () => ({ ...noLimits, outputs }));
           bench.ryu.countsReferences = countsReferences;
           const ids = network.places.map((p) => p.agent);
           const wanted = new Map<string, { members: string[]; publishers: string[] }>();
@@ -409,7 +412,12 @@ describe("whatever happens", () => {
               assert.ok(wanted.has(flow.destination!), `${flow.destination} is left over`);
             }
             assert.equal(model.dangling(), 0);
-            assert.ok(model.groups.size <= wanted.size);
+            const pointing = model.flows.filter((f) => typeof f.action === "number");
+            assert.equal(model.groups.size, pointing.length, "no group is left over");
+            for (const { action } of model.flows) {
+              if (typeof action === "object") assert.ok(action.length <= outputs);
+              if (typeof action === "number") assert.ok(model.groups.get(action)!.length > outputs);
+            }
             assert.equal(model.flows.filter((f) => f.priority === 29000).length, 1, "the guard");
           }
           const idle = bench.plane.status().counters.commands;
