@@ -12,7 +12,7 @@ import { random } from "./ordinary.js";
 
 async function engine(t: TestContext, settings: Partial<ContentSettings> = {}) {
   const log: string[] = [];
-  const started = await startContentEngine({ workers: 1, ...settings }, { log: (line) => log.push(line) });
+  const started = await startContentEngine({ workers: 1, timeout: 20_000, ...settings }, { log: (line) => log.push(line) });
   // The clock's timers let a process end, and between two workers there is nothing else.
   const awake = setInterval(() => {}, 1000);
   t.after(() => {
@@ -163,7 +163,7 @@ test("SIGSTOP of a worker under load: within the timeout everybody knows, and an
   process.kill(stopped!, "SIGSTOP");
   const start = performance.now();
   const answers = await Promise.all(Array.from({ length: 50 }, (_, n) => content.inspect(attack(n + 1))));
-  assert.ok(performance.now() - start < 2_000);
+  assert.ok(performance.now() - start < 10_000);
   assert.ok(
     answers.every(
       (verdict) => "failed" in verdict && (verdict.failed === "timeout" || verdict.failed === "busy"),
