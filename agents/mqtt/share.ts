@@ -6,7 +6,9 @@ import type { Subscription } from "./subscriptions.js";
  * can take one at once come before those who are slow, and these before those who are away.
  */
 export class Share {
-  private members: Subscription[] = [];
+  private readonly members: Subscription[] = [];
+  /** Where each of them is in the row. */
+  private readonly places = new Map<Subscription, number>();
   private turn = 0;
 
   constructor(
@@ -26,11 +28,19 @@ export class Share {
   }
 
   add(member: Subscription): void {
+    this.places.set(member, this.members.length);
     this.members.push(member);
   }
 
+  /** The last one in the row takes its place. */
   remove(member: Subscription): void {
-    this.members = this.members.filter((other) => other !== member);
+    const place = this.places.get(member);
+    if (place === undefined) return;
+    this.places.delete(member);
+    const last = this.members.pop()!;
+    if (last === member) return;
+    this.members[place] = last;
+    this.places.set(last, place);
   }
 
   /**

@@ -1,4 +1,5 @@
 import { FilterTrie, levelCount } from "@topicast/protocol";
+import { Audiences } from "./audiences.js";
 import type { FilterRequest } from "./codec/decode.js";
 import { LEVEL_BYTES } from "./limits.js";
 import type { Session } from "./session.js";
@@ -37,9 +38,6 @@ export interface Audience {
   readonly shares: readonly Share[];
 }
 
-/** What is remembered of who gets which topic; above it all of that is forgotten. */
-const AUDIENCES_WEIGHT = 262_144;
-
 const NO_SHARES: readonly Share[] = [];
 const NOBODY: Audience = { recipients: [], shares: NO_SHARES };
 const NO_IDS: readonly number[] = [];
@@ -51,10 +49,7 @@ export class Subscriptions {
   private readonly shareTrie = new FilterTrie<Share>({ cacheWeight: 0 });
   /** By `$share/NAME/FILTER`. */
   private readonly shares = new Map<string, Share>();
-  /** By topic, until a subscription changes. */
-  private readonly audiences = new Map<string, Audience>();
-  /** One for each topic there, and one for each recipient. */
-  private audiencesWeight = 0;
+  private readonly audiences = new Audiences();
   /** Topic filters whose subscribe barrier does not hold yet. */
   private readonly barriers = new Map<string, Promise<void>>();
   /** Subscriptions over all clients. */
@@ -87,10 +82,7 @@ export class Subscriptions {
     let audience = this.audiences.get(topic);
     if (audience === undefined) {
       audience = audienceOf(this.trie.match(topic), this.shareTrie.match(topic));
-      const weight = 1 + audience.recipients.length;
-      if (this.audiencesWeight + weight > AUDIENCES_WEIGHT) this.forget();
       this.audiences.set(topic, audience);
-      this.audiencesWeight += weight;
     }
     return audience;
   }
@@ -109,9 +101,9 @@ export class Subscriptions {
     request: FilterRequest,
     subscriptionId: number | undefined,
   ): { isNew: boolean; barrier: Promise<void> | undefined } {
-    this.forget();
     const { filter } = request;
     const topicFilter = topicFilterOf(filter);
+    this.audiences.forget(topicFilter);
     const known = session.subscriptions.get(filter);
     const share = topicFilter === filter ? undefined : this.shareOf(filter);
     const subscription: Subscription = {
@@ -150,7 +142,7 @@ export class Subscriptions {
   remove(session: Session, filter: string): boolean {
     const subscription = session.subscriptions.get(filter);
     if (subscription === undefined) return false;
-    this.forget();
+    this.audiences.forget(subscription.topicFilter);
     session.subscriptions.delete(filter);
     session.journal?.unsubscribed(filter);
     session.subscriptionBytes -= subscription.bytes;
@@ -191,12 +183,6 @@ export class Subscriptions {
 
   removeAll(session: Session): void {
     for (const filter of [...session.subscriptions.keys()]) this.remove(session, filter);
-  }
-
-  private forget(): void {
-    if (this.audiencesWeight === 0) return;
-    this.audiences.clear();
-    this.audiencesWeight = 0;
   }
 
   /** No group stands for this filter towards an uplink that does not know groups. */

@@ -1,6 +1,7 @@
 /**
  * The sessions in memory: one publisher at QoS 0 to 1, 10 and 100 subscribers, against what the codec alone takes to
- * decode and encode each message once. Streams that only count stand in for sockets.
+ * decode and encode each message once; and one to a thousand topics while subscriptions to others change. Streams that only
+ * count stand in for sockets.
  */
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { Broker } from "@topicast/agent/mqtt/index.js";
@@ -34,6 +35,49 @@ export async function run(): Promise<void> {
       );
     }
   }
+  for (const changesPerTurn of [0, 10, 100]) {
+    const { messages, changes } = await churnRate(changesPerTurn);
+    console.log(
+      `  a thousand topics, ${perSecond(changes)} changes of subscriptions: ${perSecond(messages)} messages`,
+    );
+  }
+}
+
+/** A thousand topics to 100 subscribers of ten each, while another client takes up and gives up filters of its own. */
+async function churnRate(changesPerTurn: number): Promise<{ messages: number; changes: number }> {
+  const broker = new Broker();
+  const publisher = connect(broker, "publisher");
+  const other = connect(broker, "other");
+  for (let i = 0; i < 100; i++) {
+    const subscriptions = [{ topic: `plant/${i}/#`, qos: 0 as const }];
+    connect(broker, `s${i}`).push(mqtt.generate({ cmd: "subscribe", messageId: 1, subscriptions }));
+  }
+  await settle();
+  const frames = Array.from({ length: 1_000 }, (_, i) =>
+    mqtt.generate({
+      ...{ cmd: "publish", topic: `plant/${i % 100}/${i}`, payload: Buffer.alloc(20, "x") },
+      ...{ qos: 0, dup: false, retain: false },
+    }),
+  );
+  const chunk = Buffer.concat(frames);
+  let [turns, changes] = [0, 0];
+  const start = performance.now();
+  while (performance.now() < start + SECONDS * 1_000) {
+    for (let i = 0; i < changesPerTurn; i++, changes++) {
+      const topic = `other/${changes >> 1}/#`;
+      const change: Packet =
+        changes % 2 === 0
+          ? { cmd: "subscribe", messageId: 1, subscriptions: [{ topic, qos: 0 }] }
+          : { cmd: "unsubscribe", messageId: 1, unsubscriptions: [topic] };
+      other.push(mqtt.generate(change));
+    }
+    publisher.push(chunk);
+    turns += 1;
+    await nextTurn();
+  }
+  const seconds = (performance.now() - start) / 1_000;
+  await broker.close();
+  return { messages: (turns * frames.length) / seconds, changes: changes / seconds };
 }
 
 /** Messages a second that mqtt-packet decodes from full chunks and encodes once each. */
