@@ -59,6 +59,7 @@ export async function startAgent(config: AgentConfig): Promise<RunningAgent> {
     const broker = new Broker({
       ...(fabric === undefined ? {} : { uplink: fabric.core }),
       authority: access.control,
+      limits: config.sessionLimits,
       sys: { intervalMs: SYS_INTERVAL_MS, version: `topicast ${version}` },
       ...(store === undefined ? {} : { store: { entries: store, unixTime: Date.now } }),
       log,

@@ -13,7 +13,13 @@ import {
   type ValuesOf,
   value,
 } from "@topicast/protocol";
-import { type ClientLimits, clientLimits, limitSettings } from "./limits.js";
+import {
+  type ClientLimits,
+  clientLimits,
+  limitSettings,
+  sessionLimitSettings,
+  sessionLimits,
+} from "./limits.js";
 import {
   LISTENERS,
   type ListenerName,
@@ -22,6 +28,7 @@ import {
   listenerSettings,
   perListener,
 } from "./listener-settings.js";
+import type { Limits } from "./mqtt/limits.js";
 
 /** Longest time that Linux takes for TCP_KEEPIDLE, in seconds. */
 const KEEP_ALIVE_MAX = 32_767;
@@ -167,6 +174,7 @@ export const agentSettings = {
     presetHelp: "off",
   },
   ...limitSettings,
+  ...sessionLimitSettings,
   "log-level": {
     argument: "LEVEL",
     help: `least severe of what is logged: ${value.logLevel.allowed}`,
@@ -222,6 +230,8 @@ export interface AgentConfig {
   readonly rest?: Endpoint | undefined;
   /** Bounds on clients where they differ from the defaults, for each port. */
   readonly limits: ClientLimits;
+  /** The sessions' bounds where they differ from the defaults. */
+  readonly sessionLimits: Partial<Limits>;
   readonly logLevel: "trace" | "debug" | "info" | "warn" | "error" | "fatal" | "silent";
 }
 
@@ -267,6 +277,7 @@ export function loadAgentConfig(sources: SettingSources): AgentConfig {
     ...{ interface: iface, username, password, transport, tcpport, tlsport, wsport, wssport, wspath },
     ...{ tls, listeners, intercept, forwarder, udpport, id, address, store, rest },
     limits: clientLimits(values, transport),
+    sessionLimits: sessionLimits(values),
     tcpKeepAlive: values["tcp-keepalive"],
     fabricKey: values["fabric-key"],
     fabricMtu: values["fabric-mtu"],

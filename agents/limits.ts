@@ -1,4 +1,5 @@
 import { type Settings, UserError, type ValuesOf, value } from "@topicast/protocol";
+import { DEFAULT_LIMITS, type Limits } from "./mqtt/limits.js";
 import { DEFAULT_CONFIG, type TcpConfig } from "./tcp/config.js";
 
 /** How many times its rate a source may open connections at once, after a rest. */
@@ -52,7 +53,41 @@ export const limitSettings = {
   },
 } as const satisfies Settings;
 
-/** The settings above where they were given, as the TCP stack calls them. */
+/** Bounds of the sessions that clients are told of, where they can be. */
+export const sessionLimitSettings = {
+  "max-keepalive": {
+    argument: "SECONDS",
+    help: "longest keep-alive; MQTT 5 clients that ask for a longer one, or for none, are told this one",
+    value: value.wholeNumber(1, DEFAULT_LIMITS.keepAliveSeconds),
+    presetHelp: `${DEFAULT_LIMITS.keepAliveSeconds}`,
+  },
+  "max-packet-size": {
+    argument: "BYTES",
+    help: "largest MQTT packet of a client",
+    value: value.wholeNumber(20, 268_435_460),
+    presetHelp: `${DEFAULT_LIMITS.packetBytes}`,
+  },
+  "max-inflight": {
+    argument: "N",
+    help: "QoS 1 and 2 messages that are unacknowledged at a time: of an MQTT 5 client, and towards any",
+    value: value.wholeNumber(1, 65_535),
+    presetHelp: `${DEFAULT_LIMITS.receiveMaximum} and ${DEFAULT_LIMITS.inflight}`,
+  },
+} as const satisfies Settings;
+
+/** The settings above where they were given, as the sessions call them. */
+export function sessionLimits(values: ValuesOf<typeof sessionLimitSettings>): Partial<Limits> {
+  const inflight = values["max-inflight"];
+  const limits: { [K in keyof Limits]?: Limits[K] | undefined } = {
+    keepAliveSeconds: values["max-keepalive"],
+    packetBytes: values["max-packet-size"],
+    receiveMaximum: inflight,
+    inflight,
+  };
+  return Object.fromEntries(Object.entries(limits).filter(([, limit]) => limit !== undefined));
+}
+
+/** Bounds where they were given, as the TCP stack calls them. */
 export type ClientLimits = Partial<TcpConfig>;
 
 /**

@@ -190,13 +190,14 @@ function refuse(
 function termsFor(connect: Connect, clientId: string, limits: Limits): Terms {
   const keepAlive = keepAliveOf(connect, limits);
   const sessionExpiry = Math.min(connect.sessionExpiry, limits.sessionExpirySeconds);
+  // In mosquitto's order, which its suite looks for.
   const properties = {
+    ...(keepAlive === connect.keepAlive ? {} : { serverKeepAlive: keepAlive }),
     topicAliasMaximum: limits.topicAliases,
+    ...(clientId === connect.clientId ? {} : { assignedClientIdentifier: clientId }),
+    ...(sessionExpiry === connect.sessionExpiry ? {} : { sessionExpiryInterval: sessionExpiry }),
     maximumPacketSize: limits.packetBytes,
     receiveMaximum: limits.receiveMaximum,
-    ...(sessionExpiry === connect.sessionExpiry ? {} : { sessionExpiryInterval: sessionExpiry }),
-    ...(clientId === connect.clientId ? {} : { assignedClientIdentifier: clientId }),
-    ...(keepAlive === connect.keepAlive ? {} : { serverKeepAlive: keepAlive }),
   };
   return { keepAlive, properties };
 }

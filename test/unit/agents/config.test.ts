@@ -47,6 +47,7 @@ describe("an agent's configuration", () => {
       transport: "raw",
       listeners: { tcp: STRICT },
       limits: {},
+      sessionLimits: {},
       logLevel: "info",
     });
   });
@@ -113,6 +114,7 @@ describe("an agent's configuration", () => {
       address: "192.168.1.101",
       rest: { address: "127.0.0.1", port: 8082 },
       limits: { maxConnections: 1_000 },
+      sessionLimits: {},
       logLevel: "debug",
     });
   });
@@ -141,6 +143,15 @@ describe("an agent's configuration", () => {
       () => loadAgentConfig({ flags: { transport: "socket", intercept: ["10.0.0.1"] }, env: {} }),
       /--intercept needs --transport raw/,
     );
+  });
+
+  it("takes bounds of the sessions", () => {
+    const flags = { "max-keepalive": "60", "max-packet-size": "1000000", "max-inflight": "1" };
+    assert.deepEqual(load({ interface: "x", ...flags }).sessionLimits, {
+      ...{ keepAliveSeconds: 60, packetBytes: 1_000_000, receiveMaximum: 1, inflight: 1 },
+    });
+    for (const flag of Object.keys(flags))
+      assert.match(errorOf({ interface: "x", [flag]: "0" }), /a whole number, \d+ to/);
   });
 
   it("takes bounds on clients, those of a source only with the raw transport", () => {

@@ -1,6 +1,7 @@
 /** What public conformance suites look for and the standard leaves open, or says in passing. */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
+import type { IConnackPacket } from "mqtt-packet";
 import { publish, subscribe, subscribeAt, TestBroker, type TestClient, unsubscribe } from "./harness.js";
 
 const versions = [4, 5] as const;
@@ -41,6 +42,30 @@ describe("a CONNACK that is larger than its client takes", () => {
     client.send({ cmd: "connect", clientId: "c", clean: true, keepalive: 0, ...tiny });
     assert.deepEqual(await client.told(), []);
     assert.deepEqual(claimed, []);
+  });
+});
+
+describe("a CONNACK", () => {
+  it("has its properties in the order that is looked for", async () => {
+    const limits = { keepAliveSeconds: 60, sessionExpirySeconds: 5 };
+    const client = new TestBroker({ limits }).open(5);
+    const bytes: Buffer[] = [];
+    client.stream.on("data", (chunk: Buffer) => bytes.push(chunk));
+    const properties = { sessionExpiryInterval: 10 };
+    client.send({
+      cmd: "connect",
+      clientId: "",
+      clean: true,
+      keepalive: 120,
+      protocolVersion: 5,
+      properties,
+    });
+    assert.deepEqual(await client.told(), ["connack 0"]);
+    const [connack] = client.received as [IConnackPacket];
+    const id = Buffer.from(connack.properties!.assignedClientIdentifier!);
+    assert.equal(id.length, 41);
+    const expected = `20420000 3f 13003c 22000a 120029${id.toString("hex")} 1100000005 27001e8480 210014`;
+    assert.equal(Buffer.concat(bytes).toString("hex"), expected.replaceAll(" ", ""));
   });
 });
 
