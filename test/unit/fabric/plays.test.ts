@@ -2,11 +2,12 @@
 import { before, describe, it } from "node:test";
 import { messages } from "./plays/messages.js";
 import { retained } from "./plays/retained.js";
+import { rules } from "./plays/rules.js";
 import { sessions } from "./plays/sessions.js";
 import { wills } from "./plays/wills.js";
 import { Stage } from "./stage.js";
 
-const PLAYS = [...messages, ...retained, ...wills, ...sessions];
+const PLAYS = [...messages, ...retained, ...wills, ...sessions, ...rules];
 
 const PLACES: [where: string, open: () => Stage | Promise<Stage>][] = [
   ["at one agent", () => Stage.alone()],
