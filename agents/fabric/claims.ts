@@ -100,6 +100,11 @@ export class Claims {
     void this.send(FabricTopic.UNCLAIM, [{ client, at }]);
   }
 
+  /** That edge has died: nobody waits for its sessions. */
+  onGone(agent: number): void {
+    this.transfers.onGone(agent);
+  }
+
   /** The forwarder is away: nobody waits for it. */
   onLost(): void {
     this.transfers.abort();
@@ -113,7 +118,7 @@ export class Claims {
   /** Tells a new registration every client; resolves with false when it has ended. */
   async tellAll(): Promise<boolean> {
     for (const client of this.options.sessions.clients()) {
-      if (!this.held.has(client)) this.held.set(client, this.leftAt(client));
+      if (!this.held.has(client)) this.held.set(client, this.connectedAt(client));
     }
     let batch: ClientAt[] = [];
     for (const [client, at] of [...this.held]) {
@@ -157,15 +162,15 @@ export class Claims {
     }
   }
 
-  /** When the client was last connected here, milliseconds since 1970. */
-  private leftAt(client: string): number {
-    return this.options.unixTime() - this.options.sessions.absence(client);
+  /** When the client last connected here, milliseconds since 1970; 0 where what is here of it is not all. */
+  private connectedAt(client: string): number {
+    return Math.max(0, this.options.unixTime() - this.options.sessions.age(client));
   }
 
   /** It was to go elsewhere and has not: the forwarder says again where it belongs. */
   private onKept(client: string): void {
     if (this.held.has(client)) return;
-    const at = this.leftAt(client);
+    const at = this.connectedAt(client);
     this.held.set(client, at);
     void this.send(FabricTopic.CLIENTS, [{ client, at }]);
   }

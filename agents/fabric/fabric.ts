@@ -385,6 +385,7 @@ export class AgentFabric implements Uplink {
 
   private onGone(gone: GoneEdge): void {
     this.shares.onGone(gone);
+    this.claims?.onGone(gone.agent);
     this.publisher.onGone(gone);
   }
 

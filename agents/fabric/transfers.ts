@@ -33,6 +33,8 @@ interface Transfer {
   readonly perform: (transfer: Transfer) => Promise<void>;
   /** What the other edge has said and nobody has listened to. */
   readonly words: Word[];
+  /** The other edge has died: it says no more. */
+  isOver: boolean;
   wake: (() => void) | undefined;
 }
 
@@ -78,19 +80,22 @@ export class Transfers {
   }
 
   onPiece(piece: SessionPiece): void {
-    const { client, peer, part } = piece;
+    const { client, peer } = piece;
     this.options.onProgress(client);
-    const transfer = this.find(client, peer, false);
-    if (transfer === undefined) {
-      // Where the forwarder has found two sessions of the client nobody has asked for it.
-      if (part !== SessionPart.HEAD && part !== SessionPart.HEAD_END) return;
-      void this.arrive(client, peer);
-    }
-    this.say(transfer ?? this.find(client, peer, false), piece);
+    this.say(this.find(client, peer, false), piece);
   }
 
   onTake(take: Take): void {
     this.say(this.find(take.client, take.peer, true), take);
+  }
+
+  /** That edge has died: what it was to say it does not say any more. */
+  onGone(peer: number): void {
+    for (const transfer of [...this.byClient.values()].flat()) {
+      if (transfer.peer !== peer) continue;
+      transfer.isOver = true;
+      transfer.wake?.();
+    }
   }
 
   /** The forwarder is away: nothing goes on. */
@@ -108,7 +113,7 @@ export class Transfers {
     isLeaving: boolean,
     perform: Transfer["perform"],
   ): boolean {
-    const transfer: Transfer = { peer, isLeaving, perform, words: [], wake: undefined };
+    const transfer: Transfer = { peer, isLeaving, perform, words: [], isOver: false, wake: undefined };
     const queue = this.byClient.get(client);
     if (queue === undefined) {
       this.byClient.set(client, [transfer]);
@@ -135,7 +140,10 @@ export class Transfers {
     const queue = this.byClient.get(client) ?? [];
     return queue.find(
       (transfer) =>
-        transfer.peer === peer && transfer.isLeaving === isLeaving && !isComplete(transfer.words.at(-1)),
+        transfer.peer === peer &&
+        transfer.isLeaving === isLeaving &&
+        !transfer.isOver &&
+        !isComplete(transfer.words.at(-1)),
     );
   }
 
@@ -155,7 +163,8 @@ export class Transfers {
   /** The next word of the other edge; undefined: there will be none. */
   private async listen(client: string, transfer: Transfer): Promise<Word | undefined> {
     const { clock } = this.options;
-    if (transfer.words.length === 0 && this.byClient.get(client)?.[0] === transfer) {
+    const isCurrent = this.byClient.get(client)?.[0] === transfer;
+    if (transfer.words.length === 0 && isCurrent && !transfer.isOver) {
       await new Promise<void>((resolve) => {
         const timer: Timer = clock.setTimer(SILENCE_MS, resolve);
         transfer.wake = () => {

@@ -107,12 +107,15 @@ export class Server {
     const { clientId } = client;
     this.sessions.get(clientId)?.connection?.close("taken_over");
     const old = this.sessions.get(clientId);
-    if (old !== undefined && connect.clean) this.endSession(old);
-    const isPresent = old !== undefined && !connect.clean;
+    // Where its other half has not come the client must know that what it has of it is not known here.
+    const isPresent = old !== undefined && !connect.clean && !old.isPartial;
+    const waiting = old !== undefined && !connect.clean && !isPresent ? [...old.delivery.places()] : [];
+    if (old !== undefined && !isPresent) this.endSession(old, true);
     if (!isPresent && this.sessions.size >= this.limits.sessions) return undefined;
     const session = isPresent ? old : this.newSession(client);
     session.client = client;
     session.connection = connection;
+    session.connectedAt = this.now();
     this.subscriptions.presenceChanged(session);
     session.leftAt = undefined;
     this.connected += 1;
@@ -123,6 +126,9 @@ export class Server {
     this.setWill(session, undefined);
     if (isPresent) this.stats.sessions_resumed += 1;
     else if (this.journal !== undefined && session.expiry > 0) session.keepIn(this.journal.begin());
+    session.carried = new Set(waiting.flatMap(({ delivered }) => delivered?.message.origin ?? []));
+    for (const { delivered } of waiting)
+      if (delivered !== undefined) session.delivery.offer({ ...delivered, place: 0 });
     return { session, isPresent };
   }
 
@@ -261,10 +267,13 @@ export class Server {
     return session;
   }
 
-  /** Forgets a session; a will that waits is published now at the latest (MQTT-3.1.2-8, MQTT-3.1.3-9). */
-  endSession(session: Session): void {
+  /**
+   * Forgets a session; a will that waits is published now at the latest (MQTT-3.1.2-8, MQTT-3.1.3-9).
+   * @param isReplaced the client begins another one here
+   */
+  endSession(session: Session, isReplaced = false): void {
     this.sessions.delete(session.clientId);
-    this.uplink?.release?.(session.clientId);
+    if (!isReplaced) this.uplink?.release?.(session.clientId);
     session.deadlines.end.cancel();
     session.deadlines.will.cancel();
     session.journal?.end(session);

@@ -37,8 +37,16 @@ export class Session {
   subscriptionBytes = 0;
   /** QoS 2 messages received and not yet released, by identifier (MQTT-4.3.3-10). */
   readonly unreleased = new Map<number, Received>();
-  /** It comes from another edge, and what waits for it there is not all here. */
-  isArriving = false;
+  /** It comes from another edge, and what waits for it there is not here: only the client's next session can be whole. */
+  isPartial = false;
+  /** When its client last connected, by the clock. */
+  connectedAt = 0;
+  /** The last counts of what it had at the edge that it came from, by publisher and topic. */
+  hadElsewhere: ReadonlyMap<string, number> = new Map();
+  /** Origins of what it has of a partial one that it took the place of. */
+  carried: ReadonlySet<string> = new Set();
+  /** Since then it has had all that was here of its subscriptions: see `Seen.begin`. */
+  heardSince = 0;
   /** Where its changes are written; undefined where it ends with its connection, or there is no store. */
   journal: SessionJournal | undefined = undefined;
   /** Where the client is connected. */

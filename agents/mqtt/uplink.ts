@@ -82,8 +82,8 @@ export interface ClientWill {
 export interface SessionHandover {
   /** The clients that have a session here. */
   clients(): Iterable<string>;
-  /** Milliseconds since the client was last connected here. */
-  absence(clientId: string): number;
+  /** Milliseconds since the client last connected here, or what it had was complete here; infinite where it never was. */
+  age(clientId: string): number;
   /**
    * The client is at another edge from now on: its connection is closed. Returns the session and its subscriptions; what
    * comes for it goes on being queued. Undefined: there is none, or `clean` has ended it.

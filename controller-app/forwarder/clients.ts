@@ -93,9 +93,9 @@ export class Clients {
       if (known === undefined || other === undefined || other === agent || at > known.at) {
         this.set(client, { agent: agent.number, at });
         if (known !== undefined && at > known.at) this.onClaimed(client, false, agent);
-        if (other !== undefined && other !== agent) this.order(other, client, agent.number, false);
+        if (other !== undefined && other !== agent) this.move(client, other, agent, at);
       } else {
-        this.order(agent, client, other.number, false);
+        this.move(client, agent, other, known.at);
       }
     }
   }
@@ -123,6 +123,13 @@ export class Clients {
   private take(agent: Agent, { client, peer, done }: Take): void {
     const body = { client, peer: agent.number, done };
     void this.agents.get(peer)?.channel.send(encodeFabricJson(FabricTopic.TAKE, body));
+  }
+
+  /** Nobody has asked for it: the agent must know all the same when the session's turn is, among others of the client. */
+  private move(client: string, from: Agent, to: Agent, at: number): void {
+    const body = { client, number: 0, at, from: from.number };
+    void to.channel.send(encodeFabricJson(FabricTopic.CLAIMED, body));
+    this.order(from, client, to.number, false);
   }
 
   private order({ channel }: Agent, client: string, to: number, clean: boolean): void {

@@ -25,11 +25,15 @@ export async function restoreSessions(server: Server): Promise<void> {
 
 /** A session, not connected, as its image has it; `journal` has written it already. */
 function adopt(server: Server, image: SessionImage, journal: SessionJournal): Session {
-  const { clientId, username, listener, expiry, will, subscriptions, received, deliveries } = image;
+  const { clientId, username, listener, expiry, will, isPartial, connectedAt } = image;
+  const { subscriptions, received, deliveries } = image;
   const session = server.newSession({ clientId, username, listener });
   session.expiry = expiry;
+  session.isPartial = isPartial;
+  session.connectedAt = connectedAt - (server.journal?.toUnix ?? 0);
   // Where others publish the wills of an agent that dies, they have done so by now.
   if (!server.hasGuardian) session.will = will && willOf(will);
+  session.heardSince = server.seen.begin();
   for (const { subscriptionId, ...request } of subscriptions) {
     server.subscriptions.add(session, request, subscriptionId);
   }

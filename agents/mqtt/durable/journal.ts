@@ -144,10 +144,20 @@ export class SessionJournal {
   ) {}
 
   /** The session itself has changed: connected, left, its will or expiry. */
-  head({ client, expiry, will, leftAt: left }: Session): void {
+  head({ client, expiry, will, leftAt: left, isPartial, connectedAt: at }: Session): void {
     const { clientId, username, listener } = client;
     const leftAt = left === undefined ? undefined : left + this.journal.toUnix;
-    const record = { clientId, username, listener, expiry, leftAt, will: will?.request };
+    const connectedAt = at + this.journal.toUnix;
+    const record = {
+      clientId,
+      username,
+      listener,
+      expiry,
+      leftAt,
+      will: will?.request,
+      isPartial,
+      connectedAt,
+    };
     this.journal.put(keyOf.session(this.number), encodeSession(record));
   }
 

@@ -48,6 +48,10 @@ export interface SessionRecord {
   /** When its last connection ended, milliseconds since 1970; undefined: it is connected. */
   readonly leftAt: number | undefined;
   readonly will: WillRequest | undefined;
+  /** When its client last connected, milliseconds since 1970. */
+  readonly connectedAt: number;
+  /** It came from another edge, and not all of it. */
+  readonly isPartial: boolean;
 }
 
 /** `subscription/S/FILTER`. */
@@ -77,7 +81,7 @@ export function encodeSession({ will, ...session }: SessionRecord): Buffer {
 /** @throws Error that says what is wrong, as all the decoders here do */
 export function decodeSession(bytes: Buffer): SessionRecord {
   const fields = object(JSON.parse(bytes.toString()));
-  const { version, clientId, username, listener, expiry, leftAt, will } = fields;
+  const { version, clientId, username, listener, expiry, leftAt, will, isPartial, connectedAt } = fields;
   if (version !== 1) throw new Error(`a session of version ${version}`);
   return {
     clientId: text(clientId),
@@ -86,6 +90,8 @@ export function decodeSession(bytes: Buffer): SessionRecord {
     expiry: whole(expiry),
     leftAt: optional(leftAt, number),
     will: optional(will, decodeWill),
+    isPartial: isPartial === true,
+    connectedAt: optional(connectedAt, number) ?? 0,
   };
 }
 

@@ -31,9 +31,24 @@ export interface Rest {
 }
 
 /** Keys: `session`, then `subscription/FILTER` each; values as in the store. */
-export function encodeHead({ client, expiry, subscriptions }: Session): SessionEntry[] {
+export function encodeHead({
+  client,
+  expiry,
+  subscriptions,
+  isPartial,
+  connectedAt,
+}: Session): SessionEntry[] {
   const { clientId, username, listener } = client;
-  const record = { clientId, username, listener, expiry, leftAt: undefined, will: undefined };
+  const record = {
+    clientId,
+    username,
+    listener,
+    expiry,
+    leftAt: undefined,
+    will: undefined,
+    isPartial,
+    connectedAt,
+  };
   const entries: SessionEntry[] = [["session", encodeSession(record)]];
   for (const [
     filter,

@@ -1,24 +1,31 @@
 import type { SessionEntry } from "@topicast/protocol";
 import type { DeliveryImage } from "../durable/sessions.js";
+import type { Publication } from "../publication.js";
 import type { Server } from "../server.js";
 import type { Session } from "../session.js";
 import type { SessionHandover } from "../uplink.js";
 import { decodeHead, decodeRest, encodeHead, encodeRest, type Rest } from "./entries.js";
+import { isKnown } from "./seen.js";
 
 /** For so long after a session has arrived here, messages that the other edge had may still arrive here, too. */
 const KNOWN_MS = 10_000;
 
 /** Sessions between this edge and others: what `Uplink` calls when a client has gone to another one, or comes from there. */
 export class Handover implements SessionHandover {
+  /** Those of the sessions on their way here that were partial where they come from. */
+  private readonly partial = new WeakSet<Session>();
+
   constructor(private readonly server: Server) {}
 
   *clients(): IterableIterator<string> {
     yield* this.server.sessions.keys();
   }
 
-  absence(clientId: string): number {
+  age(clientId: string): number {
     const { sessions, now } = this.server;
-    return now() - (sessions.get(clientId)?.leftAt ?? now());
+    const session = sessions.get(clientId);
+    if (session === undefined || session.isPartial) return Number.POSITIVE_INFINITY;
+    return now() - session.connectedAt;
   }
 
   yield(clientId: string, clean: boolean): SessionEntry[] | undefined {
@@ -70,11 +77,13 @@ export class Handover implements SessionHandover {
     const { username, listener, expiry, subscriptions } = image;
     const session = server.newSession({ clientId, username, listener });
     session.expiry = Math.min(expiry, server.limits.sessionExpirySeconds);
-    session.isArriving = true;
+    session.isPartial = true;
+    if (image.isPartial) this.partial.add(session);
     if (server.journal !== undefined) {
       session.keepIn(server.journal.begin());
       session.journal?.leaveRoom();
     }
+    session.heardSince = server.seen.begin();
     const barriers = subscriptions.map(({ subscriptionId, ...request }) => {
       return server.subscriptions.add(session, request, subscriptionId).barrier;
     });
@@ -91,9 +100,11 @@ export class Handover implements SessionHandover {
       server.stats.handover_refused += 1;
       return;
     }
-    if (!session.isArriving || session.connection !== undefined) this.merge(session, rest.deliveries);
-    else this.precede(session, rest);
-    session.isArriving = false;
+    if (session.isPartial) this.precede(session, rest);
+    else this.merge(session, rest.deliveries);
+    session.isPartial = this.partial.has(session);
+    session.hadElsewhere = rest.seen;
+    session.journal?.head(session);
     server.stats.handover_messages += rest.deliveries.length;
     await server.journal?.durable();
   }
@@ -108,11 +119,19 @@ export class Handover implements SessionHandover {
     this.server.clock.setTimer(KNOWN_MS, () => session.delivery.forgetKnown(seen));
   }
 
+  /** Whether the session has had the message, here or where it came from. */
+  private has(session: Session, message: Publication): boolean {
+    const { origin } = message;
+    if (origin === undefined) return false;
+    const { carried, hadElsewhere, heardSince } = session;
+    return carried.has(origin) || isKnown(hadElsewhere, message) || this.server.seen.has(message, heardSince);
+  }
+
   /** The client has another session here by now: what waited for the old one is for it, too, where it persists. */
   private merge(session: Session, deliveries: readonly DeliveryImage[]): void {
-    const { seen, stats } = this.server;
+    const { stats } = this.server;
     for (const { content, progress, qos, retain, subscriptionIds } of deliveries) {
-      if (content === undefined || progress === "release" || seen.has(content)) continue;
+      if (content === undefined || progress === "release" || this.has(session, content)) continue;
       if (session.expiry === 0) stats.handover_dropped += 1;
       else session.delivery.offer({ message: content, qos, retain, subscriptionIds, place: 0 });
     }

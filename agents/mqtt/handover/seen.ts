@@ -5,31 +5,56 @@ import type { Subscriptions } from "../subscriptions.js";
 /** Publishers' topics that are remembered. */
 const ENTRIES_MAX = 65_536;
 
-/** The count of the last message that was here, by publisher and topic: see `Message.origin`. */
+/** Times that are told apart in what was here of one publisher and topic: before them it is not known. */
+const MARKS_MAX = 64;
+
+interface Entry {
+  readonly topic: string;
+  /** The count of the last message. */
+  last: number;
+  /** The first one of each time in which there was any, oldest first. */
+  readonly marks: { readonly time: number; readonly first: number }[];
+}
+
+/** Which messages were here, by publisher and topic: from some first one to the last. See `Message.origin`. */
 export class Seen {
-  private readonly last = new Map<string, { readonly topic: string; readonly count: number }>();
+  private readonly entries = new Map<string, Entry>();
+  private time = 0;
+
+  /** From now on: for `has`. */
+  begin(): number {
+    this.time += 1;
+    return this.time;
+  }
 
   note({ origin, topic }: Publication): void {
     if (origin === undefined) return;
+    const { time } = this;
     const { key, count } = split(origin, topic);
-    this.last.delete(key);
-    this.last.set(key, { topic, count });
-    if (this.last.size > ENTRIES_MAX) this.last.delete(this.last.keys().next().value!);
+    const entry = this.entries.get(key) ?? { topic, last: count, marks: [] };
+    entry.last = count;
+    if (entry.marks.at(-1)?.time !== time) entry.marks.push({ time, first: count });
+    if (entry.marks.length > MARKS_MAX) entry.marks.shift();
+    this.entries.delete(key);
+    this.entries.set(key, entry);
+    if (this.entries.size > ENTRIES_MAX) this.entries.delete(this.entries.keys().next().value!);
   }
 
-  has({ origin, topic }: Publication): boolean {
+  /** Whether the message was here since `begin` answered `since`. */
+  has({ origin, topic }: Publication, since: number): boolean {
     if (origin === undefined) return false;
     const { key, count } = split(origin, topic);
-    const last = this.last.get(key);
-    return last !== undefined && count <= last.count;
+    const entry = this.entries.get(key);
+    const first = entry?.marks.find(({ time }) => time >= since)?.first;
+    return first !== undefined && count >= first && count <= entry!.last;
   }
 
-  /** What was here of the topics that a session is subscribed to. */
+  /** The last counts of the topics that a session is subscribed to. */
   of(session: Session, subscriptions: Subscriptions): Map<string, number> {
     const counts = new Map<string, number>();
-    for (const [key, { topic, count }] of this.last) {
+    for (const [key, { topic, last }] of this.entries) {
       if (subscriptions.match(topic).recipients.some((recipient) => recipient.session === session)) {
-        counts.set(key, count);
+        counts.set(key, last);
       }
     }
     return counts;

@@ -25,6 +25,7 @@ export function handleSubscribe(connection: Connection, session: Session, packet
     }
     granted.push(request.qos);
     const { isNew, barrier } = server.subscriptions.add(session, request, packet.subscriptionId);
+    if (isNew && session.expiry > 0) session.heardSince = server.seen.begin();
     if (barrier !== undefined) barriers.push(barrier);
     if (wantsRetained(request, isNew)) retained.push(request);
   }

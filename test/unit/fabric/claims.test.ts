@@ -113,6 +113,21 @@ describe("one session per client over all edges", () => {
     assert.equal(e1.broker.stat("subscriptions"), 0);
   });
 
+  it("knows where a client is that has begun anew where it was", async () => {
+    const {
+      network,
+      edges: [e1, e2],
+    } = await edges(9, 2);
+    e1.client("c");
+    await pass(network, 50);
+    const second = e1.client("c", { clean: true });
+    await pass(network, 50);
+    const third = e2.client("c");
+    await pass(network, 500);
+    assert.deepEqual([second.disconnect, third.isPresent], [0x8e, true]);
+    assert.equal(e1.broker.stat("sessions"), 0);
+  });
+
   it("lets the last of many that connect at once have it", async () => {
     const { network, forwarder, edges: all } = await edges(5, 3, TROUBLE);
     const clients = [0, 1, 2, 0, 1, 2, 0].map((i) => all[i]!.client("c"));

@@ -11,6 +11,7 @@ export class SimEdge {
   readonly fabric: AgentFabric;
   readonly broker: TestBroker;
   private readonly endpoint: Endpoint;
+  private readonly clients: EdgeClient[] = [];
 
   constructor(
     readonly network: SimNetwork,
@@ -46,6 +47,11 @@ export class SimEdge {
     network.attach(address, (bytes, from) => this.fabric.onDatagram(bytes, from));
   }
 
+  /** What an earlier process has left in the store; before `start`. */
+  restore(): Promise<void> {
+    return this.broker.broker.restore();
+  }
+
   start(): this {
     this.fabric.start();
     return this;
@@ -61,34 +67,44 @@ export class SimEdge {
     this.network.cut.add(this.address);
     this.fabric.close();
     this.network.cut.delete(this.address);
+    for (const client of this.clients) client.lose();
   }
 
-  client(clientId: string, options: Partial<IConnectPacket> = {}): EdgeClient {
-    return new EdgeClient(this, clientId, options);
+  client(clientId: string, options: EdgeClientOptions = {}): EdgeClient {
+    const client = new EdgeClient(this, clientId, options);
+    this.clients.push(client);
+    return client;
   }
+}
+
+export interface EdgeClientOptions extends Partial<IConnectPacket> {
+  /** The client's part of its session: QoS 2 identifiers that it has received and not released. */
+  readonly unreleased?: Set<number>;
+  /** It acknowledges nothing. */
+  readonly silent?: boolean;
 }
 
 /** A client of MQTT 5 whose session persists unless asked otherwise; it acknowledges what it gets. */
 export class EdgeClient {
   connack: IConnackPacket | undefined;
   disconnect: number | undefined;
+  onConnack: (connack: IConnackPacket) => void = () => {};
   /** Payloads, each as often as it came as a new message. */
   readonly got: string[] = [];
+  /** When each of them came first. */
+  readonly gotAt = new Map<string, number>();
   /** The last payload of each topic. */
   readonly last = new Map<string, string>();
   readonly acknowledged: number[] = [];
   private readonly stream: TestClient;
   private readonly unreleased: Set<number>;
+  private readonly now: () => number;
   private nextId = 1;
 
-  /** @param unreleased the client's part of its session: QoS 2 identifiers that it has received and not released */
-  constructor(
-    edge: SimEdge,
-    clientId: string,
-    options: Partial<IConnectPacket> & { unreleased?: Set<number>; silent?: boolean },
-  ) {
+  constructor(edge: SimEdge, clientId: string, options: EdgeClientOptions) {
     const { unreleased = new Set(), silent = false, ...connect } = options;
     this.unreleased = unreleased;
+    this.now = () => edge.network.clock.now();
     this.stream = edge.broker.open(5);
     this.stream.stream.on("data", () => this.handle(silent));
     this.stream.send({
@@ -99,7 +115,7 @@ export class EdgeClient {
   }
 
   get isConnected(): boolean {
-    return this.connack?.reasonCode === 0 && this.disconnect === undefined;
+    return this.connack?.reasonCode === 0 && this.disconnect === undefined && !this.isLost;
   }
 
   get isPresent(): boolean {
@@ -128,15 +144,23 @@ export class EdgeClient {
     this.stream.stream.end();
   }
 
+  /** Its edge has died: nothing comes any more. */
+  lose(): void {
+    this.isLost = true;
+    this.stream.stream.destroy();
+  }
+
   /** Goes without a word. */
   drop(): void {
     this.stream.stream.destroy();
   }
 
+  private isLost = false;
   private seen = 0;
 
   private handle(silent: boolean): void {
     const { received } = this.stream;
+    if (this.isLost) return;
     for (; this.seen < received.length; this.seen++) this.onPacket(received[this.seen]!, silent);
   }
 
@@ -145,6 +169,9 @@ export class EdgeClient {
     switch (packet.cmd) {
       case "connack":
         this.connack = packet;
+        // Without a session there its own part of it is over, too (MQTT 5, section 3.2.2.1.1).
+        if (!packet.sessionPresent) this.unreleased.clear();
+        this.onConnack(packet);
         break;
       case "publish":
         this.onPublish(packet, messageId, silent);
@@ -166,10 +193,15 @@ export class EdgeClient {
     }
   }
 
+  private take(text: string): void {
+    this.got.push(text);
+    if (!this.gotAt.has(text)) this.gotAt.set(text, this.now());
+  }
+
   private onPublish(packet: IPublishPacket, messageId: number, silent: boolean): void {
     const { topic, payload, qos } = packet;
     this.last.set(topic, payload.toString());
-    if (qos < 2 || !this.unreleased.has(messageId)) this.got.push(payload.toString());
+    if (qos < 2 || !this.unreleased.has(messageId)) this.take(payload.toString());
     if (qos === 2) this.unreleased.add(messageId);
     if (silent || qos === 0) return;
     this.stream.send({ cmd: qos === 1 ? "puback" : "pubrec", messageId });

@@ -403,6 +403,7 @@ describe("records", () => {
     const session: fc.Arbitrary<SessionRecord> = plain({
       ...{ clientId: text, username: optional(text), listener: optional(text) },
       ...{ expiry: fc.nat(), leftAt: optional(fc.nat()), will: optional(will) },
+      ...{ isPartial: fc.boolean(), connectedAt: fc.nat() },
     });
     fc.assert(
       fc.property(session, (record) => assert.deepEqual(decodeSession(encodeSession(record)), record)),
