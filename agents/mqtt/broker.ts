@@ -7,6 +7,7 @@ import type { Entries } from "./durable/journal.js";
 import type { Limits } from "./limits.js";
 import type { Log } from "./log.js";
 import { Publication } from "./publication.js";
+import type { Screen } from "./screen.js";
 import { Server } from "./server.js";
 import { type SysOptions, SysTopics } from "./sys.js";
 import type { Uplink } from "./uplink.js";
@@ -26,6 +27,8 @@ export interface BrokerOptions {
   readonly uplink?: Uplink;
   /** Who may connect and do what; without it everybody may do everything. */
   readonly authority?: Authority;
+  /** Judges what clients send before it is acted on; without it nothing does. */
+  readonly screen?: Screen;
   readonly limits?: Partial<Limits>;
   /** Keeps sessions that outlive their connection; without it they are gone with the process. See `Broker.restore`. */
   readonly store?: SessionStore;
@@ -62,15 +65,21 @@ export class Broker {
 
   /** Serves one client until its stream closes. */
   accept(stream: ByteStream): void {
-    const { connections, limits, stats } = this.server;
+    const { connections, limits, stats, screen } = this.server;
     if (this.closing !== undefined || connections.size >= limits.connections) {
-      stats.refused_connections += 1;
-      stream.on("error", () => {});
-      stream.destroy();
-      return;
+      return this.refuse(stream, "refused_connections");
     }
+    const guard = screen?.open(stream, (code) => connection.close("screened", undefined, true, code));
+    if (guard === "refused") return this.refuse(stream, "refused_screened");
     stats.connections_total += 1;
-    connections.add(new Connection(this.server, stream));
+    const connection = new Connection(this.server, stream, guard);
+    connections.add(connection);
+  }
+
+  private refuse(stream: ByteStream, counter: "refused_connections" | "refused_screened"): void {
+    this.server.stats[counter] += 1;
+    stream.on("error", () => {});
+    stream.destroy();
   }
 
   /** Disconnects the clients that `loses` is true for: they may not be connected any more. Their sessions stay. */

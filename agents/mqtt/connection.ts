@@ -10,6 +10,7 @@ import { Outbox } from "./outbox.js";
 import type { Outgoing } from "./outgoing.js";
 import { handleConnect } from "./packets/connect.js";
 import { handlePacket } from "./packets/index.js";
+import type { Guard, Refusal } from "./screen.js";
 import type { Server } from "./server.js";
 import type { Session } from "./session.js";
 
@@ -52,6 +53,8 @@ export class Connection {
   constructor(
     readonly server: Server,
     readonly stream: ByteStream,
+    /** Judges what the client sends; undefined: nothing does. */
+    readonly guard?: Guard,
   ) {
     const { clock, limits, stats, flusher } = server;
     this.reader = new FrameReader(limits.packetBytes);
@@ -113,18 +116,20 @@ export class Connection {
    * when the client leaves its side open for too long. Whoever goes by itself may still read what its packets are answered:
    * that is waited for, `Limits.lingerMs` at most. Does nothing when already closing.
    * @param isTold false where the client is not to be sent anything
+   * @param code what an MQTT 5 client is told; undefined: nothing
    */
-  close(reason: CloseReason, detail?: string, isTold = true): void {
+  close(reason: CloseReason, detail?: string, isTold = true, code = DISCONNECT_CODES[reason]): void {
     if (this.state !== "open") {
       if (reason === "uplink_error") this.leave();
       return;
     }
     this.state = "closing";
+    this.guard?.closed(reason, detail);
     const { server, stream } = this;
     this.timer.cancel();
     server.stats.closed(reason);
     server.log?.info({ peer: stream.peer, client: this.session?.clientId, reason, detail }, "client closed");
-    if (isTold) this.tell(reason, detail);
+    if (isTold) this.tell(code, detail);
     this.leaving = this.pending > 0 && (reason === "disconnect" || reason === "peer_closed");
     if (this.leaving) this.timer = server.clock.setTimer(server.limits.lingerMs, () => this.leave());
     // Before the session hears of it: what is queued for the client leaves, and nothing new is queued for it.
@@ -149,9 +154,15 @@ export class Connection {
     this.outbox.end();
   }
 
+  /** Closes where the screen asks for that; false: it does not. */
+  endedBy(refusal: Refusal | undefined): boolean {
+    if (refusal?.action !== "disconnect") return false;
+    this.close("screened", undefined, true, refusal.code);
+    return true;
+  }
+
   /** DISCONNECT, in words where the client asked for them and takes a packet as large (MQTT-3.14.2-3). */
-  private tell(reason: CloseReason, detail: string | undefined): void {
-    const code = DISCONNECT_CODES[reason];
+  private tell(code: number | undefined, detail: string | undefined): void {
     if (code === undefined || this.version !== 5 || this.session === undefined) return;
     const inWords = encodeDisconnect(code, this.wantsReasons ? detail : undefined);
     const packet = this.outgoing.takes(inWords.length) ? inWords : encodeDisconnect(code, undefined);

@@ -4,4 +4,5 @@ export { Broker, type BrokerOptions, type ConnectedClient, type SessionStore } f
 export type { CloseReason } from "./codec/errors.js";
 export { DEFAULT_LIMITS, type Limits } from "./limits.js";
 export type { Log } from "./log.js";
+export type { Guard, Holder, Refusal, Screen, Verdict } from "./screen.js";
 export type { ClientWill, DeliverFromFabric, Downlink, Uplink } from "./uplink.js";

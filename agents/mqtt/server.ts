@@ -16,6 +16,7 @@ import { Publication } from "./publication.js";
 import { Replica } from "./replica.js";
 import { MemoryRetained, type RetainedStore } from "./retained.js";
 import { RetainedFeed } from "./retained-feed.js";
+import type { Screen } from "./screen.js";
 import { Session, type Will } from "./session.js";
 import { Stats } from "./stats.js";
 import { Subscriptions } from "./subscriptions.js";
@@ -37,6 +38,7 @@ export class Server {
   readonly stats = new Stats();
   readonly flusher: Flusher;
   readonly authority: Authority;
+  readonly screen: Screen | undefined;
   readonly subscriptions: Subscriptions;
   readonly retained: RetainedStore;
   /** Where sessions are written that outlive their connection; undefined: nowhere. */
@@ -64,6 +66,7 @@ export class Server {
     this.flusher = new Flusher(options.defer ?? setImmediate);
     this.uplink = options.uplink;
     this.authority = options.authority ?? allowAll;
+    this.screen = options.screen;
     this.subscriptions = new Subscriptions(options.uplink, options.defer ?? setImmediate);
     this.retained = this.openRetained();
     this.journal = options.store && new Journal(options.store.entries, this.now, options.store.unixTime);

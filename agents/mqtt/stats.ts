@@ -14,6 +14,8 @@ export class Stats {
   refused_sessions = 0;
   refused_malformed = 0;
   refused_subscriptions = 0;
+  /** Connections and CONNECTs that the screen refused. */
+  refused_screened = 0;
   packets_received = 0;
   packets_sent = 0;
   bytes_received = 0;
@@ -37,6 +39,8 @@ export class Stats {
   publish_repeated = 0;
   /** Messages that their client may not publish; those to $SYS among them, which only the server publishes. */
   publish_denied = 0;
+  /** Messages that the screen refused. */
+  publish_screened = 0;
   /** Messages that a matching subscriber may not receive. */
   receive_denied = 0;
   /** Messages said to be text whose payload is not UTF-8. */
@@ -77,6 +81,7 @@ export class Stats {
   closed_taken_over = 0;
   closed_refused = 0;
   closed_revoked = 0;
+  closed_screened = 0;
   closed_shutdown = 0;
   closed_uplink_error = 0;
   closed_internal_error = 0;

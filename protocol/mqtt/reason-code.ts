@@ -12,6 +12,7 @@ export const ReasonCode = {
   BAD_USER_NAME_OR_PASSWORD: 0x86,
   NOT_AUTHORIZED: 0x87,
   SERVER_BUSY: 0x89,
+  BANNED: 0x8a,
   SERVER_SHUTTING_DOWN: 0x8b,
   BAD_AUTHENTICATION_METHOD: 0x8c,
   KEEP_ALIVE_TIMEOUT: 0x8d,
@@ -21,8 +22,11 @@ export const ReasonCode = {
   RECEIVE_MAXIMUM_EXCEEDED: 0x93,
   TOPIC_ALIAS_INVALID: 0x94,
   PACKET_TOO_LARGE: 0x95,
+  MESSAGE_RATE_TOO_HIGH: 0x96,
   QUOTA_EXCEEDED: 0x97,
+  ADMINISTRATIVE_ACTION: 0x98,
   PAYLOAD_FORMAT_INVALID: 0x99,
+  CONNECTION_RATE_EXCEEDED: 0x9f,
 } as const;
 
 /** Whoever sent this packet broke the protocol. `message` says how, `code` is the reason code that answers it. */

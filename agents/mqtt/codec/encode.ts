@@ -23,6 +23,8 @@ const RETURN_CODES = new Map<number, number>([
   [ReasonCode.SERVER_BUSY, 3],
   [ReasonCode.BAD_USER_NAME_OR_PASSWORD, 4],
   [ReasonCode.NOT_AUTHORIZED, 5],
+  [ReasonCode.BANNED, 5],
+  [ReasonCode.CONNECTION_RATE_EXCEEDED, 3],
 ]);
 
 /** CONNACK; undefined where the version has none for this reason. */

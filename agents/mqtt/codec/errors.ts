@@ -16,6 +16,7 @@ export type CloseReason =
   | "taken_over"
   | "refused"
   | "revoked"
+  | "screened"
   | "shutdown"
   | "uplink_error"
   | "internal_error";
@@ -52,6 +53,8 @@ export const DISCONNECT_CODES: Readonly<Record<CloseReason, number | undefined>>
   connect_timeout: undefined,
   refused: undefined,
   revoked: ReasonCode.NOT_AUTHORIZED,
+  // Where the screen does not say it otherwise.
+  screened: ReasonCode.ADMINISTRATIVE_ACTION,
   malformed: ReasonCode.MALFORMED_PACKET,
   protocol_error: ReasonCode.PROTOCOL_ERROR,
   packet_too_large: ReasonCode.PACKET_TOO_LARGE,

@@ -9,6 +9,7 @@ import type { Connection } from "../connection.js";
 import { willOf } from "../durable/adopt.js";
 import type { Limits } from "../limits.js";
 import { Outgoing } from "../outgoing.js";
+import type { Holder, Refusal as Screened, Verdict } from "../screen.js";
 import type { Stats } from "../stats.js";
 
 /** What the client is promised, and told of in CONNACK. */
@@ -51,7 +52,27 @@ export function handleConnect(connection: Connection, frame: Buffer): void {
     const detail = `authentication method ${connect.authenticationMethod}`;
     return refuse(connection, code, "refused_authentication_method", detail, connect);
   }
-  authenticate(connection, connect, clientId);
+  screened(connection, clientId, connection.guard?.connect(connect, clientId), (refusal) => {
+    if (refusal === undefined) authenticate(connection, connect, clientId);
+    else refuseScreened(connection, connect, refusal);
+  });
+}
+
+/** Goes on with what the screen has said; where that takes time, reads nothing more from the client until then. */
+export function screened(
+  connection: Connection,
+  clientId: string,
+  verdict: Verdict | Promise<Verdict>,
+  act: (refusal: Verdict) => void,
+): void {
+  if (!(verdict instanceof Promise)) return act(verdict);
+  goOnWith(connection, clientId, verdict, (refusal) => {
+    if (connection.isOpen) act(refusal);
+  });
+}
+
+function refuseScreened(connection: Connection, connect: Connect, { code }: Screened): void {
+  refuse(connection, code, "refused_screened", "refused by the firewall", connect);
 }
 
 /** The client's identifier, one assigned to it, or undefined where it is to be refused (MQTT-3.1.3-5 to -9). */
@@ -101,6 +122,7 @@ function admit(connection: Connection, connect: Connect, clientId: string, admis
   const { server } = connection;
   if (!admission.admitted) {
     const { reason } = admission;
+    connection.guard?.rejected(reason);
     const counter = reason === "server_busy" ? "refused_busy" : "refused_credentials";
     return refuse(connection, codeOf(reason, connect), counter, reason.replaceAll("_", " "), connect);
   }
@@ -115,6 +137,8 @@ function admit(connection: Connection, connect: Connect, clientId: string, admis
   const connack = encodeConnack(connect.version, ReasonCode.SUCCESS, false, terms.properties)!;
   if (connack.length > connect.maximumPacketSize)
     return connection.close("packet_too_large", "CONNACK", false);
+  const verdict = connection.guard?.admitted(client, holderOf(connection, clientId));
+  if (verdict !== undefined) return refuseScreened(connection, connect, verdict);
   // Nobody else has an identifier that was assigned.
   const claim = clientId === connect.clientId ? server.claim(clientId, connect.clean) : undefined;
   if (claim === undefined) return open(connection, connect, client, terms);
@@ -133,6 +157,12 @@ function codeOf(reason: (Admission & { admitted: false })["reason"], { version }
   if (reason === "server_busy") return ReasonCode.SERVER_BUSY;
   if (reason === "bad_credentials" && version === 3) return ReasonCode.BAD_USER_NAME_OR_PASSWORD;
   return ReasonCode.NOT_AUTHORIZED;
+}
+
+function holderOf({ server }: Connection, clientId: string): Holder | undefined {
+  const session = server.sessions.get(clientId);
+  if (session?.connection === undefined) return undefined;
+  return { username: session.client.username, peer: session.connection.stream.peer };
 }
 
 function open(connection: Connection, connect: Connect, client: ClientIdentity, terms: Terms): void {

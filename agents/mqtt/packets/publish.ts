@@ -5,9 +5,10 @@ import { type PublishPacket, Type } from "../codec/decode.js";
 import { encodeAck } from "../codec/encode.js";
 import type { Connection } from "../connection.js";
 import { expiresAt, Publication } from "../publication.js";
+import type { Verdict } from "../screen.js";
 import type { Server } from "../server.js";
 import type { Session } from "../session.js";
-import { isReserved } from "./connect.js";
+import { isReserved, screened } from "./connect.js";
 
 /**
  * PUBLISH (MQTT 3.1.1 and 5, section 3.3): published once, acknowledged as its QoS demands (section 4.3).
@@ -24,7 +25,26 @@ export function handlePublish(connection: Connection, session: Session, packet: 
     return repeat(connection, session, packet, topic);
   }
   if (qos > 0) checkReceiveMaximum(connection);
-  const refusal = refusalOf(connection, session, topic, packet);
+  const verdict = connection.guard?.publish(topic, packet);
+  if (!(verdict instanceof Promise)) return take(connection, session, packet, topic, verdict);
+  screened(connection, session.clientId, verdict, (refusal) =>
+    take(connection, session, packet, topic, refusal),
+  );
+}
+
+/** A message that was not here before, once the screen has seen it. */
+function take(
+  connection: Connection,
+  session: Session,
+  packet: PublishPacket,
+  topic: string,
+  verdict: Verdict,
+): void {
+  const { server } = connection;
+  const { qos, id } = packet;
+  if (connection.endedBy(verdict)) return;
+  if (verdict !== undefined) server.stats.publish_screened += 1;
+  const refusal = verdict?.code ?? refusalOf(connection, session, topic, packet);
   if (refusal !== undefined) {
     // Before MQTT 5 a client cannot be told: it is acknowledged (MQTT 3.1.1: MQTT-3.3.5-2).
     const code = connection.version === 5 ? refusal : 0;

@@ -3,20 +3,28 @@ import { type FilterRequest, type Subscribe, shareError } from "../codec/decode.
 import { encodeGranted } from "../codec/encode.js";
 import type { Connection } from "../connection.js";
 import type { Limits } from "../limits.js";
+import type { Verdict } from "../screen.js";
 import type { Session } from "../session.js";
 import { costOf, topicFilterOf } from "../subscriptions.js";
+import { screened } from "./connect.js";
 
 /**
  * SUBSCRIBE (MQTT 3.1.1 and 5, section 3.8). The SUBACK, with one reason code per filter in their order
  * (MQTT-3.8.4-6), waits until the uplink's barrier holds for each of them; retained messages follow it.
  */
 export function handleSubscribe(connection: Connection, session: Session, packet: Subscribe): void {
+  screened(connection, session.clientId, connection.guard?.subscribe(packet), (verdict) => {
+    if (!connection.endedBy(verdict)) subscribe(connection, session, packet, verdict);
+  });
+}
+
+function subscribe(connection: Connection, session: Session, packet: Subscribe, verdict: Verdict): void {
   const { server } = connection;
   const granted: number[] = [];
   const barriers: Promise<void>[] = [];
   const retained: FilterRequest[] = [];
-  for (const request of packet.filters) {
-    const refusal = refusalOf(connection, session, request);
+  for (const [i, request] of packet.filters.entries()) {
+    const refusal = codeOf(verdict, i) ?? refusalOf(connection, session, request);
     if (refusal !== undefined) {
       server.stats.refused_subscriptions += 1;
       // MQTT 3.1.1 has one code for all of it (MQTT-3.9.3-2).
@@ -41,6 +49,11 @@ export function handleSubscribe(connection: Connection, session: Session, packet
     connection.grants.fill(slot, answer);
     connection.settled();
   });
+}
+
+/** What the screen has against one of the filters. */
+function codeOf(verdict: Verdict, filter: number): number | undefined {
+  return (verdict?.filters?.[filter] ?? verdict?.code) || undefined;
 }
 
 /** Why the client may not subscribe to this, as a reason code. */
