@@ -13,6 +13,7 @@ import { Access } from "./auth/policies.js";
 import type { AgentConfig } from "./config.js";
 import { AgentFabric, type FabricOptions } from "./fabric/fabric.js";
 import { localAddress } from "./fabric/local.js";
+import { AgentFirewall } from "./firewall/agent-firewall.js";
 import { AgentHttp } from "./http.js";
 import { openListeners } from "./listeners.js";
 import { Broker } from "./mqtt/index.js";
@@ -27,8 +28,8 @@ export interface RunningAgent {
   /** Closes clients in order, takes leave of the forwarder, undoes the firewall rule. Idempotent. */
   close(): Promise<void>;
   /**
-   * Reads the TLS certificates again, for the connections to come, the password and ACL files, and the fabric's keys; what
-   * fails is logged, and that of before stays. Undefined where there are no such files.
+   * Reads the TLS certificates again, for the connections to come, the password and ACL files, the firewall's rules, and the
+   * fabric's keys; what fails is logged, and that of before stays. Undefined where there are no such files.
    */
   readonly reload: (() => void) | undefined;
 }
@@ -51,6 +52,8 @@ export async function startAgent(config: AgentConfig): Promise<RunningAgent> {
       log,
       onRevoked: (loses) => broker.revoke(loses),
     });
+    const firewall = AgentFirewall.open(config, { clock: systemClock, unixTime: Date.now, log });
+    if (firewall !== undefined) cleanups.push(() => firewall.close());
     const fabric = await openFabric(config, access, log, {
       deliver: (message) => broker.deliver(message),
       durable: () => broker.unwritten(),
@@ -60,6 +63,7 @@ export async function startAgent(config: AgentConfig): Promise<RunningAgent> {
       ...(fabric === undefined ? {} : { uplink: fabric.core }),
       authority: access.control,
       limits: config.sessionLimits,
+      ...(firewall === undefined ? {} : { screen: firewall.screen }),
       sys: { intervalMs: SYS_INTERVAL_MS, version: `topicast ${version}` },
       ...(store === undefined ? {} : { store: { entries: store, unixTime: Date.now } }),
       log,
@@ -79,6 +83,7 @@ export async function startAgent(config: AgentConfig): Promise<RunningAgent> {
         broker,
         transport,
         access: access.control,
+        firewall,
         fabric: fabric?.core,
         store,
         intercepts: config.intercept ?? [],
@@ -97,10 +102,11 @@ export async function startAgent(config: AgentConfig): Promise<RunningAgent> {
     const reload = () => {
       reloadCertificates?.();
       access.reload();
+      firewall?.reload();
       if (fabric?.keys !== undefined) reloadKeys(fabric.keys, log);
     };
-    const reloads = reloadCertificates !== undefined || access.reloads || fabric?.keys !== undefined;
-    return { close, reload: reloads ? reload : undefined };
+    const reloads = [reloadCertificates, firewall, fabric?.keys].some((part) => part !== undefined);
+    return { close, reload: reloads || access.reloads ? reload : undefined };
   } catch (error) {
     await close();
     throw error;

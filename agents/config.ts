@@ -97,6 +97,18 @@ export const agentSettings = {
     value: listenerOverrides,
     repeatable: true,
   },
+  "firewall-rules": {
+    argument: "FILE",
+    help: "the firewall's rules (YAML); topicast check-config FILE explains what is wrong with them",
+    value: value.text,
+    presetHelp: "built in",
+  },
+  "firewall-log": {
+    argument: "FILE",
+    help: "append what the firewall finds to this file, a line of JSON each",
+    value: value.text,
+    presetHelp: "standard error",
+  },
   "tcp-keepalive": {
     argument: "SECONDS",
     help: "probe a client that has sent nothing for so long, and give it up where it does not answer, or none",
@@ -232,6 +244,10 @@ export interface AgentConfig {
   readonly limits: ClientLimits;
   /** The sessions' bounds where they differ from the defaults. */
   readonly sessionLimits: Partial<Limits>;
+  /** Paths, only where a listener has a firewall. Undefined: the rules that are built in. */
+  readonly firewallRules?: string | undefined;
+  /** Undefined: standard error. */
+  readonly firewallLog?: string | undefined;
   readonly logLevel: "trace" | "debug" | "info" | "warn" | "error" | "fatal" | "silent";
 }
 
@@ -259,6 +275,7 @@ export function loadAgentConfig(sources: SettingSources): AgentConfig {
   const tls = tlsOf(values);
   const listeners = listenerSettings(openListeners(values), values, values.listener);
   checkListeners(listeners, transport, tls);
+  checkFirewall(values, listeners);
   const {
     tcpport,
     tlsport,
@@ -281,6 +298,8 @@ export function loadAgentConfig(sources: SettingSources): AgentConfig {
     tcpKeepAlive: values["tcp-keepalive"],
     fabricKey: values["fabric-key"],
     fabricMtu: values["fabric-mtu"],
+    firewallRules: values["firewall-rules"],
+    firewallLog: values["firewall-log"],
     logLevel: values["log-level"],
   };
 }
@@ -328,6 +347,15 @@ function checkListeners(
     if ((requireClientCert || identityAsUsername) && tls?.ca === undefined) {
       const flag = requireClientCert ? "require-client-cert" : "identity-as-username";
       throw new UserError(`--${flag} needs to know who signs the clients' certificates: give --ca FILE`, 2);
+    }
+  }
+}
+
+function checkFirewall(values: Values, listeners: AgentConfig["listeners"]): void {
+  if (Object.values(listeners).some(({ firewall }) => firewall !== "off")) return;
+  for (const flag of ["firewall-rules", "firewall-log"] as const) {
+    if (values[flag] !== undefined) {
+      throw new UserError(`--${flag} needs a firewall: give --firewall detect, or block`, 2);
     }
   }
 }

@@ -4,6 +4,7 @@ import type { Store } from "@topicast/protocol/store";
 import { Gauge, Registry } from "prom-client";
 import type { AccessControl } from "./auth/access-control.js";
 import type { AgentFabric } from "./fabric/fabric.js";
+import type { AgentFirewall } from "./firewall/agent-firewall.js";
 import type { Broker } from "./mqtt/index.js";
 import type { Transport } from "./transport/transport.js";
 
@@ -12,6 +13,8 @@ export interface AgentParts {
   readonly broker: Broker;
   readonly transport: Transport;
   readonly access: AccessControl;
+  /** Undefined where no listener has one. */
+  readonly firewall?: AgentFirewall | undefined;
   /** Undefined where the agent stands alone. */
   readonly fabric: AgentFabric | undefined;
   /** Undefined where sessions are in memory. */
@@ -82,13 +85,14 @@ function health({ id, broker, fabric, intercepts, vacant }: AgentParts): unknown
 }
 
 /** Every counter of every part, read when it is asked for: counting costs nothing extra. */
-function agentMetrics({ broker, transport, access, fabric, store }: AgentParts): Registry {
+function agentMetrics({ broker, transport, access, firewall, fabric, store }: AgentParts): Registry {
   const registry = new Registry();
   const parts: Array<[string, () => Readonly<Record<string, number>>]> = [
     ["mqtt", () => broker.stats()],
     ["transport", () => transport.counters()],
     ["auth", () => access.counters()],
   ];
+  if (firewall !== undefined) parts.push(["firewall", () => firewall.counters()]);
   if (fabric !== undefined) parts.push(["fabric", () => fabric.counters()]);
   if (store !== undefined) {
     parts.push(["store", () => ({ ...store.counters, pending_bytes: store.pendingBytes })]);

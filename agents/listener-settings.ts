@@ -1,5 +1,6 @@
 import { UserError, type Value, value } from "@topicast/protocol";
 import { z } from "zod";
+import { MODES, type Mode } from "./firewall/rules.js";
 import { limitSettings } from "./limits.js";
 
 /** The agent's ports; `intercept` are the endpoints of other stations that are answered as `tcp` is. */
@@ -18,6 +19,7 @@ export interface ListenerSettings {
   /** Only where there is TLS. */
   readonly requireClientCert: boolean;
   readonly identityAsUsername: boolean;
+  readonly firewall: Mode;
 }
 
 /** A file's path, or null for the word none. */
@@ -66,6 +68,12 @@ export const perListener = {
     value: value.toggle,
     preset: "false",
     presetHelp: "off",
+  },
+  firewall: {
+    argument: "MODE",
+    help: "what clients send is judged by rules: detect only says what it finds, block acts on it, off",
+    value: value.oneOf(...MODES),
+    preset: "off",
   },
 } as const;
 
@@ -154,6 +162,7 @@ function settingsOf(name: ListenerName, given: Override): ListenerSettings {
     proxyProtocol: given["proxy-protocol"] === true,
     requireClientCert: hasTls(name) && given["require-client-cert"] === true,
     identityAsUsername: hasTls(name) && given["identity-as-username"] === true,
+    firewall: given.firewall ?? "off",
   };
 }
 

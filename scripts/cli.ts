@@ -76,6 +76,18 @@ The keys of the configuration file are the long flags, e.g. \`ryu: http://127.0.
     });
   });
 
+program
+  .command("check-config")
+  .description("what is wrong with a file of settings, or of firewall rules: each mistake with its line")
+  .helpOption("-h, --help", "print this help")
+  .argument("<FILE>", "of `topicast agent --config`, `topicast controller --config` or `--firewall-rules`")
+  .action(async (file: string) => {
+    const { checkConfig } = await import("./check-config.js");
+    const { lines, isInOrder } = checkConfig(file);
+    process.stdout.write(lines.map((line) => `${line}\n`).join(""));
+    if (!isInOrder) process.exitCode = 2;
+  });
+
 /** DuckDB is large: it is loaded only for this command. */
 async function addInspect(): Promise<void> {
   const { defineInspect } = await import("@topicast/inspect/command.js");

@@ -1,6 +1,6 @@
+import { TokenBucket } from "../token-bucket.js";
 import type { TcpConfig } from "./config.js";
 import type { TcpCounters } from "./counters.js";
-import { TokenBucket } from "./token-bucket.js";
 
 /** An IPv4 connection's key, see `Frame.key`. */
 const IPV4_KEY = 12;

@@ -2,6 +2,7 @@ import type { z } from "zod";
 import { UserError } from "../errors.js";
 import type { Value } from "./values.js";
 import { readYamlMap } from "./yaml-file.js";
+import type { Mistake } from "./yaml-tree.js";
 
 /** One setting of a command: a flag, and a key of its configuration file. */
 export interface Setting {
@@ -60,10 +61,7 @@ export function loadSettings<const S extends Settings>(settings: S, sources: Set
       flag(name, sources) ?? environment(setting, sources) ?? inFile.get(name) ?? preset(name, setting);
     if (given === undefined) continue;
     const result = setting.value.schema.safeParse(given.value);
-    if (!result.success) {
-      const shown = setting.secret ? "the value given" : show(given.value);
-      throw new UserError(`${given.where}: ${shown} is not accepted: must be ${setting.value.allowed}`, 2);
-    }
+    if (!result.success) throw new UserError(`${given.where}: ${refusal(setting, given.value)}`, 2);
     values[name] = result.data;
   }
   return values as ValuesOf<S>;
@@ -72,16 +70,31 @@ export function loadSettings<const S extends Settings>(settings: S, sources: Set
 function readFile(settings: Settings, path: string): Map<string, Given> {
   const given = new Map<string, Given>();
   for (const [name, { value, line }] of readYamlMap(path)) {
-    if (!Object.hasOwn(settings, name)) {
-      const known = Object.keys(settings).join(", ");
-      throw new UserError(
-        `${path}:${line}: there is no setting ${JSON.stringify(name)}: must be one of ${known}`,
-        2,
-      );
-    }
+    if (!Object.hasOwn(settings, name)) throw new UserError(`${path}:${line}: ${unknown(settings, name)}`, 2);
     given.set(name, { value, where: `${path}:${line}: ${name}` });
   }
   return given;
+}
+
+/**
+ * All that is wrong with a file of these settings, each by itself.
+ * @throws UserError where it cannot be read, or is no map
+ */
+export function settingMistakes(settings: Settings, file: string): Mistake[] {
+  return [...readYamlMap(file)].flatMap(([name, { value, line }]) => {
+    const setting = Object.hasOwn(settings, name) ? settings[name] : undefined;
+    if (setting === undefined) return [{ file, line, message: unknown(settings, name) }];
+    if (setting.value.schema.safeParse(value).success) return [];
+    return [{ file, line, message: `${name}: ${refusal(setting, value)}` }];
+  });
+}
+
+function unknown(settings: Settings, name: string): string {
+  return `there is no setting ${JSON.stringify(name)}: must be one of ${Object.keys(settings).join(", ")}`;
+}
+
+function refusal({ secret, value: { allowed } }: Setting, given: unknown): string {
+  return `${secret ? "the value given" : show(given)} is not accepted: must be ${allowed}`;
 }
 
 function flag(name: string, { flags }: SettingSources): Given | undefined {

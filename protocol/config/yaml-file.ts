@@ -17,7 +17,7 @@ export interface YamlEntry {
  */
 export function readYamlMap(path: string): Map<string, YamlEntry> {
   const lines = new LineCounter();
-  const document = parseDocument(readText(path), { lineCounter: lines, prettyErrors: false });
+  const document = parseDocument(readYamlText(path), { lineCounter: lines, prettyErrors: false });
   const [error] = document.errors;
   if (error?.code === "MULTIPLE_DOCS") {
     const { line } = lines.linePos(error.pos[0]);
@@ -53,7 +53,11 @@ export function readYamlMap(path: string): Map<string, YamlEntry> {
   }
 }
 
-function readText(path: string): string {
+/**
+ * The text of a YAML file.
+ * @throws UserError (exit code 2) of one line when it cannot be read
+ */
+export function readYamlText(path: string): string {
   try {
     const { size } = statSync(path);
     if (size > MAX_BYTES) throw new UserError(`${path}: ${size} bytes, at most ${MAX_BYTES}`, 2);

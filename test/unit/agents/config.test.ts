@@ -34,6 +34,7 @@ const STRICT: ListenerSettings = {
   proxyProtocol: false,
   requireClientCert: false,
   identityAsUsername: false,
+  firewall: "off",
 };
 
 describe("an agent's configuration", () => {

@@ -169,10 +169,12 @@ export async function settle(): Promise<void> {
 }
 
 export class TestBroker {
-  readonly clock = new SimClock();
   readonly broker: Broker;
 
-  constructor(options: BrokerOptions = {}) {
+  constructor(
+    options: BrokerOptions = {},
+    readonly clock = new SimClock(),
+  ) {
     this.broker = new Broker({ clock: this.clock, ...options });
   }
 

@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { sourceOf } from "@topicast/agent/tcp/sources.js";
-import { TokenBucket } from "@topicast/agent/tcp/token-bucket.js";
 import { seqAdd } from "@topicast/agent/tcp/wire/sequence.js";
 import { ACK } from "@topicast/agent/tcp/wire/tcp.js";
+import { TokenBucket } from "@topicast/agent/token-bucket.js";
 import fc from "fast-check";
 import { peerOf, type Reply, Station } from "./station.js";
 

@@ -1,0 +1,181 @@
+import { type Clock, ReasonCode } from "@topicast/protocol";
+import type { Guard, Screen } from "../mqtt/screen.js";
+import { TokenBucket } from "../token-bucket.js";
+import type { ByteStream } from "../transport/transport.js";
+import { Compiled } from "./compiled.js";
+import type { ContentEngine } from "./content.js";
+import type { FirewallEvent } from "./event.js";
+import { ConnectionGuard } from "./guard.js";
+import { Quarantine, type Quarantined } from "./quarantine.js";
+import type { Answer, Mode, Rules } from "./rules.js";
+import { addressOf, isIn, sourceOf } from "./source.js";
+
+export interface FirewallOptions {
+  readonly clock: Clock;
+  readonly rules: Rules;
+  /** By listener; those that are not there have none. */
+  readonly modes: ReadonlyMap<string, Mode>;
+  /** Judges content; undefined: nobody does. */
+  readonly engine?: ContentEngine | undefined;
+  /** @param suppressed events since the last one that there were too many of */
+  readonly onEvent: (event: FirewallEvent, suppressed: number) => void;
+  /** A source is shut out from now on. */
+  readonly onQuarantine?: (entry: Quarantined) => void;
+}
+
+const COUNTERS = {
+  log: "logged",
+  drop: "dropped",
+  disconnect: "disconnected",
+  quarantine: "quarantined",
+} as const;
+
+/** What clients may send to one agent: README.md. */
+export class Firewall implements Screen {
+  readonly clock: Clock;
+  readonly engine: ContentEngine | undefined;
+  readonly stats = {
+    /** Packets that rules had something against, and what was done. */
+    broken: 0,
+    logged: 0,
+    dropped: 0,
+    disconnected: 0,
+    quarantined: 0,
+    /** In mode detect: what would have been dropped, disconnected or quarantined. */
+    would_refuse: 0,
+    /** Connections of sources that are shut out. */
+    quarantine_refused: 0,
+    quarantine_forgotten: 0,
+    rates_forgotten: 0,
+    guessing_forgotten: 0,
+    /** Connections that ended because their client broke the protocol. */
+    protocol_mistakes: 0,
+    /** Packets without a verdict on their content. */
+    content_failed: 0,
+    events: 0,
+    events_suppressed: 0,
+    rules_loaded: 1,
+  };
+  private current: Compiled;
+  private events: TokenBucket;
+  private suppressed = 0;
+  /** How often each rule was broken. */
+  private readonly counts = new Map<string, number>();
+  private readonly quarantine = new Quarantine(() => {
+    this.stats.quarantine_forgotten += 1;
+  });
+  /** Guards that block, by source. */
+  private readonly guards = new Map<string, Set<ConnectionGuard>>();
+
+  constructor(private readonly options: FirewallOptions) {
+    this.clock = options.clock;
+    this.engine = options.engine;
+    this.current = new Compiled(options.rules, this.stats);
+    this.events = new TokenBucket(options.rules.events, this.clock.now());
+  }
+
+  /** The rules in force. */
+  get compiled(): Compiled {
+    return this.current;
+  }
+
+  /** Takes over other rules: each connection has them from its next packet on. */
+  setRules(rules: Rules): void {
+    this.current = new Compiled(rules, this.stats, this.current);
+    this.events = new TokenBucket(rules.events, this.clock.now());
+    this.stats.rules_loaded += 1;
+  }
+
+  open(
+    { peer, listener }: Pick<ByteStream, "peer" | "listener">,
+    end: (code: number) => void,
+  ): Guard | "refused" | undefined {
+    const mode = this.options.modes.get(listener ?? "") ?? "off";
+    if (mode === "off") return undefined;
+    const address = addressOf(peer);
+    const source = sourceOf(address);
+    if (mode === "block" && this.isShutOut(address, source)) {
+      this.stats.quarantine_refused += 1;
+      return "refused";
+    }
+    const guard = new ConnectionGuard(this, { peer, listener, address, source, mode, end });
+    if (guard.opened()) return "refused";
+    if (mode === "block") this.enter(guard);
+    return guard;
+  }
+
+  isSafe(address: string): boolean {
+    return isIn(this.current.rules.safe, address);
+  }
+
+  /** Shuts a source out; ends its connections but that of `by`, who does so itself. */
+  shutOut(source: string, rule: string, by: ConnectionGuard): void {
+    const entry = { source, rule, until: this.clock.now() + this.current.rules.quarantineMs };
+    this.quarantine.add(entry);
+    for (const guard of [...(this.guards.get(source) ?? [])]) {
+      if (guard !== by) guard.connection.end(ReasonCode.ADMINISTRATIVE_ACTION);
+    }
+    this.options.onQuarantine?.(entry);
+  }
+
+  /** Lets a source in again; whether it was shut out. */
+  letIn(source: string): boolean {
+    return this.quarantine.remove(source);
+  }
+
+  /** The sources that are shut out. */
+  shutOuts(): Quarantined[] {
+    return this.quarantine.list(this.clock.now());
+  }
+
+  /** A guard's connection has ended. */
+  leave(guard: ConnectionGuard): void {
+    const { source } = guard.connection;
+    const guards = this.guards.get(source);
+    if (guards === undefined) return;
+    guards.delete(guard);
+    if (guards.size === 0) this.guards.delete(source);
+  }
+
+  /** Counts a broken rule and what is done about it. */
+  count(rule: string, mode: Mode, answer: Answer): void {
+    this.counts.set(rule, (this.counts.get(rule) ?? 0) + 1);
+    this.stats.broken += 1;
+    if (mode === "detect" && answer !== "log") this.stats.would_refuse += 1;
+    else this.stats[COUNTERS[answer]] += 1;
+  }
+
+  /** Whether one more event may be written. @param own what its connection may still have written */
+  mayTell(own: TokenBucket, now: number): boolean {
+    if (own.take(1, now) && this.events.take(1, now)) return true;
+    this.suppressed += 1;
+    this.stats.events_suppressed += 1;
+    return false;
+  }
+
+  tell(event: FirewallEvent): void {
+    this.stats.events += 1;
+    this.options.onEvent(event, this.suppressed);
+    this.suppressed = 0;
+  }
+
+  /** Counters since the start, gauges, and `rule_ID` for each rule that was ever broken. */
+  counters(): Readonly<Record<string, number>> {
+    const counters: Record<string, number> = { ...this.stats, quarantine: this.shutOuts().length };
+    for (const [rule, count] of this.counts) counters[`rule_${rule}`] = count;
+    for (const [name, count] of Object.entries(this.engine?.stats ?? {}))
+      counters[`content_engine_${name}`] = count;
+    return counters;
+  }
+
+  private isShutOut(address: string, source: string): boolean {
+    return this.quarantine.holds(source, this.clock.now()) && !this.isSafe(address);
+  }
+
+  private enter(guard: ConnectionGuard): void {
+    const { source } = guard.connection;
+    const guards = this.guards.get(source);
+    if (guards === undefined) this.guards.set(source, new Set([guard]));
+    else guards.add(guard);
+  }
+}

@@ -1,0 +1,84 @@
+import assert from "node:assert/strict";
+import { execFileSync, spawnSync } from "node:child_process";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, describe, it } from "node:test";
+import { fileURLToPath } from "node:url";
+import { UserError } from "@topicast/protocol";
+import { checkConfig } from "topicast/check-config.js";
+
+const directory = mkdtempSync(join(tmpdir(), "topicast-check-"));
+after(() => rmSync(directory, { recursive: true }));
+
+function check(text: string): string[] {
+  const file = join(directory, "f.yaml");
+  writeFileSync(file, text);
+  const { lines, isInOrder } = checkConfig(file);
+  return [String(isInOrder), ...lines.map((line) => line.replaceAll(`${directory}/`, "").slice(0, 90))];
+}
+
+describe("check-config", () => {
+  it("tells firewall rules, an agent's and a controller's settings apart", () => {
+    assert.deepEqual(check("rates: []\nsafe: [10.0.0.1]\n"), ["true", "f.yaml: firewall rules, in order"]);
+    assert.deepEqual(check("transport: socket\nfirewall: block\n"), [
+      "true",
+      "f.yaml: settings of an agent, in order",
+    ]);
+    assert.deepEqual(check("listen: 10.0.0.1\nryu: http://127.0.0.1:8080\n"), [
+      "true",
+      "f.yaml: settings of a controller, in order",
+    ]);
+    assert.deepEqual(check(""), ["true", "f.yaml: firewall rules, in order"]);
+  });
+
+  it("tells every mistake with its line", () => {
+    assert.deepEqual(check("transport: quic\ntcpport: 99999\ninterface: h1-eth0\nspeed: 1\n"), [
+      "false",
+      'f.yaml:1: transport: "quic" is not accepted: must be raw or socket',
+      "f.yaml:2: tcpport: 99999 is not accepted: must be a port number, 1 to 65535, or none",
+      'f.yaml:4: there is no setting "speed": must be one of interface, tcpport, intercept, tlspo',
+      "f.yaml: settings of an agent, 3 mistakes",
+    ]);
+    assert.deepEqual(check("mqtt3: no\n"), [
+      "false",
+      'f.yaml:1: mqtt3: "no" must be one of acknowledge, disconnect',
+      "f.yaml: firewall rules, 1 mistake",
+    ]);
+    assert.match(check("a: [\n")[1]!, /^f\.yaml:\d: not valid YAML/);
+    assert.throws(() => checkConfig(join(directory, "none")), UserError);
+  });
+
+  it("looks into the rules that an agent's settings name, and says what they need beside them", () => {
+    writeFileSync(join(directory, "rules.yaml"), "safe: [x]\n");
+    const rules = join(directory, "rules.yaml");
+    assert.deepEqual(check(`firewall: block\nfirewall-rules: ${rules}\n`), [
+      "false",
+      'rules.yaml:1: safe[0]: "x" must be an address or a network, such as 192.168.1.7 or 10.0.0.',
+      "f.yaml: settings of an agent, 1 mistake",
+    ]);
+    assert.match(
+      check("firewall: block\ntcpport: 1884\n")[2]!,
+      /^f\.yaml: not enough by itself: .*interface/,
+    );
+  });
+
+  it("is a command, with an exit code", () => {
+    const bin = fileURLToPath(new URL("../../../../scripts/bin/topicast.js", import.meta.url));
+    writeFileSync(join(directory, "good"), "rates: []\n");
+    writeFileSync(join(directory, "bad"), "rates: 3\n");
+    const out = execFileSync(process.execPath, [bin, "check-config", join(directory, "good")], {
+      encoding: "utf8",
+    });
+    assert.equal(out, `${join(directory, "good")}: firewall rules, in order\n`);
+    const bad = spawnSync(process.execPath, [bin, "check-config", join(directory, "bad")], {
+      encoding: "utf8",
+    });
+    assert.equal(bad.status, 2);
+    assert.match(bad.stdout, /bad:1: rates: 3 must be a list of rates\n/);
+    const none = spawnSync(process.execPath, [bin, "check-config", join(directory, "none")], {
+      encoding: "utf8",
+    });
+    assert.deepEqual([none.status, none.stderr], [2, `topicast: ${join(directory, "none")}: no such file\n`]);
+  });
+});
