@@ -13,6 +13,7 @@ import {
   UserError,
 } from "@topicast/protocol";
 import { Command, Option } from "commander";
+import { addFirewallTest } from "./firewall-test.js";
 import { report, serve } from "./serve.js";
 
 const { version } = JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8")) as {
@@ -87,6 +88,7 @@ program
     process.stdout.write(lines.map((line) => `${line}\n`).join(""));
     if (!isInOrder) process.exitCode = 2;
   });
+addFirewallTest(program);
 
 /** DuckDB is large: it is loaded only for this command. */
 async function addInspect(): Promise<void> {

@@ -11,29 +11,28 @@ import type { HttpRequest } from "./modsecurity.js";
 const argumentsMax = 400;
 
 /**
- * An MQTT packet as HTTP requests, one in nearly all cases; together they hold all of it. See README.md for the table.
+ * An MQTT packet as HTTP requests, one in nearly all cases: one for each way to read its payload, so that nothing counts
+ * twice in a score. The topic is an argument of the first. See README.md for the table.
  * `asJson` false: its payload is not what it looked like, so as text.
  */
 export function httpRequests(request: ContentRequest, asJson = true): HttpRequest[] {
-  const body = bodyOf(request, asJson);
-  const queries = chunks([
-    ...identity(request),
-    ...request.topics.flatMap(topicArguments),
-    ...body.arguments,
-  ]);
   const topic = request.topics.length === 1 ? request.topics[0]! : "";
   const path = `/${percentEncode(topic, "/")}`;
   const headers: [string, string][] = [["Mqtt-Client-Id", request.clientId]];
   if (request.username !== undefined) headers.push(["Mqtt-User-Name", request.username]);
   if (request.contentType !== undefined) headers.push(["Mqtt-Content-Type", request.contentType]);
-  const typed = body.type === undefined ? headers : [...headers, ["Content-Type", body.type] as const];
-  return queries.map((query, index) => ({
-    method: request.kind.toUpperCase(),
-    uri: query.length === 0 ? path : `${path}?${query.join("&")}`,
-    headers: index === 0 ? typed : headers,
-    body: index === 0 ? body.bytes : nothing,
-    peer: request.peer,
-  }));
+  const names = [...identity(request), ...request.topics.flatMap(topicArguments)];
+  return readings(request, asJson).flatMap((reading, first) => {
+    const queries = chunks([...(first === 0 ? names : []), ...reading.arguments]);
+    return queries.map((query, index) => ({
+      method: request.kind.toUpperCase(),
+      uri: query.length === 0 ? path : `${path}?${query.join("&")}`,
+      headers:
+        index === 0 && reading.type !== undefined ? [...headers, ["Content-Type", reading.type]] : headers,
+      body: index === 0 && reading.type !== undefined ? request.payload : nothing,
+      peer: request.peer,
+    }));
+  });
 }
 
 /** Whether the payload goes to the engine as JSON, which may then turn out not to be. */
@@ -42,30 +41,28 @@ export function looksLikeJson(payload: Buffer): boolean {
   return first === 0x7b || first === 0x5b || first === 0x22;
 }
 
-interface Body {
-  /** The engine's body processor goes by it. */
-  readonly type: string | undefined;
-  readonly bytes: Buffer;
+/** One way to read a payload. */
+interface Reading {
+  /** The payload is the body, and the engine's body processor goes by this type. */
+  readonly type?: string;
   /** What of the payload stands in the query, encoded. */
   readonly arguments: readonly string[];
 }
 
 const nothing = Buffer.alloc(0);
 
-function bodyOf({ payload, contentType }: ContentRequest, asJson: boolean): Body {
-  if (payload.length === 0) return { type: undefined, bytes: nothing, arguments: [] };
-  if (asJson && looksLikeJson(payload)) return { type: "application/json", bytes: payload, arguments: [] };
-  const text = readable(payload) ? [argument("payload", withoutDeclaration(payload))] : [];
-  const texts = isText(payload)
-    ? text
-    : [...text, ...textsIn(payload).map((found) => argument("text", found))];
-  // What a subscriber takes as plain text must not get past as XML or a form, so these are judged as text besides.
+function readings({ payload, contentType }: ContentRequest, asJson: boolean): Reading[] {
+  if (payload.length === 0) return [{ arguments: [] }];
+  if (asJson && looksLikeJson(payload)) return [{ type: "application/json", arguments: [] }];
+  const found: Reading[] = [];
+  // As text always where it can be: what a subscriber takes as plain text must not get past as something else.
+  if (readable(payload)) found.push({ arguments: [argument("payload", withoutDeclaration(payload))] });
+  if (!isText(payload)) found.push({ arguments: textsIn(payload).map((text) => argument("text", text)) });
   const declared = (contentType ?? "").replace(/;.*/s, "").trim().toLowerCase();
   if (/[/+]xml$/.test(declared) || xmlDeclaration.test(payload.toString("latin1", 0, 256))) {
-    return { type: "application/xml", bytes: payload, arguments: texts };
-  }
-  if (declared === form || looksLikeForm(payload)) return { type: form, bytes: payload, arguments: texts };
-  return { type: undefined, bytes: nothing, arguments: texts };
+    found.push({ type: "application/xml", arguments: [] });
+  } else if (declared === form || looksLikeForm(payload)) found.push({ type: form, arguments: [] });
+  return found;
 }
 
 const form = "application/x-www-form-urlencoded";
