@@ -62,9 +62,11 @@ export class LibModSecurityEngine implements ContentEngine {
   };
   private readonly clock: Clock;
   private closed = false;
+  /** One reading of the rules at a time. */
+  private loading: Promise<void> = Promise.resolve();
 
   constructor(
-    private readonly settings: ContentSettings,
+    private settings: ContentSettings,
     private readonly options: ContentEngineOptions,
   ) {
     this.clock = options.clock ?? systemClock;
@@ -98,9 +100,26 @@ export class LibModSecurityEngine implements ContentEngine {
     return this.ask(current, key, request);
   }
 
-  async reload(): Promise<void> {
-    const sources = ruleSources(this.settings);
-    const { settings } = this;
+  /**
+   * Reads the rule files again, and takes over other settings where they are given.
+   * @throws UserError that says what is wrong; then rules and settings stay.
+   */
+  reload(given?: Partial<ContentSettings>): Promise<void> {
+    const loaded = this.loading.then(() => this.load(given));
+    this.loading = loaded.catch(() => {});
+    return loaded;
+  }
+
+  async close(): Promise<void> {
+    this.closed = true;
+    this.current?.pool.close();
+    this.restartsBefore += this.current?.pool.restarts ?? 0;
+    this.current = undefined;
+  }
+
+  private async load(given: Partial<ContentSettings> | undefined): Promise<void> {
+    const settings = given === undefined ? this.settings : contentSettings(given);
+    const sources = ruleSources(settings);
     const own = sources.flatMap((source) => (source.name === "topicast" ? [] : (source.text ?? [])));
     const pool = new Pool({ ...settings, queueBytes }, this.clock, workerStarter({ sources }), {
       died: (reason, pid, restartIn) =>
@@ -112,6 +131,7 @@ export class LibModSecurityEngine implements ContentEngine {
     if (error !== undefined) throw new UserError(error);
     if (this.closed) return pool.close();
     const before = this.current;
+    this.settings = settings;
     this.current = {
       pool,
       memory: new VerdictMemory(own.some((text) => changing.test(text)) ? 0 : settings.remembered),
@@ -121,13 +141,6 @@ export class LibModSecurityEngine implements ContentEngine {
     if (before === undefined) return;
     await before.pool.drain();
     this.restartsBefore += before.pool.restarts;
-  }
-
-  async close(): Promise<void> {
-    this.closed = true;
-    this.current?.pool.close();
-    this.restartsBefore += this.current?.pool.restarts ?? 0;
-    this.current = undefined;
   }
 
   private ask(generation: Generation, key: string, request: ContentRequest): Promise<ContentVerdict> {

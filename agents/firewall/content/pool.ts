@@ -20,6 +20,8 @@ export interface PoolEvents {
 const window = 16;
 /** Before a worker starts again, doubled each time, back to the first once one has lived for as long as the last. */
 const backOff = { first: 100, last: 30_000 };
+/** Workers that died as often as this in a row are not waited for. */
+const downAfter = 3;
 /** After so many answers a worker is exchanged: the library loses some 400 bytes with each refusal. */
 const answersMax = 250_000;
 /** A worker that has not loaded its rules by then is ended. */
@@ -98,7 +100,7 @@ export class Pool {
 
   ask(frame: Buffer): Promise<ContentVerdict> {
     const { queue, queueBytes, timeout } = this.settings;
-    if (this.closed) return Promise.resolve({ failed: "crashed" });
+    if (this.closed || this.isDown()) return Promise.resolve({ failed: "crashed" });
     if (this.queue.length >= queue || this.queueBytes + frame.length > queueBytes) {
       return Promise.resolve({ failed: "busy" });
     }
@@ -221,6 +223,11 @@ export class Pool {
     for (const [slot, given] of frames) {
       slot.worker?.send(given.length === 1 ? given[0]! : Buffer.concat(given));
     }
+  }
+
+  /** Nobody answers, and nobody will soon: then nobody is to wait for it. */
+  private isDown(): boolean {
+    return this.slots.every((slot) => !slot.ready && slot.failures >= downAfter);
   }
 
   private idlest(): Slot | undefined {

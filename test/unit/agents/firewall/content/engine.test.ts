@@ -12,7 +12,10 @@ import { random } from "./ordinary.js";
 
 async function engine(t: TestContext, settings: Partial<ContentSettings> = {}) {
   const log: string[] = [];
-  const started = await startContentEngine({ workers: 1, timeout: 20_000, ...settings }, { log: (line) => log.push(line) });
+  const started = await startContentEngine(
+    { workers: 1, timeout: 20_000, ...settings },
+    { log: (line) => log.push(line) },
+  );
   // The clock's timers let a process end, and between two workers there is nothing else.
   const awake = setInterval(() => {}, 1000);
   t.after(() => {
@@ -122,6 +125,21 @@ test("rules that do not load: file and line, and the old ones stay", async (t) =
   await assert.rejects(startContentEngine({ files: ["/nonexistent/own.conf"] }), UserError);
 });
 
+test("reading the rules again may bring other settings; several at once are done in order", async (t) => {
+  const content = await engine(t);
+  assert.ok(refused(await content.inspect(attack(1))));
+  const [first, second] = [
+    content.reload({ families: ["xss"] }),
+    content.reload({ families: ["rce"], workers: 2 }),
+  ];
+  await Promise.all([first, second]);
+  assert.deepEqual(await content.inspect(attack(1)), { clean: true });
+  assert.ok(refused(await content.inspect(request({ text: "; cat /etc/passwd" }))));
+  await assert.rejects(content.reload({ timeout: 1 }), /content\.timeout is 1/);
+  assert.ok(refused(await content.inspect(request({ text: "; cat /etc/passwd" }))));
+  await until("the second worker", () => content.pids.length === 2);
+});
+
 test("a worker that starts again has the rules that were loaded, whatever the file says by then", async (t) => {
   const file = join(folder(t), "own.conf");
   writeFileSync(file, `SecRule ARGS "@contains first" "id:1001,phase:2,deny"\n`);
@@ -187,7 +205,7 @@ test("workers are not root", { skip: process.getuid?.() !== 0 && "only root can 
 });
 
 test("any payload, topic and content type gets a verdict, and no worker dies of it", async (t) => {
-  const content = await engine(t, { timeout: 5_000, remembered: 0 });
+  const content = await engine(t, { remembered: 0 });
   const next = random(5);
   const below = (n: number) => Math.floor(next() * n);
   const pieces = [

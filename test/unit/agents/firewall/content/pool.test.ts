@@ -190,6 +190,8 @@ test("restarts come later and later, to a limit, and soon again after a long lif
     stage.clock.advance(wait);
   }
   assert.deepEqual(waits.slice(0, 4), [100, 200, 400, 800]);
+  await stage.ask(9);
+  assert.equal(stage.failed(9), "crashed", "nobody waits for workers that die and die");
   assert.deepEqual(waits.slice(-2), [30_000, 30_000]);
   stage.ready(stage.workers.length - 1);
   stage.clock.advance(30_000);
