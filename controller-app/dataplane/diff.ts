@@ -2,9 +2,11 @@ import type { Match } from "node-ryu-rest-client";
 import {
   type Bucket,
   type GroupRule,
+  isSource,
   isSteer,
   type Rule,
   type RuleId,
+  type SourceMatch,
   type SteerActions,
   type SteerMatch,
   sameBuckets,
@@ -24,6 +26,8 @@ export interface SeenFlow {
   readonly action: number | readonly Bucket[] | "drop" | "other";
   /** Where the match is exactly a steering flow's: that, and its actions, null for anything we never write. */
   readonly steer?: { readonly match: SteerMatch; readonly actions: SteerActions | null };
+  /** Where the match is exactly that of a publisher's rule. */
+  readonly source?: SourceMatch;
   readonly packets: number;
   /** The match as it was read, to delete exactly this flow by. */
   readonly match: Match;
@@ -90,6 +94,7 @@ export function matches(want: Rule | undefined, seen: SeenRule): boolean {
 
 function flowMatches(want: Rule, flow: SeenFlow | undefined): boolean {
   if (flow === undefined) return false;
+  if (isSource(want)) return Array.isArray(flow.action) && sameBuckets(want.buckets, flow.action);
   if (!isSteer(want)) return isAction(want, flow.action);
   const actions = flow.steer?.actions ?? null;
   return actions !== null && sameSteering(want.actions, actions);
@@ -108,7 +113,7 @@ export function hasSurplus(want: Rule | undefined, { flow, group }: SeenRule): b
 
 /** True for a rule with a group. */
 export function hasGroup(rule: Rule): rule is GroupRule & { buckets: readonly Bucket[] } {
-  return !isSteer(rule) && rule.buckets !== null && rule.form === "group";
+  return "form" in rule && rule.buckets !== null && rule.form === "group";
 }
 
 function groupMatches(want: Rule, group: SeenGroup | undefined): boolean {

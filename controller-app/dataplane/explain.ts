@@ -22,12 +22,15 @@ import {
   groupId,
   guardId,
   inFlow,
+  isSource,
+  isSourceId,
   isSteer,
   matchOf,
   type Rule,
   type RuleId,
   type SteerActions,
   type SteerMatch,
+  sourceMatchOf,
   steerMatchOf,
 } from "./rules.js";
 
@@ -39,9 +42,10 @@ const causes: Readonly<Record<Cause, string>> = {
   leftover: "it was found there and nobody wants it",
 };
 
-/** A rule's name in its switch, sortable: `group 0x54400001`, `guard`, `steering …`. */
+/** A rule's name in its switch, sortable: `group 0x54400001`, `group 239.192.0.1 of …`, `guard`, `steering …`. */
 export function ruleName(id: RuleId): string {
   if (id === guardId) return "guard";
+  if (isSourceId(id)) return `group ${id}`;
   return typeof id === "number" ? `group 0x${id.toString(16)}` : `steering ${id}`;
 }
 
@@ -75,6 +79,10 @@ function wantedText(rule: Rule): RuleParts {
     const { priority, match, actions } = rule;
     return { flow: flowText(priority, steerMatchOf(match), steerText(actions)), group: null };
   }
+  if (isSource(rule)) {
+    const { priority, match, buckets } = rule;
+    return { flow: flowText(priority, sourceMatchOf(match), copiesText(buckets)), group: null };
+  }
   const { priority, destination, buckets, id } = rule;
   const action = buckets === null ? "drop" : hasGroup(rule) ? `group:${id}` : copiesText(buckets);
   return {
@@ -92,7 +100,8 @@ function seenText({ flow, group }: SeenRule): RuleParts {
 }
 
 /** The match as we would write it, so that what is wanted and what is seen can be compared by eye. */
-function canonicalMatch({ destination, steer, match }: SeenFlow): object {
+function canonicalMatch({ destination, steer, source, match }: SeenFlow): object {
+  if (source !== undefined) return sourceMatchOf(source);
   if (steer !== undefined) return steerMatchOf(steer.match);
   return destination === null ? match : matchOf(destination);
 }
@@ -162,8 +171,8 @@ export interface Purposes {
 function purposeOf(id: RuleId, want: Rule | undefined, purposes: Purposes): string {
   if (id === strayId) return "a flow with our cookie that is none of ours";
   if (id === guardId) return "keeps datagrams of groups that are not there from being flooded";
-  if (typeof id === "string") return steeringPurpose(id, want, purposes);
-  const group = `group ${addressOf(purposes.range, id)}`;
+  if (typeof id === "string" && !isSourceId(id)) return steeringPurpose(id, want, purposes);
+  const group = `group ${isSourceId(id) ? id : addressOf(purposes.range, id)}`;
   const members = purposes.members(id);
   if (members === undefined || want === undefined) return `${group}, which is not wanted here`;
   return `${group}: copies for ${names(members)}`;

@@ -46,7 +46,7 @@ export class Group {
   reason: string | null = null;
   readonly waiters: Waiter[] = [];
   private counter: Dpid | undefined;
-  private lastCount = 0;
+  private readonly lastCounts = new Map<RuleId, number>();
   private total = 0;
 
   constructor(readonly address: string) {
@@ -130,22 +130,24 @@ export class Group {
   }
 
   /**
-   * Takes the switch whose flow counts from now on, and its count at the moment. A group keeps its total when
-   * another switch takes over counting.
+   * Takes the switch whose flows count from now on, and their counts at the moment. A group keeps its total when another
+   * switch takes over counting.
    */
-  setCounter(dpid: Dpid | undefined, count: number): void {
+  setCounter(dpid: Dpid | undefined, counts: ReadonlyMap<RuleId, number>): void {
     if (dpid === this.counter) return;
     // A group's very first switch may have counted for an earlier run: that counts too.
-    if (this.counter === undefined) this.total = count;
-    this.lastCount = count;
+    if (this.counter === undefined) for (const count of counts.values()) this.total += count;
+    this.lastCounts.clear();
+    for (const [id, count] of counts) this.lastCounts.set(id, count);
     this.counter = dpid;
   }
 
-  /** Takes a reading of the flow at `dpid`; one that is lower than the last is of a new flow. */
-  count(dpid: Dpid, packets: number): void {
+  /** Takes a reading of the flow of a rule at `dpid`; one that is lower than the last is of a new flow. */
+  count(dpid: Dpid, id: RuleId, packets: number): void {
     if (dpid !== this.counter) return;
-    this.total += packets >= this.lastCount ? packets - this.lastCount : packets;
-    this.lastCount = packets;
+    const last = this.lastCounts.get(id) ?? 0;
+    this.total += packets >= last ? packets - last : packets;
+    this.lastCounts.set(id, packets);
   }
 
   get packets(): number {

@@ -1,5 +1,6 @@
 import type { Match } from "node-ryu-rest-client";
 import type { Probe } from "./access.js";
+import { type Hop, hopOf } from "./circulation.js";
 import {
   type Cause,
   type Command,
@@ -15,20 +16,27 @@ import {
 } from "./diff.js";
 import { formOf, noLimits, type SwitchLimits } from "./limits.js";
 import {
+  type Bucket,
   type GroupRange,
   groupId,
   guardId,
   guardPriority,
   guardRule,
   inRange,
+  isSource,
   isSteer,
   matchOf,
   type Rule,
   type RuleId,
   rulePriority,
+  sourceId,
+  sourcePriority,
   steerId,
   steerPriority,
 } from "./rules.js";
+
+/** Wishes for one rule that a switch has not shown to obey; it has not been read back for long when there are more. */
+const FORMER_MAX = 16;
 
 /** What is wanted and seen under one id. */
 export interface LedgerRow {
@@ -51,6 +59,10 @@ export class SwitchLedger {
   private strays: readonly SeenFlow[] = [];
   private readonly differing = new Map<RuleId, Cause>();
   private readonly surplus = new Map<RuleId, Cause>();
+  /** Per id what was wished for, and may have been sent, since the switch last complied. */
+  private readonly former = new Map<RuleId, Rule[]>();
+  /** Per multicast address the ids of publishers' rules that are wished for or there, or were. */
+  private readonly sources = new Map<string, Set<string>>();
   private read = false;
   /** What the guard matches. */
   private readonly guarded: string;
@@ -72,6 +84,9 @@ export class SwitchLedger {
   /** Wishes for a rule, or with undefined for its absence. True when the switch is not yet read back to comply. */
   want(id: RuleId, rule: Rule | undefined): boolean {
     const before = this.wanted.get(id);
+    if (before !== undefined && this.lacks(id))
+      this.former.set(id, [...(this.former.get(id) ?? []), before].slice(-FORMER_MAX));
+    if (rule !== undefined && isSource(rule)) this.noteSource(rule.match.destination, rule.id);
     const formed = rule && this.formed(rule);
     this.wantedGroups += countGroup(formed) - countGroup(before);
     if (formed === undefined) this.wanted.delete(id);
@@ -99,6 +114,43 @@ export class SwitchLedger {
     return this.flows.has(id) || this.groupOf(id) !== undefined || this.wanted.has(id);
   }
 
+  /** True while the switch may hold something for this multicast address. */
+  holdsAddress(address: string): boolean {
+    return this.holds(groupId(address)) || this.sourceIds(address).length > 0;
+  }
+
+  /** What the switch does, or may still do, with datagrams to this multicast address. */
+  standing(address: string): Hop[] {
+    const hops: Hop[] = [];
+    for (const id of [groupId(address), ...this.sourceIds(address)]) {
+      const want = this.wanted.get(id);
+      if (want !== undefined) hops.push(...hopOf(want));
+      for (const rule of this.former.get(id) ?? []) hops.push(...hopOf(rule));
+      if (!this.differs(id)) continue;
+      const { flow, group } = this.seen(id);
+      const buckets = typeof flow?.action === "number" ? group?.buckets : flow?.action;
+      if (!Array.isArray(buckets)) continue;
+      const ports = (buckets as readonly Bucket[]).flatMap((b) => (b.rewrite === undefined ? b.port : []));
+      hops.push({ source: flow?.source?.source, inPort: flow?.source?.inPort, ports });
+    }
+    return hops;
+  }
+
+  private noteSource(address: string, id: string): void {
+    const known = this.sources.get(address);
+    if (known === undefined) this.sources.set(address, new Set([id]));
+    else known.add(id);
+  }
+
+  /** The ids of publishers' rules for this address that are wished for, there, or may be. */
+  private sourceIds(address: string): string[] {
+    const ids = this.sources.get(address);
+    if (ids === undefined) return [];
+    for (const id of ids) if (!this.holds(id) && !this.former.has(id)) ids.delete(id);
+    if (ids.size === 0) this.sources.delete(address);
+    return [...ids];
+  }
+
   /** Takes a complete read-back; `onFlip` hears of each wanted rule that matches now and did not, or the reverse. */
   observe(state: SwitchState, onFlip: (id: RuleId, differs: boolean) => void): void {
     const before = new Map(this.differing);
@@ -111,7 +163,10 @@ export class SwitchLedger {
       const id = this.ruleOf(flow);
       if (id === null) strays.push(flow);
       else this.flows.set(id, flow);
+      if (id !== null && flow.source !== undefined)
+        this.noteSource(flow.source.destination, sourceId(flow.source));
     }
+    this.former.clear();
     for (const group of state.groups) this.groups.set(group.id, group);
     this.strays = strays;
     this.surplus.clear();
@@ -152,6 +207,7 @@ export class SwitchLedger {
         match: matchOf(destination),
       });
     }
+    this.former.delete(id);
     return !this.compare(id, this.cause(id) ?? "lost");
   }
 
@@ -162,6 +218,7 @@ export class SwitchLedger {
   confirmFlow(id: number, flow: SeenFlow | undefined): boolean {
     if (flow === undefined) this.flows.delete(id);
     else this.flows.set(id, flow);
+    this.former.delete(id);
     return !this.compare(id, this.cause(id) ?? "lost");
   }
 
@@ -173,7 +230,7 @@ export class SwitchLedger {
     const want = this.wanted.get(id);
     const { flow, group } = this.seen(id);
     if (want === undefined) return group !== undefined ? "group" : flow?.match;
-    if (isSteer(want)) return undefined;
+    if (isSteer(want) || isSource(want)) return undefined;
     if (hasGroup(want)) return Array.isArray(flow?.action) ? undefined : "group";
     return group === undefined ? matchOf(want.destination) : undefined;
   }
@@ -260,7 +317,8 @@ export class SwitchLedger {
   /** The groups found in the switch: multicast address → IPv4 addresses of the members rewritten to here. */
   *members(): Generator<[address: string, members: string[]]> {
     for (const [id, flow] of this.flows) {
-      const { action, destination } = flow;
+      const { action } = flow;
+      const destination = flow.source?.destination ?? flow.destination;
       const buckets = typeof action === "number" ? this.groupOf(id)?.buckets : action;
       if (destination === null || !Array.isArray(buckets)) continue;
       yield [destination, buckets.flatMap((b) => b.rewrite?.address ?? [])];
@@ -289,13 +347,16 @@ export class SwitchLedger {
 
   /** As this switch writes it. */
   private formed(rule: Rule): Rule {
-    if (isSteer(rule) || rule.buckets === null) return rule;
+    if (isSteer(rule) || isSource(rule) || rule.buckets === null) return rule;
     return { ...rule, form: formOf(rule.buckets.length, this.limits) ?? "group" };
   }
 
   private ruleOf(flow: SeenFlow): RuleId | null {
-    const { destination, priority, steer, table } = flow;
+    const { destination, priority, steer, source, table } = flow;
     if (table !== 0) return null;
+    if (source !== undefined) {
+      return priority === sourcePriority && inRange(this.range, source.destination) ? sourceId(source) : null;
+    }
     if (steer !== undefined) return priority === steerPriority(steer.match) ? steerId(steer.match) : null;
     if (destination === null) return null;
     if (destination === this.guarded && priority === guardPriority) return guardId;

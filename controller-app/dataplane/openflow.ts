@@ -2,8 +2,8 @@ import { type Clock, compareAddresses, type Timer } from "@topicast/protocol";
 import { formatDpid } from "node-ryu-rest-client";
 import type { AccessError, SwitchAccess } from "./access.js";
 import { ChangeLog } from "./change-log.js";
+import type { Hop } from "./circulation.js";
 import type {
-  AgentPlace,
   Carriage,
   Dataplane,
   DataplaneStatus,
@@ -13,25 +13,26 @@ import type {
   RuleEntry,
   RyuStatus,
   SteeringGap,
-  SwitchStatus,
   TopologyStatus,
 } from "./dataplane.js";
 import { idOf } from "./diff.js";
 import { changeText, type Purposes, ruleEntries, ruleName } from "./explain.js";
 import { type Group, GroupTable } from "./groups.js";
+import type { SwitchLedger } from "./ledger.js";
 import { noLimits, type SwitchLimits } from "./limits.js";
 import { Locator } from "./locator.js";
-import { type GroupRange, groupId, inRange, type RuleId, sameRule } from "./rules.js";
+import { changedPlaces, placeText, topologyStatus } from "./overview.js";
+import { type GroupRange, inRange, type Rule, type RuleId, sameRule } from "./rules.js";
 import { Steering } from "./steering.js";
 import { defaultTiming, TopologyModel, type TopologyTiming } from "./topology.js";
 import {
   type Dpid,
   type Forest,
-  type Place,
   Planner,
   portKey,
   type SwitchPort,
   spanningForest,
+  wiresOf,
 } from "./tree.js";
 import { zeroCounters } from "./unicast.js";
 import { defaultWatchTiming, RyuWatch, type WatchTiming } from "./watch.js";
@@ -74,6 +75,9 @@ export interface OpenFlowOptions {
   readonly timing?: Partial<OpenFlowTiming>;
 }
 
+/** Switches that are remembered when they have gone. */
+const GONE_MAX = 256;
+
 /** Ways to wait for something that a read-back may show, with a deadline. */
 interface Deferred<T> {
   readonly resolve: (value: T) => void;
@@ -113,6 +117,12 @@ export class OpenFlowDataplane implements Dataplane {
   private refreshing = false;
   private wiringDirty = false;
   private readonly dirty = new Set<Group>();
+  /** Groups that wait for rules to go, or for switches to be read. */
+  private readonly held = new Set<Group>();
+  /** What was known of the switches that have gone. */
+  private readonly gone = new Map<Dpid, SwitchLedger>();
+  /** Where each port leads, or led when it was last seen to. */
+  private readonly wires = new Map<string, SwitchPort>();
   private readonly dropping = new Map<string, Deferred<void>>();
   private adopting: Deferred<ReadonlyMap<string, readonly string[]> | null>[] = [];
 
@@ -220,6 +230,7 @@ export class OpenFlowDataplane implements Dataplane {
     const group = this.groupTable.remove(address);
     if (group !== undefined) {
       this.dirty.delete(group);
+      this.held.delete(group);
       for (const [dpid, rules] of group.plan) {
         const worker = this.workers.get(dpid);
         for (const { id } of rules) worker?.want(id, undefined);
@@ -236,8 +247,7 @@ export class OpenFlowDataplane implements Dataplane {
 
   holds(address: string): boolean {
     if (!inRange(this.options.range, address)) return false;
-    const id = groupId(address);
-    for (const { ledger } of this.workers.values()) if (ledger.holds(id)) return true;
+    for (const { ledger } of this.workers.values()) if (ledger.holdsAddress(address)) return true;
     return false;
   }
 
@@ -296,6 +306,9 @@ export class OpenFlowDataplane implements Dataplane {
       if (switches.some((s) => s.dpid === dpid)) continue;
       worker.setActive(false);
       this.workers.delete(dpid);
+      // It may only have lost Ryu, and go on forwarding.
+      this.gone.set(dpid, worker.ledger);
+      if (this.gone.size > GONE_MAX) this.gone.delete(this.gone.keys().next().value!);
     }
     const wiring = [
       switches.map((s) => s.dpid).sort(),
@@ -312,7 +325,8 @@ export class OpenFlowDataplane implements Dataplane {
     );
     if (isRewired) this.forest = spanningForest({ switches: switches.map((s) => s.dpid), links });
     const before = this.planner.places;
-    this.planner = new Planner(this.forest, places);
+    for (const [port, peer] of wiresOf(links)) this.wires.set(port, peer);
+    this.planner = new Planner(this.forest, places, links, this.wires);
     const moved = isRewired ? undefined : changedPlaces(before, this.planner.places);
     for (const group of this.groupTable.values()) {
       group.onNetwork(moved);
@@ -348,7 +362,19 @@ export class OpenFlowDataplane implements Dataplane {
 
   private replan(group: Group, touched: Set<SwitchWorker>): void {
     const up = this.watch.state !== "unreachable";
-    const result = this.planner.plan(group);
+    this.held.delete(group);
+    const unread = this.planner.hasLoops ? this.unread() : undefined;
+    if (unread !== undefined) {
+      this.held.add(group);
+      this.groupTable.setObstacle(
+        group,
+        `switch ${formatDpid(unread)} has not been read back yet`,
+        false,
+        up,
+      );
+      return;
+    }
+    const result = this.planner.plan(group, () => this.standing(group.address));
     if (result.plan === undefined) {
       const { reason, missing } = result;
       const lasting = missing.length === 0 || missing.some((id) => this.locator.gaveUp(id));
@@ -374,9 +400,26 @@ export class OpenFlowDataplane implements Dataplane {
         touched.add(worker);
       }
     }
-    const counting = result.counter === undefined ? undefined : this.workers.get(result.counter);
-    group.setCounter(result.counter, counting?.ledger.packets(group.id) ?? 0);
+    const { counter } = result;
+    if (counter !== undefined)
+      group.setCounter(counter, this.counts(counter, result.plan.get(counter) ?? []));
+    if (result.isHeld) this.held.add(group);
     this.groupTable.setPlan(group, result, pending, up);
+  }
+
+  /** What the flows of these rules have counted. */
+  private counts(dpid: Dpid, rules: readonly Rule[]): Map<RuleId, number> {
+    const ledger = this.workers.get(dpid)?.ledger;
+    return new Map(rules.map(({ id }) => [id, ledger?.packets(id) ?? 0]));
+  }
+
+  /** What the switches do with datagrams to the address, or may still do, those among them that Ryu has lost. */
+  private standing(address: string): Map<Dpid, Hop[]> {
+    const standing = new Map<Dpid, Hop[]>();
+    for (const [dpid, ledger] of this.gone) standing.set(dpid, ledger.standing(address));
+    for (const [dpid, { ledger }] of this.workers)
+      standing.set(dpid, [...(standing.get(dpid) ?? []), ...ledger.standing(address)]);
+    return standing;
   }
 
   // ---- from Ryu -------------------------------------------------------------------------------------------------
@@ -396,14 +439,19 @@ export class OpenFlowDataplane implements Dataplane {
   }
 
   private onRead(dpid: Dpid): void {
+    this.gone.delete(dpid);
     for (const [id, packets] of this.workers.get(dpid)?.ledger.counters() ?? []) {
-      this.groupTable.withId(id)?.count(dpid, packets);
+      this.groupTable.withId(id)?.count(dpid, id, packets);
     }
     if (this.adopting.length > 0 && this.allRead()) this.adopted(this.leftovers());
     this.onPass();
   }
 
   private onPass(): void {
+    if (this.held.size > 0) {
+      for (const group of this.held) this.dirty.add(group);
+      this.refreshSoon();
+    }
     for (const address of [...this.dropping.keys()]) if (!this.holds(address)) this.dropped(address);
   }
 
@@ -431,6 +479,14 @@ export class OpenFlowDataplane implements Dataplane {
     if (this.closed) return;
     this.watch.failed(error);
     this.options.log.debug({ dpid: formatDpid(dpid), kind: error.kind, error: error.message }, "call failed");
+  }
+
+  /** A connected switch of which nothing is known yet. */
+  private unread(): Dpid | undefined {
+    for (const [dpid, { ledger }] of this.workers) {
+      if (!ledger.known && this.model.isConnected(dpid)) return dpid;
+    }
+    return undefined;
   }
 
   private allRead(): boolean {
@@ -490,26 +546,9 @@ export class OpenFlowDataplane implements Dataplane {
   }
 
   topology(): TopologyStatus {
-    const ref = ({ dpid, port }: SwitchPort) => ({ dpid: formatDpid(dpid), port });
-    const now = this.options.clock.now();
-    const switches = [...this.workers].map(([dpid, { ledger, readAt }]): SwitchStatus => {
-      const { wanted, seen, differing } = ledger.counts();
-      const readAgoMs = readAt === undefined ? null : Math.round(now - readAt);
-      const connected = this.model.isConnected(dpid) && this.watch.state === "up";
-      return { dpid: formatDpid(dpid), connected, wanted, seen, differing, readAgoMs };
-    });
-    const links = this.model
-      .links()
-      .map((l) => ({ from: ref(l.a), to: ref(l.b), tree: this.planner.usesLink(l) }));
-    const agents = this.agents.map(({ id, address }): AgentPlace => {
-      const place = this.planner.places.get(id);
-      return { id, address, at: place === undefined ? null : ref(place) };
-    });
-    const { services } = this.steering;
-    const holds = (dpid: Dpid, id: string) => this.workers.get(dpid)?.ledger.differs(id) === false;
-    const intercepts = services.map((s) => ({ ...s, ...this.steering.count(s, holds) }));
-    const byDpid = (a: SwitchStatus, b: SwitchStatus) => (a.dpid < b.dpid ? -1 : 1);
-    return { switches: switches.sort(byDpid), links, agents, intercepts };
+    const { workers, model, planner, agents, steering } = this;
+    const isUp = this.watch.state === "up";
+    return topologyStatus({ workers, model, planner, agents, steering, isUp, now: this.options.clock.now() });
   }
 
   groups(): GroupStatus[] {
@@ -526,22 +565,4 @@ export class OpenFlowDataplane implements Dataplane {
       if (ofSwitch === undefined || ofSwitch === name) yield* ruleEntries(name, ledger, this.purposes);
     }
   }
-}
-
-function placeText(place: Place): string {
-  return `${place.agent} ${portKey(place)} ${place.mac} ${place.address}`;
-}
-
-/** Ids of the agents that live elsewhere now, have come or have gone. */
-function changedPlaces(
-  before: ReadonlyMap<string, Place>,
-  now: ReadonlyMap<string, Place>,
-): ReadonlySet<string> {
-  const changed = new Set<string>();
-  for (const id of before.keys()) if (!now.has(id)) changed.add(id);
-  for (const [id, place] of now) {
-    const old = before.get(id);
-    if (old === undefined || placeText(old) !== placeText(place)) changed.add(id);
-  }
-  return changed;
 }

@@ -11,6 +11,8 @@ import type { Form } from "./limits.js";
 export const cookie = 0x746f706963617374n;
 /** Above what learning switches use, below the LLDP flow of Ryu's topology discovery (65535). */
 export const rulePriority = 30_000;
+/** Rules of one publisher go before those that all share. */
+export const sourcePriority = 30_100;
 export const guardPriority = 29_000;
 /** Steering: what claims an address, then all else from a client's port, then on the way between switches. */
 export const claimPriority = 28_500;
@@ -19,7 +21,7 @@ export const transitPriority = 27_000;
 /** Key of the guard among the rules; our group ids are all far above. */
 export const guardId = 0;
 
-/** Names a rule in its switch: a group id, `guardId`, or what a steering flow matches (`steerId`). */
+/** Names a rule in its switch: a group id, `guardId`, or what another flow matches (`steerId`, `sourceId`). */
 export type RuleId = number | string;
 
 const idBase = 0x5440_0000;
@@ -66,7 +68,23 @@ export interface Bucket {
   readonly rewrite?: { readonly mac: string; readonly address: string };
 }
 
-export type Rule = GroupRule | SteerRule;
+export type Rule = GroupRule | SourceRule | SteerRule;
+
+/** One publisher's datagrams to a group, by the port that they must come in by. */
+export interface SourceMatch {
+  readonly destination: string;
+  readonly source: string;
+  readonly inPort: number;
+}
+
+/** A flow that makes the copies of one publisher's datagrams by itself. */
+export interface SourceRule {
+  readonly id: string;
+  readonly priority: number;
+  readonly match: SourceMatch;
+  /** Canonical order. */
+  readonly buckets: readonly Bucket[];
+}
 
 /** A flow that makes copies by itself, or with the group of type *all* that it points to; or the guard. */
 export interface GroupRule {
@@ -120,7 +138,28 @@ export interface SteerRule {
 }
 
 export function isSteer(rule: Rule): rule is SteerRule {
-  return typeof rule.id === "string";
+  return "actions" in rule;
+}
+
+export function isSource(rule: Rule): rule is SourceRule {
+  return "match" in rule && "source" in rule.match;
+}
+
+/** One to one with what is matched. */
+export function sourceId({ destination, source, inPort }: SourceMatch): string {
+  return `${destination} of ${source} by ${inPort}`;
+}
+
+export function isSourceId(id: RuleId): id is string {
+  return typeof id === "string" && id.includes(" of ");
+}
+
+export function sourceRule(match: SourceMatch, buckets: readonly Bucket[]): SourceRule {
+  return { id: sourceId(match), priority: sourcePriority, match, buckets: buckets.toSorted(inOrder) };
+}
+
+export function sourceMatchOf({ destination, source, inPort }: SourceMatch) {
+  return { in_port: inPort, eth_type: 0x0800, ipv4_src: source, ipv4_dst: destination };
 }
 
 export function steerRule(match: SteerMatch, actions: SteerActions): SteerRule {
@@ -188,6 +227,7 @@ export function guardRule(range: GroupRange): GroupRule {
 export function sameRule(a: Rule, b: Rule): boolean {
   if (isSteer(a)) return isSteer(b) && a.id === b.id && sameSteering(a.actions, b.actions);
   if (isSteer(b)) return false;
+  if (isSource(a) || isSource(b)) return a.id === b.id && sameBuckets(a.buckets, b.buckets);
   return (
     a.id === b.id &&
     a.priority === b.priority &&

@@ -19,12 +19,15 @@ import {
   inFlow,
   inOrder,
   isOurGroup,
+  isSource,
   isSteer,
   matchOf,
   type Rule,
   rulePriority,
+  type SourceMatch,
   type SteerActions,
   type SteerMatch,
+  sourceMatchOf,
   steerMatchOf,
 } from "./rules.js";
 import type { TopologySnapshot } from "./topology.js";
@@ -157,6 +160,9 @@ function flowEntry(rule: Rule) {
   if (isSteer(rule)) {
     return { ...entry, match: steerMatchOf(rule.match), actions: steerActions(rule.actions) };
   }
+  if (isSource(rule)) {
+    return { ...entry, match: sourceMatchOf(rule.match), actions: inFlow(rule.buckets).flatMap(actionsOf) };
+  }
   return { ...entry, match: matchOf(rule.destination), actions: copyActions(rule) };
 }
 
@@ -195,8 +201,10 @@ export function seenFlow(flow: FlowStats): SeenFlow {
   else if (lasting) action = copiesIn(actions) ?? "other";
   const steered = steerMatchIn(match);
   const steer = steered && { match: steered, actions: lasting ? steerActionsIn(actions) : null };
+  const source = sourceMatchIn(match);
   return {
     ...(steer === undefined ? {} : { steer }),
+    ...(source === undefined ? {} : { source }),
     table: tableId,
     priority,
     destination: destinationOf(match),
@@ -219,6 +227,13 @@ function copiesIn(actions: readonly FlowAction[]): Bucket[] | undefined {
     at += length;
   }
   return copies.sort(inOrder);
+}
+
+function sourceMatchIn(match: Match): SourceMatch | undefined {
+  const { in_port: inPort, ipv4_src: source, ipv4_dst: destination } = match;
+  if (inPort === undefined || source === undefined || destination === undefined) return undefined;
+  const read = { destination, source, inPort };
+  return matchKey(match) === matchKey(sourceMatchOf(read)) ? read : undefined;
 }
 
 function steerMatchIn(match: Match): SteerMatch | undefined {

@@ -20,7 +20,7 @@ export interface Growth extends Question {
   readonly idle: number;
   readonly direct: number;
   readonly groups: number;
-  /** Rules, a flow and a group each, on the switch that holds most, and on the average switch. */
+  /** Rules on the switch that holds most, and on the average switch: a flow and a group each, or a flow of one publisher. */
   readonly rulesMost: number;
   readonly rulesMean: number;
   readonly bucketsMost: number;
@@ -94,7 +94,7 @@ interface EdgeSet {
 
 function planAll(topology: Topology, edges: number, sets: readonly EdgeSet[]) {
   const network = networkOf(topology, edges);
-  const planner = new Planner(spanningForest(network), network.places);
+  const planner = new Planner(spanningForest(network), network.places, network.links);
   const onSwitch = new Map<bigint, number>();
   let bucketsMost = 0;
   const step = Math.max(1, sets.length / PLANNED_MAX);

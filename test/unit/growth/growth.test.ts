@@ -22,7 +22,9 @@ describe("the growth of flows and groups", () => {
         const few = grow({ topology, interest, edges: 4, topics: 1_000 });
         assert.ok(few.idle + few.direct + few.groups <= 1_000);
         assert.ok(few.groups <= 2 ** 4 - 4 - 1, `${few.groups} sets of two and more among four edges`);
-        assert.ok(few.rulesMost <= few.groups && few.rulesMean <= few.rulesMost);
+        // Where links make loops each publisher may need rules of its own.
+        const most = topology === "tree" ? few.groups : few.groups * 4;
+        assert.ok(few.rulesMost <= most && few.rulesMean <= few.rulesMost);
         assert.ok(few.told < few.filters, "what plant/P/# contains is not told");
         const many = grow({ topology, interest, edges: 64, topics: 1_000 });
         assert.ok(many.groups > few.groups && many.groups <= 1_000);

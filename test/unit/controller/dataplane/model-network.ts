@@ -8,9 +8,13 @@ import {
   type Bucket,
   inOrder,
   isOurGroup,
+  isSource,
   isSteer,
+  type SourceRule,
   type SteerActions,
   type SteerRule,
+  sourceId,
+  sourceMatchOf,
   steerId,
   steerMatchOf,
 } from "@topicast/controller/dataplane/rules.js";
@@ -71,6 +75,10 @@ export class ModelSwitch {
           this.put(command.rule);
           return;
         }
+        if (isSource(command.rule)) {
+          this.putSource(command.rule);
+          return;
+        }
         const { priority, destination, buckets } = command.rule;
         if (hasGroup(command.rule) && !this.groups.has(command.rule.id)) {
           this.refused += 1;
@@ -103,6 +111,18 @@ export class ModelSwitch {
         this.groups.delete(command.id);
         this.flows = this.flows.filter((f) => f.action !== command.id);
     }
+  }
+
+  /** Takes a flow of one publisher's, likewise. */
+  private putSource({ priority, match: source, buckets }: SourceRule): void {
+    const same = (f: ModelFlow) =>
+      f.priority === priority && f.source !== undefined && sourceId(f.source) === sourceId(source);
+    const packets = this.flows.find(same)?.packets ?? 0;
+    this.flows = this.flows.filter((f) => !same(f));
+    this.flows.push({
+      ...{ table: 0, priority, destination: null, action: buckets, source, packets, ours: true },
+      match: sourceMatchOf(source),
+    });
   }
 
   /** Takes a steering flow, in place of one with the same match and priority. */
@@ -158,8 +178,12 @@ export class ModelSwitch {
   }
 
   /** Sends a datagram through; undefined when no flow of ours took it (then the learning switch floods it). */
-  forward(inPort: number, destination: string): Forwarded[] | undefined {
-    const hits = this.flows.filter((f) => f.destination !== null && covers(f.destination, destination));
+  forward(inPort: number, destination: string, from: string): Forwarded[] | undefined {
+    const hits = this.flows.filter(
+      ({ source, destination: to }) =>
+        (source?.destination === destination && source.source === from && source.inPort === inPort) ||
+        (to !== null && covers(to, destination)),
+    );
     const flow = hits.sort((a, b) => b.priority - a.priority)[0];
     if (flow === undefined) return undefined;
     flow.packets += 1;
@@ -208,7 +232,7 @@ export function follow(
   const queue: SwitchPort[] = [from];
   for (let steps = 0, at = queue.shift(); at !== undefined; at = queue.shift(), steps++) {
     if (steps > 10_000) throw new Error("the datagram circles");
-    const copies = switches.get(at.dpid)!.forward(at.port, address);
+    const copies = switches.get(at.dpid)!.forward(at.port, address, from.address);
     if (copies === undefined) astray += 1;
     for (const copy of copies ?? []) {
       const key = `${at.dpid}:${copy.port}`;
@@ -226,4 +250,32 @@ export function follow(
     }
   }
   return { onLinks, received, astray };
+}
+
+/** Throws when a datagram of this agent's, wherever it is, could come to a port twice by the rules of this moment. */
+export function checkCirculation(
+  switches: ReadonlyMap<Dpid, ModelSwitch>,
+  links: readonly Link[],
+  from: string,
+  address: string,
+): void {
+  const peers = new Map(
+    links.flatMap(({ a, b }) => [[`${a.dpid}:${a.port}`, b] as const, [`${b.dpid}:${b.port}`, a]]),
+  );
+  const state = new Map<string, "open" | "done">();
+  const visit = (at: SwitchPort) => {
+    const key = `${at.dpid}:${at.port}`;
+    if (state.get(key) === "done") return;
+    if (state.get(key) === "open") throw new Error(`a datagram from ${from} to ${address} circles by ${key}`);
+    state.set(key, "open");
+    for (const copy of switches.get(at.dpid)!.forward(at.port, address, from) ?? []) {
+      const peer = copy.address === undefined ? peers.get(`${at.dpid}:${copy.port}`) : undefined;
+      if (peer !== undefined) visit(peer);
+    }
+    state.set(key, "done");
+  };
+  for (const { a, b } of links) {
+    visit(a);
+    visit(b);
+  }
 }

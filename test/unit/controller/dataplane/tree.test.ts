@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { SwitchLedger } from "@topicast/controller/dataplane/ledger.js";
-import { Planner, spanningForest } from "@topicast/controller/dataplane/tree.js";
+import { Planner, portKey, spanningForest } from "@topicast/controller/dataplane/tree.js";
 import fc from "fast-check";
 import { follow, ModelSwitch } from "./model-network.js";
 import { build, type Network, networks } from "./networks.js";
@@ -9,7 +9,8 @@ import { build, type Network, networks } from "./networks.js";
 const address = "239.192.0.7";
 const range = { base: 0xefc00000, size: 2 ** 18 };
 
-const plannerOf = (network: Network) => new Planner(spanningForest(network), network.places);
+const plannerOf = ({ links, places, ...rest }: Network) =>
+  new Planner(spanningForest({ links, ...rest }), places, links);
 
 /** Plans one group and writes the rules, and every guard, into model switches. */
 function install(
@@ -36,22 +37,20 @@ function install(
   return switches;
 }
 
-/** The links that lead from the sender to some member on the forest: what cannot be spared. */
-function leastLinks(network: Network, from: string, members: readonly string[]): number {
-  const forest = spanningForest(network);
-  const path = (dpid: bigint) => {
-    const up: bigint[] = [];
-    for (let node = forest.get(dpid)!; node.parent !== null; node = node.parent) up.push(node.dpid);
-    return up;
-  };
-  const place = (id: string) => network.places.find((p) => p.agent === id)!;
-  const needed = new Set<bigint>();
-  const mine = new Set(path(place(from).dpid));
-  for (const member of members) {
-    const theirs = new Set(path(place(member).dpid));
-    for (const dpid of [...mine, ...theirs]) if (mine.has(dpid) !== theirs.has(dpid)) needed.add(dpid);
+/** Links from each switch to `from`, the shortest way. */
+function distances({ links }: Network, from: bigint): Map<bigint, number> {
+  const found = new Map([[from, 0]]);
+  for (const [at, distance] of found) {
+    for (const { a, b } of links) {
+      for (const [near, far] of [
+        [a, b],
+        [b, a],
+      ] as const) {
+        if (near.dpid === at && !found.has(far.dpid)) found.set(far.dpid, distance + 1);
+      }
+    }
   }
-  return needed.size;
+  return found;
 }
 
 function checkEverySender(network: Network, members: readonly string[], publishers: readonly string[]): void {
@@ -65,7 +64,13 @@ function checkEverySender(network: Network, members: readonly string[], publishe
       const due = members.includes(agent) && agent !== sender.agent ? 1 : 0;
       assert.equal(journey.received.get(agent) ?? 0, due, `${agent} from ${sender.agent}`);
     }
-    assert.equal(journey.onLinks.size, leastLinks(network, sender.agent, members));
+    const away = distances(network, sender.dpid);
+    for (const key of journey.onLinks.keys()) {
+      const [dpid, port] = key.split(":") as [string, string];
+      const link = network.links.find((l) => [l.a, l.b].some((e) => portKey(e) === `${dpid}:${port}`))!;
+      const to = link.a.dpid === BigInt(dpid) ? link.b.dpid : link.a.dpid;
+      assert.equal(away.get(to), away.get(BigInt(dpid))! + 1, "every link leads away from the sender");
+    }
     for (const key of journey.onLinks.keys()) passed.add(BigInt(key.split(":")[0]!));
   }
   const last = new Set(network.places.filter((p) => members.includes(p.agent)).map((p) => p.dpid));
@@ -136,6 +141,7 @@ describe("trees", () => {
   it("name the links of the spanning tree", () => {
     const network = build({ parents: [0, 0, 0], extra: [[1, 2]], agents: [1, 2], descending: false });
     const planner = plannerOf(network);
+    assert.equal(planner.hasLoops, true);
     assert.deepEqual(
       network.links.map((link) => planner.usesLink(link)),
       [true, true, true, false],
