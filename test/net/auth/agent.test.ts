@@ -326,7 +326,7 @@ describe("users and rules at the forwarder", () => {
       assert.deepEqual(got, ["b/1"]);
       client.end(true);
       assert.equal(await publish("a/1", "secret"), "135");
-      assert.equal(await publish("b/1", "wrong"), "134");
+      assert.equal(await publish("b/1", "wrong"), "135");
       assert.ok(![...agent.lines, ...forwarder.lines].some((line) => /secret|\$7\$/.test(line)));
     } finally {
       await run.stopAll();
