@@ -245,11 +245,12 @@ export class Delivery {
 
   private send(link: DeliveryLink, delivered: Delivered): void {
     const { message, qos, place } = delivered;
+    // Taken by what is not sent, too, as by servers that give identifiers to what waits.
+    const id = this.nextId();
     if (message.hasExpired(this.now())) {
       this.stats.queue_expired += 1;
       return this.discard(delivered);
     }
-    const id = this.nextId();
     if (this.journal !== undefined) {
       this.journal.sent(delivered, id);
       // Were it sent again with another identifier after a crash, its receiver would take it for another message.

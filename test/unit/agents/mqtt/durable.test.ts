@@ -225,9 +225,9 @@ describe("a session after the agent's death", () => {
     await written(p);
     broker = await restart(broker, 20);
     const again = await connect(broker, "c");
-    assert.deepEqual(again.early, ["t 1 q1 id 1"]);
+    assert.deepEqual(again.early, ["t 1 q1 id 2"]);
     assert.equal((again.packets[0] as IPublishPacket).properties?.messageExpiryInterval, 30);
-    again.client.send({ cmd: "puback", messageId: 1 });
+    again.client.send({ cmd: "puback", messageId: 2 });
     await written(again.client);
     assert.equal(broker.stat("stored_messages"), 0);
   });

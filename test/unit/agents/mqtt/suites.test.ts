@@ -1,7 +1,7 @@
 /** What public conformance suites look for and the standard leaves open, or says in passing. */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import type { IConnackPacket } from "mqtt-packet";
+import type { IConnackPacket, IPublishPacket } from "mqtt-packet";
 import { publish, subscribe, subscribeAt, TestBroker, type TestClient, unsubscribe } from "./harness.js";
 
 const versions = [4, 5] as const;
@@ -182,5 +182,27 @@ describe("topics of the server's own", () => {
     assert.deepEqual(await client.told(), ["puback 1"]);
     client.stream.destroy();
     assert.deepEqual(await watcher.told(), [`publish ${bridge} 1`, `publish ${bridge} 0`]);
+  });
+});
+
+describe("a message that has expired while it waited", () => {
+  it("is not sent, and has had its identifier", async () => {
+    const broker = new TestBroker();
+    const session = { clean: false, properties: { sessionExpiryInterval: 60 } };
+    const away = await broker.connect5("c", session);
+    away.send(subscribeAt(1, 1, "t"));
+    await away.take();
+    away.stream.destroy();
+    const p = await broker.connect5("p");
+    for (const [i, messageExpiryInterval] of [1, 10].entries()) {
+      p.send(publish("t", `${i}`, { qos: 1, id: i + 1, properties: { messageExpiryInterval } }));
+    }
+    assert.deepEqual(await p.told(), ["puback 1", "puback 2"]);
+    broker.clock.advance(2_100);
+    const { early } = await broker.connect5("c", session);
+    const [message, ...more] = early as [IPublishPacket];
+    assert.equal(more.length, 0);
+    assert.deepEqual([message.payload.toString(), message.messageId], ["1", 2]);
+    assert.equal(message.properties?.messageExpiryInterval, 8);
   });
 });
