@@ -58,7 +58,7 @@ export const DEFAULT_LIMITS: Limits = {
   sessions: 200_000,
   connectTimeoutMs: 10_000,
   packetBytes: 2_000_000,
-  clientIdBytes: 1_024,
+  clientIdBytes: 65_535,
   keepAliveSeconds: 65_535,
   sessionExpirySeconds: 4_294_967_295,
   topicLevels: 200,

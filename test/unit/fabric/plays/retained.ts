@@ -43,6 +43,23 @@ export const retained: Play[] = [
     },
   ],
   [
+    "retained messages come those of a level before those below it, and go one by one",
+    async (stage, t) => {
+      const p = await stage.connect(stage.here, t("p"));
+      const topics = ["1/2/3/4/5/6/7", "1/2/3/4", "1"];
+      for (const topic of topics) p.send(publish(t(topic), "x", { qos: 1, id: 1, retain: true }));
+      await p.told();
+      while (topics.length > 0) {
+        const s = await stage.connect(stage.there, t("s"));
+        s.send(subscribe(1, t("#")));
+        const got = (await s.messages()).map(({ topic }) => topic);
+        assert.deepEqual(got, topics.toReversed().map(t));
+        p.send(publish(t(topics.splice(1, 1)[0] ?? topics.pop()!), "", { qos: 1, id: 2, retain: true }));
+        await p.told();
+      }
+    },
+  ],
+  [
     "Retain As Published keeps the flag, its absence takes it off",
     async (stage, t) => {
       const s = await stage.connect(stage.there, t("s"));

@@ -77,6 +77,21 @@ export const sessions: Play[] = [
     },
   ],
   [
+    "an identifier may be as long as a string can be",
+    async (stage, t) => {
+      const long = t("c").padEnd(65_535, "long");
+      const first = await stage.connect(stage.here, long, persistent());
+      await subscribed(first, subscribeAt(1, 1, t("t")));
+      first.leave();
+      const p = await stage.connect(stage.here, t("p"));
+      p.send(publish(t("t"), "x", { qos: 1, id: 1 }));
+      assert.deepEqual(await p.told(), ["puback 1"]);
+      const second = await stage.connect(stage.there, long, persistent());
+      assert.ok(second.connack.sessionPresent);
+      assert.deepEqual(texts(await second.messages()), ["x"]);
+    },
+  ],
+  [
     "a session ends when it has expired, and DISCONNECT may change when that is",
     async (stage, t) => {
       const connect = async (expiry: number, isPresent: boolean, why: string) => {
