@@ -122,9 +122,12 @@ function reloadKeys(keys: KeyFile, log: Logger): void {
 }
 
 /** Rejects with a UserError where the directory cannot be used. */
-async function openStore({ store: directory }: AgentConfig, log: Logger): Promise<Store | undefined> {
+async function openStore(
+  { store: directory, storeSync: sync }: AgentConfig,
+  log: Logger,
+): Promise<Store | undefined> {
   if (directory === undefined) return undefined;
-  return Store.open({ directory, clock: systemClock, log: { error: (message) => log.error(message) } });
+  return Store.open({ directory, sync, clock: systemClock, log: { error: (message) => log.error(message) } });
 }
 
 interface OpenFabric {

@@ -175,9 +175,13 @@ export const agentSettings = {
   },
   store: {
     argument: "DIR",
-    help: "keep sessions that outlive their connection, and their messages, in this directory",
+    help: "keep sessions that outlive their connection in this directory; without --forwarder retained messages, too",
     value: value.text,
     presetHelp: "in memory",
+  },
+  "store-sync": {
+    help: "flush each write of --store to the disk: what was acknowledged survives a power failure, too",
+    value: value.toggle,
   },
   rest: {
     argument: "ADDRESS:PORT",
@@ -239,6 +243,8 @@ export interface AgentConfig {
   readonly address?: string | undefined;
   /** Directory of the sessions' store; undefined: they end with the process. */
   readonly store?: string | undefined;
+  /** What is written there is flushed to the disk before anybody is told. */
+  readonly storeSync: boolean;
   readonly rest?: Endpoint | undefined;
   /** Bounds on clients where they differ from the defaults, for each port. */
   readonly limits: ClientLimits;
@@ -293,6 +299,7 @@ export function loadAgentConfig(sources: SettingSources): AgentConfig {
   return {
     ...{ interface: iface, username, password, transport, tcpport, tlsport, wsport, wssport, wspath },
     ...{ tls, listeners, intercept, forwarder, udpport, id, address, store, rest },
+    storeSync: values["store-sync"] ?? false,
     limits: clientLimits(values, transport),
     sessionLimits: sessionLimits(values),
     tcpKeepAlive: values["tcp-keepalive"],

@@ -80,6 +80,10 @@ export const controllerSettings = {
     help: "keep retained messages there, made where it does not exist; without it they end with this process",
     value: value.text,
   },
+  "store-sync": {
+    help: "flush each write of --store to the disk: what was acknowledged survives a power failure, too",
+    value: value.toggle,
+  },
   "password-file": {
     argument: "FILE",
     help: "users of all agents without a password file of their own, as mosquitto_passwd writes them",
@@ -124,6 +128,8 @@ export interface ControllerConfig {
   readonly groupRange: GroupRangeConfig;
   /** Directory of the retained messages; undefined: they are kept in memory. */
   readonly store?: string | undefined;
+  /** What is written there is flushed to the disk before anybody is told. */
+  readonly storeSync: boolean;
   /** Paths. */
   readonly passwordFile?: string | undefined;
   readonly aclFile?: string | undefined;
@@ -148,6 +154,7 @@ export function loadControllerConfig(sources: SettingSources): ControllerConfig 
   return {
     ...{ listen, ryu, rest, groupRange: values["group-range"] },
     store: values.store,
+    storeSync: values["store-sync"] ?? false,
     ...{ passwordFile: values["password-file"], aclFile: values["acl-file"] },
     legacyProxies: values["legacy-proxy"] ?? [],
     ...{ fabricKey: values["fabric-key"], fabricMtu: values["fabric-mtu"] },

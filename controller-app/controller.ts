@@ -96,10 +96,13 @@ function advise({ fabricKey, store }: ControllerConfig, log: Logger): void {
 }
 
 /** Where retained messages are kept. Rejects with a UserError where the directory cannot be used. */
-async function openRetained({ store }: ControllerConfig, log: Logger): Promise<RetainedStorage> {
+async function openRetained(
+  { store, storeSync: sync }: ControllerConfig,
+  log: Logger,
+): Promise<RetainedStorage> {
   if (store === undefined) return nowhere;
   const errors = { error: (message: string) => log.error({}, message) };
-  return openStorage({ directory: store, clock: systemClock, log: errors });
+  return openStorage({ directory: store, sync, clock: systemClock, log: errors });
 }
 
 /** @throws UserError that names the file, the line and what is wrong there */

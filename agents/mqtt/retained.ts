@@ -1,4 +1,5 @@
 import { TopicTree } from "@topicast/protocol";
+import type { Journal } from "./durable/journal.js";
 import { type Limits, MESSAGE_BYTES } from "./limits.js";
 import type { Publication } from "./publication.js";
 import type { Stats } from "./stats.js";
@@ -18,7 +19,7 @@ export interface RetainedStore {
   readonly bytes: number;
 }
 
-/** Retained messages in memory, this agent's own. */
+/** This agent's own retained messages: in memory, and where there is a journal also there, but for topics that begin with `$`. */
 export class MemoryRetained implements RetainedStore {
   private readonly tree = new TopicTree<Publication>();
   private held = 0;
@@ -27,7 +28,13 @@ export class MemoryRetained implements RetainedStore {
     private readonly limits: Limits,
     private readonly stats: Stats,
     private readonly now: () => number,
+    private readonly journal?: Journal,
   ) {}
+
+  /** Takes back what a former process has written. */
+  restore(message: Publication): void {
+    this.keep(message);
+  }
 
   get size(): number {
     return this.tree.size;
@@ -40,6 +47,12 @@ export class MemoryRetained implements RetainedStore {
   set(message: Publication): void {
     const { topic } = message;
     if (message.payload.length === 0) return this.delete(topic);
+    if (this.keep(message) && !topic.startsWith("$")) this.journal?.retained(topic, message);
+  }
+
+  /** False where there is no room for it. */
+  private keep(message: Publication): boolean {
+    const { topic } = message;
     const before = this.tree.get(topic);
     const bytes = costOf(message);
     const others = this.held - (before === undefined ? 0 : costOf(before));
@@ -49,10 +62,12 @@ export class MemoryRetained implements RetainedStore {
     ) {
       this.stats.retained_refused += 1;
       // What it was to replace is not the last message any more.
-      return this.delete(topic);
+      this.delete(topic);
+      return false;
     }
     this.tree.set(topic, message.kept());
     this.held = others + bytes;
+    return true;
   }
 
   get(topic: string): Publication | undefined {
@@ -76,7 +91,9 @@ export class MemoryRetained implements RetainedStore {
 
   private delete(topic: string): void {
     const before = this.tree.delete(topic);
-    if (before !== undefined) this.held -= costOf(before);
+    if (before === undefined) return;
+    this.held -= costOf(before);
+    if (!topic.startsWith("$")) this.journal?.retained(topic, undefined);
   }
 }
 

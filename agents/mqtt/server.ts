@@ -68,15 +68,15 @@ export class Server {
     this.authority = options.authority ?? allowAll;
     this.screen = options.screen;
     this.subscriptions = new Subscriptions(options.uplink, options.defer ?? setImmediate);
-    this.retained = this.openRetained();
     this.journal = options.store && new Journal(options.store.entries, this.now, options.store.unixTime);
+    this.retained = this.openRetained();
     this.fanout = new Fanout(this.subscriptions, this.stats, this.authority, this.now);
   }
 
   /** This agent's own retained messages, or its part of the network's. */
   private openRetained(): RetainedStore {
     const { limits, stats, now, uplink } = this;
-    if (uplink?.attach === undefined) return new MemoryRetained(limits, stats, now);
+    if (uplink?.attach === undefined) return new MemoryRetained(limits, stats, now, this.journal);
     const replica = new Replica(limits, stats, now, (topic) => this.subscriptions.wantsRetained(topic));
     uplink.attach({
       retained: replica,

@@ -1,8 +1,10 @@
 import type { WillRequest } from "../codec/connect.js";
 import { Publication } from "../publication.js";
+import { MemoryRetained } from "../retained.js";
 import type { Server } from "../server.js";
 import type { Session, Will } from "../session.js";
-import type { SessionJournal } from "./journal.js";
+import type { Journal, SessionJournal } from "./journal.js";
+import { decodeMessage, Prefix } from "./records.js";
 import { readSessions, type SessionImage } from "./sessions.js";
 
 /** Brings back every session that an earlier process has left; before the first client is accepted. */
@@ -14,6 +16,7 @@ export async function restoreSessions(server: Server): Promise<void> {
     stats.sessions_damaged += 1;
     log?.error({ key, reason }, "a stored entry cannot be understood: its session is lost");
   }
+  await restoreRetained(server, journal);
   for (const [number, message] of messages) journal.know(message, number);
   for (const [number, image] of sessions) {
     const session = adopt(server, image, journal.resume(number));
@@ -21,6 +24,20 @@ export async function restoreSessions(server: Server): Promise<void> {
     server.left(session, image.leftAt === undefined ? server.now() : image.leftAt - journal.toUnix);
   }
   journal.sweep();
+}
+
+/** Where they are this agent's own; those of a network are the forwarder's to keep. */
+async function restoreRetained({ retained, log, stats }: Server, journal: Journal): Promise<void> {
+  if (!(retained instanceof MemoryRetained)) return;
+  for await (const [key, value] of journal.entries.entries(Prefix.RETAINED)) {
+    try {
+      retained.restore(decodeMessage(value, journal.toUnix));
+    } catch (error) {
+      stats.retained_damaged += 1;
+      log?.error({ key, reason: (error as Error).message }, "a stored retained message cannot be understood");
+      journal.delete(key);
+    }
+  }
 }
 
 /** A session, not connected, as its image has it; `journal` has written it already. */

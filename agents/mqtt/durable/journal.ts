@@ -97,6 +97,12 @@ export class Journal {
     this.entries.delete(key);
   }
 
+  /** That is the topic's retained message from now on; undefined: there is none. */
+  retained(topic: string, message: Publication | undefined): void {
+    if (message === undefined) this.delete(keyOf.retained(topic));
+    else this.put(keyOf.retained(topic), encodeMessage(message, this.toUnix));
+  }
+
   /** One more delivery refers to a message; it is written with the first. */
   keep(message: Publication): void {
     let kept = this.messages.get(message);

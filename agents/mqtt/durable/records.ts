@@ -9,6 +9,7 @@ export const Prefix = {
   RECEIVED: "received/",
   DELIVERY: "delivery/",
   MESSAGE: "message/",
+  RETAINED: "retained/",
 } as const;
 
 const SESSION_DIGITS = 8;
@@ -24,6 +25,7 @@ export const keyOf = {
   delivery: (session: number, place: number) =>
     `${Prefix.DELIVERY}${hex(session, SESSION_DIGITS)}/${hex(place, MESSAGE_DIGITS)}`,
   message: (message: number) => `${Prefix.MESSAGE}${hex(message, MESSAGE_DIGITS)}`,
+  retained: (topic: string) => `${Prefix.RETAINED}${topic}`,
 };
 
 /** The session that a key is of, and what follows behind its number. @throws Error where the key is none of ours */

@@ -25,6 +25,7 @@ describe("a forwarder's configuration", () => {
       rest: { address: "127.0.0.1", port: 8081 },
       groupRange: { cidr: "239.192.0.0/14", base: 0xefc00000, size: 2 ** 18 },
       store: undefined,
+      storeSync: false,
       passwordFile: undefined,
       aclFile: undefined,
       legacyProxies: [],
@@ -41,6 +42,7 @@ describe("a forwarder's configuration", () => {
       rest: "[::1]:9000",
       "group-range": "239.255.255.252/30",
       store: "kept",
+      "store-sync": "true",
       "password-file": "users",
       "acl-file": "rules",
       "legacy-proxy": ["192.168.1.50", "192.168.1.51:1901"],
@@ -54,6 +56,7 @@ describe("a forwarder's configuration", () => {
       rest: { address: "::1", port: 9000 },
       groupRange: { cidr: "239.255.255.252/30", base: 0xeffffffc, size: 4 },
       store: "kept",
+      storeSync: true,
       passwordFile: "users",
       aclFile: "rules",
       legacyProxies: [

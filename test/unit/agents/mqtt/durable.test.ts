@@ -90,6 +90,81 @@ async function connect(broker: TestBroker, clientId: string, options: Partial<IC
   return { client, isPresent: connack.sessionPresent, early: early.map(shown), packets: early };
 }
 
+describe("retained messages of an agent by itself", () => {
+  const retain = (topic: string, payload: string, id: number, expiry?: number) =>
+    publish(topic, payload, {
+      ...{ qos: 1, id, retain: true },
+      ...(expiry === undefined ? {} : { properties: { messageExpiryInterval: expiry, contentType: "text" } }),
+    });
+
+  async function found(broker: TestBroker, filter: string): Promise<string[]> {
+    const { client } = await connect(broker, `finder of ${filter}`, { clean: true });
+    client.send(subscribeAt(1, 1, filter));
+    const got = (await packets(client)).filter((packet) => packet.cmd === "publish");
+    return got.map(({ topic, payload, properties: p }) => {
+      return `${topic}=${payload}${p?.contentType === undefined ? "" : ` ${p.contentType}, ${p.messageExpiryInterval} s`}`;
+    });
+  }
+
+  it("are there after its death: the last of each topic, with what they have left, and no deleted one", async () => {
+    let broker = await start();
+    const { client } = await connect(broker, "p");
+    client.send(retain("a", "old", 1), retain("a", "new", 2), retain("b", "gone", 3), retain("b", "", 4));
+    client.send(retain("c", "for a while", 5, 100), retain("d", "not for long", 6, 10));
+    client.send(retain("$own/e", "of this process", 7));
+    const acknowledged = (await written(client)).filter((word) => word.startsWith("puback"));
+    assert.equal(acknowledged.length, 7);
+    broker = await restart(broker, 20);
+    assert.deepEqual((await found(broker, "#")).sort(), ["a=new", "c=for a while text, 80 s"]);
+    assert.deepEqual(await found(broker, "$own/#"), []);
+    broker = await restart(broker, 100);
+    assert.deepEqual(await found(broker, "#"), ["a=new"]);
+    assert.equal(broker.stat("retained_messages"), 1);
+  });
+
+  it("are acknowledged when they are written", async () => {
+    const broker = await start();
+    const { client } = await connect(broker, "p", { clean: true, properties: {} });
+    let write = () => {};
+    const { durable } = store;
+    store.durable = () => new Promise<void>((resolve) => (write = () => resolve(durable.call(store))));
+    client.send(retain("a", "x", 1));
+    await settle();
+    assert.deepEqual(await client.told(), []);
+    store.durable = durable;
+    write();
+    await store.durable();
+    assert.deepEqual(await client.told(), ["puback 1 0x10"], "nobody listens, and it is kept");
+  });
+
+  it("one that cannot be understood is reported and forgotten, the others stay", async () => {
+    let broker = await start();
+    const { client } = await connect(broker, "p");
+    client.send(retain("a", "x", 1), retain("b", "y", 2));
+    await written(client);
+    store.put("retained/a", Buffer.from([1, 2, 3]));
+    broker = await restart(broker);
+    assert.deepEqual(await found(broker, "#"), ["b=y"]);
+    assert.equal(broker.stat("retained_damaged"), 1);
+    broker = await restart(broker);
+    assert.equal(broker.stat("retained_damaged"), 0);
+  });
+
+  it("belong to the network where there is one: then they are not written here", async () => {
+    const uplink: Uplink = {
+      attach: () => {},
+      subscribe: () => Promise.resolve(),
+      unsubscribe: () => {},
+      publish: () => undefined,
+    };
+    const broker = await start(uplink);
+    const { client } = await connect(broker, "p");
+    client.send(retain("a", "x", 1));
+    await written(client);
+    for await (const [key] of store.entries("retained/")) assert.fail(key);
+  });
+});
+
 describe("a session after the agent's death", () => {
   it("has its subscriptions with their options, and the messages that came while nobody was there", async () => {
     let broker = await start();
