@@ -52,7 +52,7 @@ export async function startAgent(config: AgentConfig): Promise<RunningAgent> {
       log,
       onRevoked: (loses) => broker.revoke(loses),
     });
-    const firewall = AgentFirewall.open(config, { clock: systemClock, unixTime: Date.now, log });
+    const firewall = await AgentFirewall.open(config, { clock: systemClock, unixTime: Date.now, log });
     if (firewall !== undefined) cleanups.push(() => firewall.close());
     const fabric = await openFabric(config, access, log, {
       deliver: (message) => broker.deliver(message),
@@ -102,7 +102,7 @@ export async function startAgent(config: AgentConfig): Promise<RunningAgent> {
     const reload = () => {
       reloadCertificates?.();
       access.reload();
-      firewall?.reload();
+      void firewall?.reload();
       if (fabric?.keys !== undefined) reloadKeys(fabric.keys, log);
     };
     const reloads = [reloadCertificates, firewall, fabric?.keys].some((part) => part !== undefined);

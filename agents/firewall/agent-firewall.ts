@@ -1,10 +1,12 @@
 import type { Clock } from "@topicast/protocol";
 import type { AgentConfig } from "../config.js";
 import type { Log } from "../mqtt/log.js";
+import { type LibModSecurityEngine, startContentEngine } from "./content/engine.js";
 import { DEFAULT_RULES } from "./default-rules.js";
 import { EventLog } from "./event-log.js";
 import { Firewall } from "./firewall.js";
 import { readRules } from "./rule-file.js";
+import type { ContentRule, Rules } from "./rules.js";
 
 export interface AgentFirewallOptions {
   readonly clock: Clock;
@@ -13,17 +15,21 @@ export interface AgentFirewallOptions {
   readonly log: Log;
 }
 
-/** An agent's firewall with its files: the rules and the events. */
+/** An agent's firewall with its files and processes: the rules, the events, the content engine. */
 export class AgentFirewall {
   readonly screen: Firewall;
   private readonly events: EventLog;
+  private engine: LibModSecurityEngine | undefined;
+  private isClosed = false;
+  /** One reading of the rules at a time. */
+  private reading: Promise<void> = Promise.resolve();
 
   private constructor(
     private readonly config: AgentConfig,
     private readonly options: AgentFirewallOptions,
+    rules: Rules,
   ) {
     const { clock, unixTime, log } = options;
-    const rules = rulesOf(config);
     const modes = new Map(
       Object.entries(config.listeners).map(([listener, { firewall }]) => [listener, firewall] as const),
     );
@@ -38,26 +44,30 @@ export class AgentFirewall {
   }
 
   /**
-   * Undefined where no listener has a firewall.
-   * @throws UserError that names the file, the line and what is wrong there
+   * Undefined where no listener has a firewall. Rejects with a UserError that names the file, the line and what is wrong
+   * there; nothing is left behind then.
    */
-  static open(config: AgentConfig, options: AgentFirewallOptions): AgentFirewall | undefined {
-    const isOff = Object.values(config.listeners).every(({ firewall }) => firewall === "off");
-    return isOff ? undefined : new AgentFirewall(config, options);
+  static async open(config: AgentConfig, options: AgentFirewallOptions): Promise<AgentFirewall | undefined> {
+    if (Object.values(config.listeners).every(({ firewall }) => firewall === "off")) return undefined;
+    const rules = rulesOf(config);
+    const firewall = new AgentFirewall(config, options, rules);
+    try {
+      await firewall.setEngine(rules.content);
+    } catch (error) {
+      await firewall.close();
+      throw error;
+    }
+    return firewall;
   }
 
-  /** Reads the rules again, and opens the log again; rules that cannot be used are logged, and those of before stay. */
-  reload(): void {
-    const { log } = this.options;
+  /**
+   * Reads the rules again, the content engine's, too, and opens the log again. Rules that cannot be used are logged, and
+   * those of before stay. Resolves when that is done.
+   */
+  reload(): Promise<void> {
     this.events.reopen();
-    if (this.config.firewallRules === undefined) return;
-    try {
-      this.screen.setRules(rulesOf(this.config));
-      log.info({ path: this.config.firewallRules }, "firewall rules read again");
-    } catch (error) {
-      const reason = (error as Error).message;
-      log.error({ reason }, "firewall rules not taken over; those of before stay in force");
-    }
+    this.reading = this.reading.then(() => this.read());
+    return this.reading;
   }
 
   counters(): Readonly<Record<string, number>> {
@@ -65,11 +75,51 @@ export class AgentFirewall {
   }
 
   /** After the last connection. Resolves when all events are written. */
-  close(): Promise<void> {
-    return this.events.close();
+  async close(): Promise<void> {
+    this.isClosed = true;
+    await this.engine?.close();
+    await this.events.close();
+  }
+
+  private async read(): Promise<void> {
+    const { log } = this.options;
+    const path = this.config.firewallRules ?? "built in";
+    try {
+      const rules = rulesOf(this.config);
+      await this.setEngine(rules.content);
+      if (this.isClosed) return;
+      this.screen.setRules(rules);
+      log.info({ path }, "firewall rules read again");
+    } catch (error) {
+      const reason = (error as Error).message;
+      log.error({ reason }, "firewall rules not taken over; those of before stay in force");
+    }
+  }
+
+  /** Starts the engine, has it read its rules again, or ends it. Rejects, and nothing has changed, where it cannot. */
+  private async setEngine(content: ContentRule | undefined): Promise<void> {
+    const { clock, log } = this.options;
+    if (content === undefined) {
+      this.screen.engine = undefined;
+      await this.engine?.close();
+      this.engine = undefined;
+      return;
+    }
+    if (this.engine !== undefined) return this.engine.reload(content.engine);
+    try {
+      const onLine = (line: string) => log.warn({}, line);
+      this.engine = await startContentEngine(content.engine, { clock, log: onLine });
+    } catch (error) {
+      if (!content.isOptional) throw error;
+      const reason = (error as Error).message;
+      log.warn({ reason }, "what clients write is not judged: scripts/setup installs what that needs");
+      return;
+    }
+    if (this.isClosed) await this.engine.close();
+    this.screen.engine = this.engine;
   }
 }
 
-function rulesOf({ firewallRules }: AgentConfig) {
+function rulesOf({ firewallRules }: AgentConfig): Rules {
   return firewallRules === undefined ? DEFAULT_RULES : readRules(firewallRules);
 }

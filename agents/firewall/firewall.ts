@@ -15,7 +15,6 @@ export interface FirewallOptions {
   readonly rules: Rules;
   /** By listener; those that are not there have none. */
   readonly modes: ReadonlyMap<string, Mode>;
-  /** Judges content; undefined: nobody does. */
   readonly engine?: ContentEngine | undefined;
   /** @param suppressed events since the last one that there were too many of */
   readonly onEvent: (event: FirewallEvent, suppressed: number) => void;
@@ -33,7 +32,8 @@ const COUNTERS = {
 /** What clients may send to one agent: README.md. */
 export class Firewall implements Screen {
   readonly clock: Clock;
-  readonly engine: ContentEngine | undefined;
+  /** Judges content; undefined: nobody does. May be exchanged at any time. */
+  engine: ContentEngine | undefined;
   readonly stats = {
     /** Packets that rules had something against, and what was done. */
     broken: 0,

@@ -339,7 +339,14 @@ export class ConnectionGuard implements Guard {
     verdict: ContentVerdict,
   ): Verdict {
     const rule = this.compiled.rules.content;
-    if (rule === undefined || ("clean" in verdict && verdict.clean)) return undefined;
+    if (rule === undefined) return undefined;
+    if ("clean" in verdict && verdict.clean) {
+      for (const { id, message, matched } of verdict.noted ?? []) {
+        const about = { topic, detail: message, matched, contentRule: id };
+        this.broken({ id: rule.id, answer: "log" }, "content", packet, about);
+      }
+      return undefined;
+    }
     if ("failed" in verdict) {
       this.firewall.stats.content_failed += 1;
       const answer: Answer = rule.failed === "refuse" ? "drop" : "log";

@@ -2,9 +2,19 @@ import { readFileSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 import { type Mistake, readAccessFile, readYamlTree, UserError, type YamlTree } from "@topicast/protocol";
 import type { ValidateFunction } from "ajv";
+import { type ContentSettings, contentRanges } from "./content/settings.js";
 import { DEFAULT_RULES } from "./default-rules.js";
 import { type RuleFile, ruleFile } from "./rule-schema.js";
-import type { Answer, GuessingRule, PayloadRule, RateRule, Rule, Rules, TopicRule } from "./rules.js";
+import type {
+  Answer,
+  ContentRule,
+  GuessingRule,
+  PayloadRule,
+  RateRule,
+  Rule,
+  Rules,
+  TopicRule,
+} from "./rules.js";
 import { compileSchema } from "./schemas.js";
 import { parseTopicList } from "./topic-file.js";
 import { isPattern, isWild, PATTERNS_MAX, WILD_MAX } from "./topics.js";
@@ -95,15 +105,7 @@ class RuleReader {
         ...this.rule("take-over", answer),
         by,
       })),
-      content: this.section(
-        given.content,
-        standard.content,
-        ({ answer = "drop", failed = "pass", topics = ["#"] }) => ({
-          ...this.rule("content", answer),
-          failed,
-          topics,
-        }),
-      ),
+      content: this.section(given.content, standard.content, (content) => this.content(content)),
       quarantineMs: given.quarantine?.for ?? standard.quarantineMs,
       safe: given.safe ?? standard.safe,
       mqtt3: given.mqtt3 ?? standard.mqtt3,
@@ -180,6 +182,33 @@ class RuleReader {
       type: isJson ? "json" : (given.type ?? "any"),
       schema,
       allowsEmpty: empty === "allow",
+    };
+  }
+
+  private content(given: Exclude<Given<"content">, "off">): ContentRule {
+    const {
+      answer = "drop",
+      failed = "pass",
+      topics = ["#"],
+      files,
+      "max-bytes": maxBytes,
+      ...engine
+    } = given;
+    const [least, most] = contentRanges.maxBytes;
+    if (maxBytes !== undefined && (maxBytes < least || maxBytes > most)) {
+      this.mistake(["content", "max-bytes"], `must be ${least} to ${most} bytes`);
+    }
+    const settings: { [K in keyof ContentSettings]?: ContentSettings[K] | undefined } = {
+      ...engine,
+      files: files?.map((file) => this.resolve(file)),
+      maxBytes,
+    };
+    return {
+      ...this.rule("content", answer),
+      failed,
+      topics,
+      engine: Object.fromEntries(Object.entries(settings).filter(([, value]) => value !== undefined)),
+      isOptional: false,
     };
   }
 

@@ -1,5 +1,7 @@
 import { filterError } from "@topicast/protocol";
 import { z } from "zod";
+import { ruleFamilies } from "./content/rule-sources.js";
+import { contentRanges } from "./content/settings.js";
 import { ANSWERS, type Limit, type Network, PAYLOAD_TYPES, RATED, RATED_BY } from "./rules.js";
 import { parseNetwork } from "./source.js";
 
@@ -30,6 +32,14 @@ function oneOf<const T extends readonly string[]>(words: T): z.ZodType<T[number]
 function quantity(text: string, unit: string | undefined): number | undefined {
   const value = Number(text) * UNITS[(unit ?? "") as keyof typeof UNITS];
   return Number.isSafeInteger(value) ? value : undefined;
+}
+
+function wholeNumber(name: keyof typeof contentRanges): z.ZodType<number | undefined> {
+  const [least, most] = contentRanges[name];
+  return written(`a whole number, ${least} to ${most}`, (text) => {
+    const number = /^\d{1,9}$/.test(text) ? Number(text) : -1;
+    return number >= least && number <= most ? number : undefined;
+  }).optional();
 }
 
 /** `100/s`, `20/m`, `5 MiB/s`: as many at once, and as many again in that time. */
@@ -103,6 +113,22 @@ function orOff<T>(schema: z.ZodType<T>): z.ZodType<T | "off"> {
   });
 }
 
+/** What is done with verdicts, and the engine's own settings. */
+const content = fields({
+  topics: filters.optional(),
+  failed: oneOf(["pass", "refuse"]).optional(),
+  answer: answer.optional(),
+  paranoia: wholeNumber("paranoia"),
+  threshold: wholeNumber("threshold"),
+  families: listOf(oneOf(ruleFamilies), 16, "rule families").optional(),
+  files: listOf(fileName, 64, "paths of SecRule files").optional(),
+  workers: wholeNumber("workers"),
+  queue: wholeNumber("queue"),
+  timeout: wholeNumber("timeout"),
+  "max-bytes": size.optional(),
+  remembered: wholeNumber("remembered"),
+});
+
 const guess = fields({ limit, lock: duration.optional(), answer: answer.optional() });
 
 export const rates = fields({
@@ -144,13 +170,7 @@ export const ruleFile = fields({
   guessing: orOff(fields({ address: orOff(guess).optional(), user: orOff(guess).optional() })).optional(),
   protocol: orOff(fields({ limit, answer: answer.optional() })).optional(),
   "take-over": orOff(fields({ by: oneOf(["user", "address"]), answer: answer.optional() })).optional(),
-  content: orOff(
-    fields({
-      topics: filters.optional(),
-      failed: oneOf(["pass", "refuse"]).optional(),
-      answer: answer.optional(),
-    }),
-  ).optional(),
+  content: orOff(content).optional(),
   quarantine: fields({ for: duration }).optional(),
   safe: listOf(network, 1_024, "addresses and networks").optional(),
   mqtt3: oneOf(["acknowledge", "disconnect"]).optional(),

@@ -1,4 +1,5 @@
 import type { ValidateFunction } from "ajv";
+import type { ContentSettings } from "./content/settings.js";
 
 /** Where a listener has the firewall: nowhere, only watching, or acting. */
 export const MODES = ["off", "detect", "block"] as const;
@@ -75,6 +76,10 @@ export interface ContentRule extends Rule {
   readonly failed: "pass" | "refuse";
   /** Filters of the topics whose messages are looked at. */
   readonly topics: readonly string[];
+  /** The engine's own. */
+  readonly engine: Partial<ContentSettings>;
+  /** Built in, not asked for: where the engine is not installed it is done without. */
+  readonly isOptional: boolean;
 }
 
 /** An address range: its bytes, and how many bits of them count. */

@@ -37,7 +37,7 @@ export function defaultContentSettings(): ContentSettings {
   };
 }
 
-const ranges = {
+export const contentRanges = {
   paranoia: [1, 4],
   threshold: [1, 10_000],
   workers: [1, 64],
@@ -50,8 +50,8 @@ const ranges = {
 /** The settings with what `given` says. @throws UserError that names the setting and what it may be. */
 export function contentSettings(given: Partial<ContentSettings> = {}): ContentSettings {
   const settings = { ...defaultContentSettings(), ...given };
-  for (const [name, [least, most]] of Object.entries(ranges)) {
-    const value = settings[name as keyof typeof ranges];
+  for (const [name, [least, most]] of Object.entries(contentRanges)) {
+    const value = settings[name as keyof typeof contentRanges];
     if (!Number.isInteger(value) || value < least || value > most) {
       throw new UserError(`content.${name} is ${value}: it is a whole number from ${least} to ${most}`);
     }

@@ -18,7 +18,7 @@ describe("an agent with a firewall", () => {
 
   before(async () => {
     ports = { tcp: await freePort(), ws: await freePort(), rest: await freePort() };
-    writeFileSync(rules, "topics: [{ deny: [secret] }]\n");
+    writeFileSync(rules, "content: off\ntopics: [{ deny: [secret] }]\n");
     const flags = {
       ...{
         id: "e1",
@@ -50,10 +50,20 @@ describe("an agent with a firewall", () => {
     return client;
   }
 
+  /** Waits until a counter of the firewall is there. */
+  async function counted(name: string, count: number): Promise<void> {
+    for (let n = 0; n < 500; n++) {
+      const metrics = await (await fetch(`http://127.0.0.1:${ports.rest}/metrics`)).text();
+      if (metrics.includes(`topicast_firewall{name="${name}"} ${count}\n`)) return;
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+    assert.fail(`${name} is never ${count}`);
+  }
+
   /** The reason code that a message is acknowledged with. */
-  async function codeFor(client: MqttClient, topic: string): Promise<number | undefined> {
+  async function codeFor(client: MqttClient, topic: string, payload = "x"): Promise<number | undefined> {
     try {
-      const packet = await client.publishAsync(topic, "x", { qos: 1 });
+      const packet = await client.publishAsync(topic, payload, { qos: 1 });
       return (packet as { reasonCode?: number } | undefined)?.reasonCode ?? 0;
     } catch (error) {
       return (error as { code?: number }).code;
@@ -72,13 +82,30 @@ describe("an agent with a firewall", () => {
 
   it("takes over new rules while clients are connected, and keeps the old ones where they are wrong", async () => {
     const client = await connect(`mqtt://127.0.0.1:${ports.tcp}`);
-    writeFileSync(rules, "topics: [{ deny: [other] }]\n");
+    writeFileSync(rules, "content: off\ntopics: [{ deny: [other] }]\n");
     agent.reload?.();
+    await counted("rules_loaded", 2);
     assert.deepEqual([await codeFor(client, "secret"), await codeFor(client, "other")], [0, 0x87]);
     writeFileSync(rules, "topics: [{ deny: [secret, b#d] }]\n");
     agent.reload?.();
+    await new Promise((resolve) => setTimeout(resolve, 50));
     assert.deepEqual([await codeFor(client, "secret"), await codeFor(client, "other")], [0, 0x87]);
     assert.equal(client.connected, true);
+  });
+
+  it("judges what clients write once the rules ask for it, by ModSecurity's rules", async () => {
+    const client = await connect(`mqtt://127.0.0.1:${ports.tcp}`);
+    const attack = "1' or 1=1 union select password from users--";
+    assert.equal(await codeFor(client, "x", attack), 0);
+    writeFileSync(rules, "content: { workers: 1 }\ntopics: []\n");
+    agent.reload?.();
+    await counted("rules_loaded", 3);
+    assert.equal(await codeFor(client, "x", attack), 0x87);
+    assert.equal(await codeFor(client, "x", '{"temp":21.5}'), 0);
+    writeFileSync(rules, "content: off\n");
+    agent.reload?.();
+    await counted("rules_loaded", 4);
+    assert.equal(await codeFor(client, "x", attack), 0);
   });
 
   it("has all events in its log when it has closed", async () => {
@@ -93,6 +120,7 @@ describe("an agent with a firewall", () => {
         ["e1", "tcp", "drop", "secret"],
         ["e1", "tcp", "drop", "other"],
         ["e1", "tcp", "drop", "other"],
+        ["e1", "tcp", "drop", "x"],
       ],
     );
   });

@@ -40,7 +40,7 @@ guessing:
   user: off
 protocol: { limit: 3/m, answer: log }
 take-over: { by: address }
-content: { topics: [web/#], failed: refuse, answer: disconnect }
+content: { topics: [web/#], failed: refuse, answer: disconnect, paranoia: 2, families: [sqli], files: [own.conf], max-bytes: 8 KiB }
 `;
 const FILES = {
   "white_topic.data": "\uFEFFhome/garden/fountain\r\n\r\n  home/kitchen  \n#comment\n",
@@ -51,7 +51,12 @@ const FILES = {
 describe("a rule file", () => {
   it("says everything that rules are", () => {
     const rules = rulesIn(EVERYTHING, FILES);
-    const { rates, topics, payloads, ...rest } = rules;
+    const { rates, topics, payloads, content, ...others } = rules;
+    const engine = {
+      ...content?.engine,
+      files: content?.engine.files?.map((file) => file.replace(/.*\//, "")),
+    };
+    const rest = { ...others, content: { ...content, engine } };
     assert.deepEqual(
       rates.map(({ id, of, per, perSecond, burst, answer }) => [id, of, per, perSecond, burst, answer]),
       [
@@ -139,7 +144,10 @@ describe("a rule file", () => {
         },
         protocol: { id: "protocol", answer: "log", perSecond: 0.05, burst: 3 },
         takeOver: { id: "take-over", answer: "drop", by: "address" },
-        content: { id: "content", answer: "disconnect", failed: "refuse", topics: ["web/#"] },
+        content: {
+          ...{ id: "content", answer: "disconnect", failed: "refuse", topics: ["web/#"], isOptional: false },
+          engine: { paranoia: 2, families: ["sqli"], files: ["own.conf"], maxBytes: 8_192 },
+        },
       },
     );
   });
@@ -190,6 +198,7 @@ protocol: yes
 subscribe-all: never
 safe: [10.0.0.0/33]
 mqtt3:
+content: { paranoia: 5, families: [sql] }
 `;
     const shape = mistakesIn(text, { "bad.data": "ok\na/#/b\n", "broken.json": "{" });
     assert.deepEqual(shape, [
@@ -209,6 +218,8 @@ mqtt3:
       '30: subscribe-all: "never" must be one of log, drop, disconnect, quarantine, or off',
       '31: safe[0]: "10.0.0.0/33" must be an address or a network, such as 192.168.1.7 or 10.0.0.0/8',
       "32: mqtt3: has no value: must be one of acknowledge, disconnect",
+      "33: content.paranoia: 5 must be a whole number, 1 to 4",
+      '33: content.families[0]: "sql" must be one of lfi, rfi, rce, php, nodejs, xss, sqli, java',
     ]);
   });
 
@@ -239,6 +250,7 @@ payloads:
 guessing:
   user: { limit: 3/m, answer: quarantine }
 protocol: { limit: 3/m, answer: drop }
+content: { max-bytes: 2 MiB }
 `;
     const mistakes = mistakesIn(text, { "bad.data": "ok\na/#/b\n", "broken.json": "{" });
     const start = (mistake: string) => mistake.slice(0, 90);
@@ -260,6 +272,7 @@ protocol: { limit: 3/m, answer: drop }
       '23: payloads[3].schema: strict mode: unknown keyword: "requird"',
       "25: guessing.user.answer: a user has no address of its own: only addresses are quarantined",
       "26: protocol.answer: the connection has ended by then: must be log or quarantine",
+      "27: content.max-bytes: must be 1 to 1048576 bytes",
       'bad.data:2: "a/#/b" holds # that is not the whole last level',
     ]);
     assert.match(mistakes[10]!, /^19: payloads\[1\]\.schema-file: .*JSON/);
