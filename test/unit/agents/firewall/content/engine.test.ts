@@ -270,7 +270,7 @@ test("any rule file either loads or is refused in words; the engine goes on", as
   const below = (n: number) => Math.floor(next() * n);
   const sound = `SecRule ARGS:payload|REQUEST_URI "@rx (?i)a{1,3}" "id:1001,phase:2,deny,t:lowercase,msg:'x',severity:2,chain"\n  SecRule &ARGS "@gt 1" "t:none,setvar:tx.a=+1"\nSecAction "id:1002,phase:1,pass,nolog"\n`;
   let refusals = 0;
-  for (let i = 0; i < (full ? 150 : 12); i++) {
+  for (let i = 0; i < (full ? 150 : 8); i++) {
     const bytes = Buffer.from(sound);
     for (let j = 0; j <= below(4); j++) bytes[below(bytes.length)] = below(256);
     writeFileSync(file, below(3) === 0 ? bytes.subarray(0, below(bytes.length)) : bytes);
