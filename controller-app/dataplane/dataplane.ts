@@ -35,6 +35,12 @@ export interface GroupWish {
   readonly publishers: readonly string[];
 }
 
+/** Something that switches hold only so many of, e.g. the groups of one switch. */
+export interface Resource {
+  readonly name: string;
+  readonly limit: number;
+}
+
 export interface Dataplane {
   /** "unicast" when no Ryu is configured: then every `want` resolves with "unicast" at once. */
   readonly kind: Carriage;
@@ -54,6 +60,13 @@ export interface Dataplane {
    * Never rejects. A second wish for the same address replaces the first; both promises then speak of the second.
    */
   want(wish: GroupWish): Promise<Carriage>;
+
+  /**
+   * What a group with these members and publishers would take one of each of the switches that have a limit, repeated
+   * where it would take more. Empty where none has, or as long as its members are not located; undefined where a switch
+   * would never take it. The same resource is the same object as long as this data plane lives.
+   */
+  needs(members: readonly string[], publishers: Iterable<string>): readonly Resource[] | undefined;
 
   /**
    * Removes the group's rules; the caller has moved every publisher off the address before. Resolves when the
@@ -90,6 +103,9 @@ export interface Dataplane {
 
   /** Set by the caller: `mayPublish(address, agentId)` has changed since a `want` was last answered. */
   onPublisher: (address: string, agentId: string) => void;
+
+  /** Set by the caller: what groups need is not what it was, because the network is not. */
+  onNeeds: () => void;
 
   /**
    * Set by the caller: asks an agent to make itself seen by the switches (it broadcasts one frame). Called, rate
@@ -197,8 +213,17 @@ export interface SwitchStatus {
   readonly seen: number;
   /** Differences that the last read-back left. */
   readonly differing: number;
+  /** Groups, and flows of groups, that it holds or is to hold, and how many it may. */
+  readonly groups: BudgetStatus;
+  readonly flows: BudgetStatus;
   /** Milliseconds since the last complete read-back; null before the first. */
   readonly readAgoMs: number | null;
+}
+
+export interface BudgetStatus {
+  readonly held: number;
+  /** null: no limit. */
+  readonly limit: number | null;
 }
 
 export interface PortRef {

@@ -1,5 +1,6 @@
 import type { Match } from "node-ryu-rest-client";
 import type { Probe } from "./access.js";
+import type { Holding } from "./budgets.js";
 import { type Hop, hopOf } from "./circulation.js";
 import {
   type Cause,
@@ -7,6 +8,7 @@ import {
   commandsFor,
   hasGroup,
   hasSurplus,
+  idOf,
   matches,
   type SeenFlow,
   type SeenGroup,
@@ -14,7 +16,7 @@ import {
   type SwitchState,
   strayId,
 } from "./diff.js";
-import { formOf, noLimits, type SwitchLimits } from "./limits.js";
+import { noLimits, ruleForm, type SwitchLimits } from "./limits.js";
 import {
   type Bucket,
   type GroupRange,
@@ -24,6 +26,7 @@ import {
   guardRule,
   inRange,
   isSource,
+  isSourceId,
   isSteer,
   matchOf,
   type Rule,
@@ -64,6 +67,10 @@ export class SwitchLedger {
   /** Per multicast address the ids of publishers' rules that are wished for or there, or were. */
   private readonly sources = new Map<string, Set<string>>();
   private read = false;
+  /** Rules that the switch may have by now, though it was not read back since. */
+  private readonly sent = new Map<RuleId, Rule>();
+  private holding = { flows: 0, groups: 0 };
+  private shrunk = false;
   /** What the guard matches. */
   private readonly guarded: string;
 
@@ -89,8 +96,10 @@ export class SwitchLedger {
     if (rule !== undefined && isSource(rule)) this.noteSource(rule.match.destination, rule.id);
     const formed = rule && this.formed(rule);
     this.wantedGroups += countGroup(formed) - countGroup(before);
-    if (formed === undefined) this.wanted.delete(id);
-    else this.wanted.set(id, formed);
+    this.recount(id, () => {
+      if (formed === undefined) this.wanted.delete(id);
+      else this.wanted.set(id, formed);
+    });
     return this.compare(id, rule === undefined ? "dropped" : "wanted");
   }
 
@@ -151,6 +160,14 @@ export class SwitchLedger {
     return [...ids];
   }
 
+  /** The command is being sent to the switch; nothing else is until it has been asked what came of it. */
+  onCommand(command: Command): void {
+    const id = idOf(command);
+    const rule = this.wanted.get(id);
+    if (rule === undefined || command.op.endsWith("-delete")) return;
+    this.recount(id, () => this.sent.set(id, rule));
+  }
+
   /** Takes a complete read-back; `onFlip` hears of each wanted rule that matches now and did not, or the reverse. */
   observe(state: SwitchState, onFlip: (id: RuleId, differs: boolean) => void): void {
     const before = new Map(this.differing);
@@ -168,6 +185,8 @@ export class SwitchLedger {
     }
     this.former.clear();
     for (const group of state.groups) this.groups.set(group.id, group);
+    this.sent.clear();
+    this.recountAll();
     this.strays = strays;
     this.surplus.clear();
     this.read = true;
@@ -190,8 +209,10 @@ export class SwitchLedger {
     if (want !== undefined && !hasGroup(want)) return false;
     if (want === undefined) {
       if (probe !== undefined) return false;
-      this.flows.delete(id);
-      this.groups.delete(id);
+      this.recount(id, () => {
+        this.flows.delete(id);
+        this.groups.delete(id);
+      });
     } else {
       const { buckets, priority, destination } = want;
       const flowsKnown = probe !== undefined && probe.flows > 0 && probe.flows < 0xffff_ffff;
@@ -208,6 +229,7 @@ export class SwitchLedger {
       });
     }
     this.former.delete(id);
+    this.recount(id, () => this.sent.delete(id));
     return !this.compare(id, this.cause(id) ?? "lost");
   }
 
@@ -216,9 +238,12 @@ export class SwitchLedger {
    * true when it complies.
    */
   confirmFlow(id: number, flow: SeenFlow | undefined): boolean {
-    if (flow === undefined) this.flows.delete(id);
-    else this.flows.set(id, flow);
     this.former.delete(id);
+    this.recount(id, () => {
+      this.sent.delete(id);
+      if (flow === undefined) this.flows.delete(id);
+      else this.flows.set(id, flow);
+    });
     return !this.compare(id, this.cause(id) ?? "lost");
   }
 
@@ -265,16 +290,22 @@ export class SwitchLedger {
   }
 
   /** Groups, and flows of groups, that the switch holds or is to hold. */
-  use(): { groups: number; flows: number } {
-    let { size: groups } = this.groups;
-    let flows = 0;
-    for (const id of this.flows.keys()) if (isGroupId(id)) flows += 1;
-    for (const [id, want] of this.wanted) {
-      if (!isGroupId(id)) continue;
-      if (!this.flows.has(id)) flows += 1;
-      if (hasGroup(want) && this.groupOf(id) === undefined) groups += 1;
-    }
-    return { groups, flows };
+  get held(): Holding {
+    return this.holding;
+  }
+
+  /** True where something of it has gone since this was last asked. */
+  hasShrunk(): boolean {
+    const { shrunk } = this;
+    this.shrunk = false;
+    return shrunk;
+  }
+
+  /** What the rule would add to that. */
+  added(rule: Rule): Holding {
+    const { flows, groups } = this.holdingOf(rule.id);
+    const isFlow = ruleForm(rule, this.limits) === "flow";
+    return { flows: 1 - flows, groups: isFlow ? 0 : 1 - groups };
   }
 
   /** Wanted rules that the last read-back did not find, or found different, and where that comes from. */
@@ -345,10 +376,41 @@ export class SwitchLedger {
     return differs;
   }
 
+  /** Of one rule: what is there, or wished for. */
+  private holdingOf(id: RuleId): Holding {
+    if (!isCounted(id)) return nothing;
+    const want = this.wanted.get(id);
+    const sent = this.sent.get(id);
+    const hasFlow = this.flows.has(id) || want !== undefined || sent !== undefined;
+    const isInGroup =
+      this.groupOf(id) !== undefined || [want, sent].some((r) => r !== undefined && hasGroup(r));
+    return { flows: hasFlow ? 1 : 0, groups: isInGroup ? 1 : 0 };
+  }
+
+  private recount(id: RuleId, change: () => void): void {
+    const before = this.holdingOf(id);
+    change();
+    const after = this.holdingOf(id);
+    this.holding.flows += after.flows - before.flows;
+    this.holding.groups += after.groups - before.groups;
+    this.shrunk ||= after.flows < before.flows || after.groups < before.groups;
+  }
+
+  private recountAll(): void {
+    const before = this.holding;
+    this.holding = { flows: 0, groups: 0 };
+    for (const id of new Set(chain<RuleId>(this.wanted.keys(), this.flows.keys(), this.groups.keys()))) {
+      const { flows, groups } = this.holdingOf(id);
+      this.holding.flows += flows;
+      this.holding.groups += groups;
+    }
+    this.shrunk ||= this.holding.flows < before.flows || this.holding.groups < before.groups;
+  }
+
   /** As this switch writes it. */
   private formed(rule: Rule): Rule {
-    if (isSteer(rule) || isSource(rule) || rule.buckets === null) return rule;
-    return { ...rule, form: formOf(rule.buckets.length, this.limits) ?? "group" };
+    if (isSteer(rule) || isSource(rule)) return rule;
+    return { ...rule, form: ruleForm(rule, this.limits) ?? "group" };
   }
 
   private ruleOf(flow: SeenFlow): RuleId | null {
@@ -372,6 +434,9 @@ function countGroup(rule: Rule | undefined): number {
   return rule !== undefined && hasGroup(rule) ? 1 : 0;
 }
 
-function isGroupId(id: RuleId): boolean {
-  return typeof id === "number" && id !== guardId;
+const nothing: Holding = { flows: 0, groups: 0 };
+
+/** Of the rules of groups. */
+function isCounted(id: RuleId): boolean {
+  return typeof id === "number" ? id !== guardId : isSourceId(id);
 }

@@ -1,4 +1,5 @@
 /** What one switch may hold of ours, and how a rule's copies are written there. Pure. */
+import { isSource, isSteer, type Rule } from "./rules.js";
 
 export interface SwitchLimits {
   /** Groups of type *all*. */
@@ -22,8 +23,13 @@ export const noLimits: SwitchLimits = {
 /** Copies are written as the flow's own actions, or as a group that the flow points to. */
 export type Form = "flow" | "group";
 
-/** The form of a rule with so many copies; undefined where the switch takes neither. */
-export function formOf(copies: number, { outputs, buckets }: SwitchLimits): Form | undefined {
+/**
+ * The form of a rule; undefined where the switch takes neither. A publisher's own rule is always a flow, however many
+ * copies it makes.
+ */
+export function ruleForm(rule: Rule, { outputs, buckets }: SwitchLimits): Form | undefined {
+  if (isSteer(rule) || isSource(rule) || rule.buckets === null) return "flow";
+  const copies = rule.buckets.length;
   if (copies <= outputs) return "flow";
   return copies <= buckets ? "group" : undefined;
 }

@@ -1,6 +1,8 @@
-import { type Clock, compareAddresses, type Timer } from "@topicast/protocol";
+import { type Clock, compareAddresses, formatIPv4, type Timer } from "@topicast/protocol";
 import { formatDpid } from "node-ryu-rest-client";
 import type { AccessError, SwitchAccess } from "./access.js";
+import { Admission } from "./admission.js";
+import { Budgets } from "./budgets.js";
 import { ChangeLog } from "./change-log.js";
 import type { Hop } from "./circulation.js";
 import type {
@@ -10,6 +12,7 @@ import type {
   EdgeAgent,
   GroupStatus,
   GroupWish,
+  Resource,
   RuleEntry,
   RyuStatus,
   SteeringGap,
@@ -19,7 +22,7 @@ import { idOf } from "./diff.js";
 import { changeText, type Purposes, ruleEntries, ruleName } from "./explain.js";
 import { type Group, GroupTable } from "./groups.js";
 import type { SwitchLedger } from "./ledger.js";
-import { noLimits, type SwitchLimits } from "./limits.js";
+import type { SwitchLimits } from "./limits.js";
 import { Locator } from "./locator.js";
 import { changedPlaces, placeText, topologyStatus } from "./overview.js";
 import { type GroupRange, inRange, type Rule, type RuleId, sameRule } from "./rules.js";
@@ -93,6 +96,7 @@ export class OpenFlowDataplane implements Dataplane {
   onCarriage: (address: string, carriage: Carriage) => void = () => {};
   onPublisher: (address: string, agentId: string) => void = () => {};
   onLocate: (agentId: string) => void = () => {};
+  onNeeds: () => void = () => {};
 
   private readonly timing: OpenFlowTiming;
   private readonly counters = zeroCounters();
@@ -123,11 +127,15 @@ export class OpenFlowDataplane implements Dataplane {
   private readonly gone = new Map<Dpid, SwitchLedger>();
   /** Where each port leads, or led when it was last seen to. */
   private readonly wires = new Map<string, SwitchPort>();
+  private readonly budgets: Budgets;
+  private readonly admission: Admission;
   private readonly dropping = new Map<string, Deferred<void>>();
   private adopting: Deferred<ReadonlyMap<string, readonly string[]> | null>[] = [];
 
   constructor(private readonly options: OpenFlowOptions) {
-    const { access, clock, range, log, limits = () => noLimits } = options;
+    const { access, clock, range, log } = options;
+    this.budgets = new Budgets(options.limits);
+    this.admission = new Admission(this.budgets, clock, (dpid) => this.workers.get(dpid)?.ledger);
     this.timing = { ...defaultOpenFlowTiming, ...options.timing };
     this.model = new TopologyModel(this.timing);
     this.groupTable = new GroupTable(clock, this.timing.wantMs, {
@@ -166,7 +174,7 @@ export class OpenFlowDataplane implements Dataplane {
       access,
       clock,
       range,
-      limits,
+      limits: (dpid) => this.budgets.of(dpid),
       timing: this.timing,
       counters: this.counters,
       mayRemove: () => this.mayRemove,
@@ -179,7 +187,7 @@ export class OpenFlowDataplane implements Dataplane {
         this.groupTable.refused(id, times, `switch ${formatDpid(dpid)}`);
       },
       onRead: (dpid) => this.onRead(dpid),
-      onPass: () => this.onPass(),
+      onPass: (dpid) => this.onPass(dpid),
       onFailure: (dpid, error) => this.onFailure(error, dpid),
       onCommand: (dpid, command, want, cause) => {
         this.changeLog.change(() => {
@@ -226,16 +234,20 @@ export class OpenFlowDataplane implements Dataplane {
     return answer;
   }
 
+  needs(members: readonly string[], publishers: Iterable<string>): readonly Resource[] | undefined {
+    if (!this.budgets.areThere) return [];
+    const address = formatIPv4(this.options.range.base);
+    const { plan } = this.planner.plan({ address, members, publishers: [...publishers] });
+    return plan === undefined ? [] : this.budgets.needsOf(plan);
+  }
+
   drop(address: string): Promise<void> {
     const group = this.groupTable.remove(address);
     if (group !== undefined) {
       this.dirty.delete(group);
       this.held.delete(group);
-      for (const [dpid, rules] of group.plan) {
-        const worker = this.workers.get(dpid);
-        for (const { id } of rules) worker?.want(id, undefined);
-        void worker?.kick();
-      }
+      this.admission.forget(group);
+      this.withdraw(group);
     }
     if (this.closed || !this.mayRemove || !this.holds(address)) return Promise.resolve();
     this.dropped(address);
@@ -332,6 +344,7 @@ export class OpenFlowDataplane implements Dataplane {
       group.onNetwork(moved);
       this.dirty.add(group);
     }
+    if (this.budgets.areThere) this.onNeeds();
   }
 
   /** Leads the clients of intercepted addresses to the agents nearest to them. */
@@ -374,7 +387,8 @@ export class OpenFlowDataplane implements Dataplane {
       );
       return;
     }
-    const result = this.planner.plan(group, () => this.standing(group.address));
+    const standing = () => this.standing(group.address);
+    const result = this.admission.plan(group, (need) => this.planner.plan(need, standing));
     if (result.plan === undefined) {
       const { reason, missing } = result;
       const lasting = missing.length === 0 || missing.some((id) => this.locator.gaveUp(id));
@@ -434,6 +448,7 @@ export class OpenFlowDataplane implements Dataplane {
     }
     this.wiringDirty = true;
     this.refresh();
+    this.releaseBlocked();
     if (this.allRead()) this.adopted(this.leftovers());
     return state === "up" && this.locator.search(this.model.unlocated());
   }
@@ -444,15 +459,34 @@ export class OpenFlowDataplane implements Dataplane {
       this.groupTable.withId(id)?.count(dpid, id, packets);
     }
     if (this.adopting.length > 0 && this.allRead()) this.adopted(this.leftovers());
-    this.onPass();
+    this.onPass(dpid);
   }
 
-  private onPass(): void {
+  private onPass(dpid: Dpid): void {
     if (this.held.size > 0) {
       for (const group of this.held) this.dirty.add(group);
       this.refreshSoon();
     }
     for (const address of [...this.dropping.keys()]) if (!this.holds(address)) this.dropped(address);
+    if (!this.admission.isNeeded || this.workers.get(dpid)?.ledger.hasShrunk() !== true) return;
+    for (const group of this.admission.longestBlocked()) this.dirty.add(group);
+    this.refreshSoon();
+  }
+
+  private withdraw(group: Group): void {
+    for (const [dpid, rules] of group.plan) {
+      const worker = this.workers.get(dpid);
+      for (const { id } of rules) worker?.want(id, undefined);
+      void worker?.kick();
+    }
+  }
+
+  /** What has no room, and is known to go by unicast, keeps none of the room that it had. */
+  private releaseBlocked(): void {
+    for (const group of this.admission.stale()) {
+      this.withdraw(group);
+      group.plan = new Map();
+    }
   }
 
   /**
@@ -546,9 +580,10 @@ export class OpenFlowDataplane implements Dataplane {
   }
 
   topology(): TopologyStatus {
-    const { workers, model, planner, agents, steering } = this;
+    const { workers, model, planner, agents, steering, budgets } = this;
     const isUp = this.watch.state === "up";
-    return topologyStatus({ workers, model, planner, agents, steering, isUp, now: this.options.clock.now() });
+    const now = this.options.clock.now();
+    return topologyStatus({ workers, model, planner, agents, steering, budgets, isUp, now });
   }
 
   groups(): GroupStatus[] {

@@ -1,5 +1,6 @@
 /** The network as REST shows it, and as compared with how it was. */
 import { formatDpid } from "node-ryu-rest-client";
+import type { Budgets } from "./budgets.js";
 import type { AgentPlace, EdgeAgent, SwitchStatus, TopologyStatus } from "./dataplane.js";
 import type { Steering } from "./steering.js";
 import type { TopologyModel } from "./topology.js";
@@ -12,6 +13,7 @@ interface Network {
   readonly planner: Planner;
   readonly agents: readonly EdgeAgent[];
   readonly steering: Steering;
+  readonly budgets: Budgets;
   /** Ryu answers. */
   readonly isUp: boolean;
   readonly now: number;
@@ -23,6 +25,7 @@ export function topologyStatus({
   planner,
   agents,
   steering,
+  budgets,
   isUp,
   now,
 }: Network): TopologyStatus {
@@ -31,7 +34,8 @@ export function topologyStatus({
     const { wanted, seen, differing } = ledger.counts();
     const readAgoMs = readAt === undefined ? null : Math.round(now - readAt);
     const connected = model.isConnected(dpid) && isUp;
-    return { dpid: formatDpid(dpid), connected, wanted, seen, differing, readAgoMs };
+    const held = budgets.status(dpid, ledger.held);
+    return { dpid: formatDpid(dpid), connected, wanted, seen, differing, ...held, readAgoMs };
   });
   const links = model.links().map((l) => ({ from: ref(l.a), to: ref(l.b), tree: planner.usesLink(l) }));
   const places = agents.map(({ id, address }): AgentPlace => {

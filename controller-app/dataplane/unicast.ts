@@ -41,6 +41,7 @@ export class UnicastDataplane implements Dataplane {
   onCarriage: (address: string, carriage: Carriage) => void = () => {};
   onPublisher: (address: string, agentId: string) => void = () => {};
   onLocate: (agentId: string) => void = () => {};
+  onNeeds: () => void = () => {};
   private agents: readonly EdgeAgent[] = [];
   private readonly counters = zeroCounters();
 
@@ -50,6 +51,10 @@ export class UnicastDataplane implements Dataplane {
 
   setAgents(agents: readonly EdgeAgent[]): void {
     this.agents = agents;
+  }
+
+  needs(): [] {
+    return [];
   }
 
   async want(_wish: GroupWish): Promise<Carriage> {

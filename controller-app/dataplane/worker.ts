@@ -143,6 +143,7 @@ export class SwitchWorker {
     if (command.op.endsWith("-delete")) counters.removals += 1;
     const id = idOf(command);
     this.host.onCommand(this.dpid, command, this.ledger.wants(id), this.ledger.cause(id) ?? "wanted");
+    this.ledger.onCommand(command);
     try {
       await this.host.access.apply(this.dpid, command);
       return true;

@@ -2,6 +2,7 @@
  * Edge sets → groups, where switches hold only so many. Pure: sets and their weights come in, which group carries which
  * set goes out, the same for the same order of events.
  */
+import type { Resource } from "../dataplane/dataplane.js";
 import {
   type Carrier,
   firstOf,
@@ -9,7 +10,6 @@ import {
   GroupBooks,
   isMore,
   type NeedsOf,
-  type Resource,
   setKey,
   union,
   type Wanted,
@@ -76,9 +76,9 @@ export class Allocator {
     return this.books.groups.values();
   }
 
-  /** How many groups take this. */
+  /** How many of it groups take. */
   usedOf(resource: Resource): number {
-    return this.books.usersOf(resource).size;
+    return this.books.countOf(resource);
   }
 
   get(members: readonly string[]): WantedSet | undefined {
@@ -251,7 +251,7 @@ export class Allocator {
   /** Takes the place of a group that is worth much less. */
   private displace(set: Wanted): boolean {
     const needs = this.options.needs(set.members, set.publishers);
-    const tight = needs?.find((resource) => !this.books.hasRoom(resource));
+    const tight = needs && this.books.tight(needs);
     if (needs === undefined || tight === undefined) return false;
     let lightest: Group | undefined;
     let looked = 0;

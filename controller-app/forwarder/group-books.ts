@@ -1,14 +1,10 @@
 /** The books of `Allocator`: groups, the sets on them, what they take and what they waste. */
 
-/** Something that a group takes one of, e.g. the group entries of one switch. Compared by identity. */
-export interface Resource {
-  readonly name: string;
-  readonly limit: number;
-}
+import type { Resource } from "../dataplane/dataplane.js";
 
 /**
- * What a group with these members and publishers (ids, sorted; publishers in no order) takes one of each; undefined where
- * no room would make it possible.
+ * What a group with these members and publishers (ids, sorted; publishers in no order) takes one of each, repeated where it
+ * takes more; undefined where no room would make it possible. Resources are compared by identity.
  */
 export type NeedsOf = (
   members: readonly string[],
@@ -72,7 +68,7 @@ export function setKey(members: readonly string[]): string {
 export class GroupBooks {
   readonly groups = new Map<string, Group>();
   readonly byMember = new Map<string, Set<Group>>();
-  private readonly used = new Map<Resource, Set<Group>>();
+  private readonly used = new Map<Resource, { count: number; readonly groups: Set<Group> }>();
   /** Groups that waste something. */
   readonly shared = new Set<Group>();
   /** Of those, the ones that waste more than they may, or for one set alone. */
@@ -87,14 +83,19 @@ export class GroupBooks {
     private readonly onMoved: (set: Wanted) => void,
   ) {}
 
+  /** How many of it are taken. */
+  countOf(resource: Resource): number {
+    return this.used.get(resource)?.count ?? 0;
+  }
+
   /** The groups that take this. */
   usersOf(resource: Resource): ReadonlySet<Group> {
-    return this.used.get(resource) ?? nobody;
+    return this.used.get(resource)?.groups ?? nobody;
   }
 
   /** Others come first the next time that `usersOf` is asked. */
   rotate(resource: Resource, count: number): void {
-    const groups = this.used.get(resource);
+    const groups = this.used.get(resource)?.groups;
     for (const group of [...firstOf(groups ?? nobody, count)]) {
       groups!.delete(group);
       groups!.add(group);
@@ -190,23 +191,44 @@ export class GroupBooks {
 
   take(group: Group, needs: readonly Resource[]): void {
     group.needs = needs;
-    for (const resource of needs) add(this.used, resource, group);
+    for (const resource of needs) {
+      let use = this.used.get(resource);
+      if (use === undefined) {
+        use = { count: 0, groups: new Set() };
+        this.used.set(resource, use);
+      }
+      use.count += 1;
+      use.groups.add(group);
+    }
   }
 
   private giveBack(group: Group): void {
-    for (const resource of group.needs) this.used.get(resource)?.delete(group);
+    for (const resource of group.needs) {
+      const use = this.used.get(resource);
+      if (use === undefined) continue;
+      use.count -= 1;
+      use.groups.delete(group);
+    }
     group.needs = [];
   }
 
+  /** There is room for this, where a group that takes `insteadOf` goes. */
   fits(needs: readonly Resource[], insteadOf: readonly Resource[] = []): boolean {
-    return needs.every((resource) => this.hasRoom(resource, insteadOf));
+    return this.tight(needs, insteadOf) === undefined;
   }
 
-  hasRoom(resource: Resource, insteadOf: readonly Resource[] = []): boolean {
-    const { limit } = resource;
-    if (limit === Number.POSITIVE_INFINITY) return true;
-    const own = insteadOf.includes(resource) ? 1 : 0;
-    return this.usersOf(resource).size + 1 - own <= limit - Math.floor(limit * RESERVE);
+  /** The first resource that there is not enough of. */
+  tight(needs: readonly Resource[], insteadOf: readonly Resource[] = []): Resource | undefined {
+    const after = new Map<Resource, number>();
+    for (const resource of insteadOf)
+      after.set(resource, (after.get(resource) ?? this.countOf(resource)) - 1);
+    for (const resource of needs) {
+      const count = (after.get(resource) ?? this.countOf(resource)) + 1;
+      after.set(resource, count);
+      const { limit } = resource;
+      if (count > limit - Math.floor(limit * RESERVE)) return resource;
+    }
+    return undefined;
   }
 }
 

@@ -141,7 +141,7 @@ describe("a switch's ledger", () => {
             wanted.length + inUse.length + 1,
             "flows, groups, and the guard",
           );
-          assert.deepEqual(ledger.use(), { flows: wanted.length, groups: inUse.length });
+          assert.deepEqual(ledger.held, { flows: wanted.length, groups: inUse.length });
           for (const [address, list] of wanted) {
             const sorted = copyRule(address, list).buckets;
             const action = model.state().flows.find((f) => f.destination === address)?.action;

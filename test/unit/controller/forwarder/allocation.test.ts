@@ -1,12 +1,8 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
+import type { Resource } from "@topicast/controller/dataplane/dataplane.js";
 import { Allocator } from "@topicast/controller/forwarder/allocation.js";
-import {
-  type NeedsOf,
-  type Resource,
-  setKey,
-  type WantedSet,
-} from "@topicast/controller/forwarder/group-books.js";
+import { type NeedsOf, setKey, type WantedSet } from "@topicast/controller/forwarder/group-books.js";
 import fc from "fast-check";
 import { random } from "../../fabric/sim.js";
 
