@@ -77,7 +77,7 @@ export const controllerSettings = {
   },
   store: {
     argument: "DIR",
-    help: "keep retained messages there, made where it does not exist; without it they end with this process",
+    help: "keep retained messages and wills there, made where it does not exist; without it they end with this process",
     value: value.text,
   },
   "store-sync": {

@@ -19,7 +19,7 @@ import { Forwarder } from "./forwarder/forwarder.js";
 import type { ForwarderEvent } from "./forwarder/options.js";
 import { RestServer } from "./rest/server.js";
 import { RetainedKeeper } from "./retained/keeper.js";
-import { nowhere, openStorage, type RetainedStorage } from "./retained/storage.js";
+import { type ForwarderStorage, nowhere, openStorage } from "./retained/storage.js";
 
 export interface RunningController {
   /** Stops serving and leaves agents and switches as they are, so that known routes go on delivering. Idempotent. */
@@ -45,9 +45,12 @@ export async function startController(config: ControllerConfig): Promise<Running
     const lists = readLists(config);
     const dataplane = makeDataplane(config, log);
     const keys = config.fabricKey === undefined ? undefined : openKeyFile(config.fabricKey, Date.now());
-    const storage = await openRetained(config, log);
-    cleanups.push(() => storage.close());
-    const retained = await RetainedKeeper.open({ clock: systemClock, unixTime: Date.now, storage });
+    const storage = await openKept(config, log);
+    cleanups.push(() => storage.retained.close());
+    const kept = { clock: systemClock, unixTime: Date.now, storage: storage.retained };
+    const retained = await RetainedKeeper.open(kept);
+    const wills: Array<readonly [string, Buffer]> = [];
+    for await (const entry of storage.wills.entries()) wills.push(entry);
     const socket = await FabricSocket.open({
       seal: keys?.seal,
       address: config.listen.address,
@@ -63,6 +66,7 @@ export async function startController(config: ControllerConfig): Promise<Running
       port: config.listen.port,
       payloadBytes: payloadBytes(config.fabricMtu, keys !== undefined),
       retained,
+      wills: { storage: storage.wills, entries: wills },
       socketStats: () => socket.stats,
       legacyProxies: config.legacyProxies,
       transmitPlain: (packets, to) => socket.sendPlain(packets, to),
@@ -95,12 +99,12 @@ function advise({ fabricKey, store }: ControllerConfig, log: Logger): void {
   log.info({}, "retained messages are kept in memory only: --store DIR keeps them over this process's end");
 }
 
-/** Where retained messages are kept. Rejects with a UserError where the directory cannot be used. */
-async function openRetained(
+/** Where retained messages and wills are kept. Rejects with a UserError where the directory cannot be used. */
+async function openKept(
   { store, storeSync: sync }: ControllerConfig,
   log: Logger,
-): Promise<RetainedStorage> {
-  if (store === undefined) return nowhere;
+): Promise<ForwarderStorage> {
+  if (store === undefined) return { retained: nowhere, wills: nowhere };
   const errors = { error: (message: string) => log.error({}, message) };
   return openStorage({ directory: store, sync, clock: systemClock, log: errors });
 }

@@ -146,7 +146,8 @@ export class Forwarder implements ForwarderView {
     const { unixTime } = options;
     this.keeper = options.retained ?? new RetainedKeeper({ clock, unixTime, storage: nowhere }).begin();
     this.retaining = new Retaining(this.keeper, (topic) => this.map.edgesOf(topic));
-    this.wills = new Wills(clock, (message) => this.publish(message));
+    this.wills = new Wills(clock, (message) => this.publish(message), options.wills?.storage ?? nowhere);
+    this.wills.restore(options.wills?.entries ?? []);
     this.networkStats = new NetworkStats(() => ({
       "retained messages/count": this.keeper.size,
       "shared_subscriptions/count": this.shares.size,

@@ -1,6 +1,7 @@
 import type { Clock, Endpoint, Header } from "@topicast/protocol";
 import type { Dataplane } from "../dataplane/dataplane.js";
 import type { RetainedKeeper } from "../retained/keeper.js";
+import type { RetainedStorage } from "../retained/storage.js";
 import type { RegistryEvent } from "./registry.js";
 
 export interface ForwarderOptions {
@@ -15,6 +16,11 @@ export interface ForwarderOptions {
   readonly payloadBytes: number;
   /** Where retained messages are kept; for as long as this process lives where absent. */
   readonly retained?: RetainedKeeper;
+  /** Where agents' wills are kept, and what is there; nowhere where absent. */
+  readonly wills?: {
+    readonly storage: RetainedStorage;
+    readonly entries: Iterable<readonly [key: string, value: Buffer]>;
+  };
   /** Counters of the socket, by snake_case name. */
   readonly socketStats?: () => Record<string, number>;
   /** Proxies that speak the plain form. */

@@ -1,5 +1,6 @@
 import {
   type Clock,
+  DEAD_MS,
   decodeWill,
   encodeFired,
   type Message,
@@ -7,6 +8,7 @@ import {
   type ToldWill,
   topicError,
 } from "@topicast/protocol";
+import type { RetainedStorage } from "../retained/storage.js";
 import type { Agent } from "./agents.js";
 
 /** What all wills may take: their messages' bytes, and WILL_BYTES each. */
@@ -15,9 +17,14 @@ const WILL_BYTES = 256;
 /** Numbers of settled wills that are remembered for agents that may come back. */
 const FIRED_MAX = 1_000_000;
 
+/** An agent that lives has come back to a new forwarder after so long, or is taken for dead. */
+const RETURN_MS = 2 * DEAD_MS;
+
 /** A will that is kept for a living agent's client, or for one that has gone. */
 export interface KeptWill extends ToldWill {
   readonly number: number;
+  /** Where it is stored. */
+  readonly key: string;
   /** The wills that it is one of: all of one life of its agent. */
   readonly among: Map<number, KeptWill>;
   /** Its client has connected at another edge, which its own one may not know. */
@@ -41,12 +48,51 @@ export class Wills {
   private held = 0;
   private firedCount = 0;
 
-  readonly stats = { wills_published: 0, wills_discarded: 0, wills_refused: 0, wills_bad: 0 };
+  readonly stats = {
+    wills_published: 0,
+    wills_discarded: 0,
+    wills_refused: 0,
+    wills_bad: 0,
+    wills_restored: 0,
+  };
 
   constructor(
     private readonly clock: Clock,
     private readonly publish: (message: Message) => void,
+    private readonly storage: RetainedStorage,
   ) {}
+
+  /** Takes what a former forwarder knew: wills of agents that do not come back to this one are published. */
+  restore(entries: Iterable<readonly [key: string, value: Buffer]>): void {
+    const lives = new Map<string, Lost>();
+    for (const [key, value] of entries) {
+      const [agent, epoch, number] = key.split("/").map((part) => Number.parseInt(part, 16));
+      const will = decodeWill(value)?.will;
+      if (will === undefined || agent === undefined || epoch === undefined || number === undefined) {
+        this.stats.wills_bad += 1;
+        this.storage.delete(key);
+        continue;
+      }
+      let life = lives.get(`${agent}/${epoch}`);
+      if (life === undefined) {
+        life = { epoch, wills: new Map(), fired: [] };
+        lives.set(`${agent}/${epoch}`, life);
+        this.remember(agent, [...(this.lost.get(agent) ?? []), life]);
+      }
+      const kept: KeptWill = {
+        ...will,
+        number,
+        key,
+        among: life.wills,
+        successor: undefined,
+        lost: undefined,
+      };
+      const timer = this.clock.setTimer(RETURN_MS + will.delay * 1_000, () => this.fire(kept));
+      kept.lost = { life, timer };
+      this.keep(kept);
+      this.stats.wills_restored += 1;
+    }
+  }
 
   /** What is kept takes so many bytes. */
   get bytes(): number {
@@ -69,8 +115,10 @@ export class Wills {
       return;
     }
     agent.confirmed?.wills.add(number);
+    const key = [agent.number, agent.claim.dataEpoch, number].map((part) => part.toString(16)).join("/");
+    this.storage.put(key, Buffer.from(payload));
     this.keep({
-      ...{ ...will, message: ownOf(will.message), number, among: agent.wills },
+      ...{ ...will, message: ownOf(will.message), number, key, among: agent.wills },
       ...{ successor: undefined, lost: undefined },
     });
   }
@@ -193,7 +241,8 @@ export class Wills {
 
   private drop(will: KeptWill | undefined): void {
     if (will === undefined) return;
-    const { clientId, number, among, lost } = will;
+    const { clientId, number, key, among, lost } = will;
+    this.storage.delete(key);
     lost?.timer.cancel();
     among.delete(number);
     this.held -= costOf(will);

@@ -21,18 +21,27 @@ export const nowhere: RetainedStorage = {
   close: () => Promise.resolve(),
 };
 
-const PREFIX = "retained/";
+/** What a forwarder keeps over its end. */
+export interface ForwarderStorage {
+  readonly retained: RetainedStorage;
+  /** What is to be published should agents die: see `../forwarder/wills.ts`. */
+  readonly wills: RetainedStorage;
+}
 
-/** A directory of its own. Rejects with a UserError where it cannot be used. */
-export async function openStorage(options: StoreOptions): Promise<RetainedStorage> {
+/** A directory of its own; closing one part closes all. Rejects with a UserError where it cannot be used. */
+export async function openStorage(options: StoreOptions): Promise<ForwarderStorage> {
   const store = await Store.open(options);
+  return { retained: partOf(store, "retained/"), wills: partOf(store, "wills/") };
+}
+
+function partOf(store: Store, prefix: string): RetainedStorage {
   return {
     async *entries() {
-      for await (const [key, value] of store.entries(PREFIX))
-        yield [key.slice(PREFIX.length), value] as const;
+      for await (const [key, value] of store.entries(prefix))
+        yield [key.slice(prefix.length), value] as const;
     },
-    put: (key, value) => store.put(PREFIX + key, value),
-    delete: (key) => store.delete(PREFIX + key),
+    put: (key, value) => store.put(prefix + key, value),
+    delete: (key) => store.delete(prefix + key),
     durable: () => store.durable(),
     close: () => store.close(),
   };

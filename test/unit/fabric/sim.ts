@@ -324,8 +324,10 @@ export class SimForwarder {
     readonly dataplane: Dataplane = new UnicastDataplane(),
     legacyProxies: readonly Endpoint[] = [],
     disk?: SimDisk,
+    willDisk?: SimDisk,
   ) {
     this.forwarder = new Forwarder({
+      ...(willDisk === undefined ? {} : { wills: { storage: willDisk, entries: [...willDisk.restart()] } }),
       ...(disk === undefined ? {} : { retained: keeperOn(network, disk) }),
       clock: network.clock,
       unixTime: () => network.unixTime(),

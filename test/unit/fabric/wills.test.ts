@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import type { Message } from "@topicast/protocol";
-import { SimAgent, SimForwarder, type SimNetwork, simFabric } from "./sim.js";
+import { SimAgent, SimDisk, SimForwarder, SimNetwork, simFabric } from "./sim.js";
 
 const DEAD_MS = 5_000;
 
@@ -15,6 +15,19 @@ async function threeEdges(seed: number) {
   await network.until(e2.subscribe("gone/#"));
   await network.until(e3.subscribe("gone/+"));
   return { network, forwarder, e1, e2, e3 };
+}
+
+/** As `Store` does, it writes without being asked to. */
+class WritingDisk extends SimDisk {
+  override put(key: string, value: Buffer): void {
+    super.put(key, value);
+    void this.durable();
+  }
+
+  override delete(key: string): void {
+    super.delete(key);
+    void this.durable();
+  }
 }
 
 /** When the agent first has something of the topic, in milliseconds from now. */
@@ -122,5 +135,59 @@ describe("wills of clients whose agent dies", () => {
     e1.kill();
     await network.run(DEAD_MS + 2_000, 10);
     assert.deepEqual(e2.texts(), ["bye"]);
+  });
+
+  it("are published by the next forwarder, where the agent has died while there was none", async () => {
+    for (const ms of [0, 500, 4_000, 8_000]) {
+      const network = new SimNetwork(9);
+      const disk = new WritingDisk(network);
+      const start = () => new SimForwarder(network, undefined, [], undefined, disk);
+      const first = start();
+      const [e1, e2] = ["e1", "e2"].map((id, i) => new SimAgent(network, id, `10.0.0.10${i + 1}`));
+      await network.run(4_000, 10);
+      await network.until(e2!.subscribe("gone/#"));
+      e1!.fabric.setWill("c1", will("gone/c1", "bye"));
+      e1!.fabric.setWill("c2", will("gone/c2", "late", 30));
+      e1!.fabric.setWill("c3", will("gone/c3", "not any more"));
+      e2!.fabric.setWill("c4", will("gone/c4", "of the living"));
+      await network.run(50);
+      e1!.fabric.setWill("c3", undefined);
+      await network.run(50);
+      first.kill();
+      e1!.kill();
+      await network.run(ms, 10);
+      const second = start();
+      await network.run(16_000, 10);
+      assert.deepEqual(e2!.texts(), ["bye"], `${ms} ms`);
+      await network.run(30_000, 20);
+      assert.deepEqual(e2!.texts(), ["bye", "late"], `${ms} ms`);
+      // What has been published is not published again by a third one.
+      second.kill();
+      start();
+      await network.run(60_000, 50);
+      assert.deepEqual(e2!.texts(), ["bye", "late"], `${ms} ms`);
+    }
+  });
+
+  it("are not, where the agent has come back to it", async () => {
+    const network = new SimNetwork(10);
+    const disk = new WritingDisk(network);
+    const start = () => new SimForwarder(network, undefined, [], undefined, disk);
+    let forwarder = start();
+    const [e1, e2] = ["e1", "e2"].map((id, i) => new SimAgent(network, id, `10.0.0.10${i + 1}`));
+    await network.run(4_000, 10);
+    await network.until(e2!.subscribe("gone/#"));
+    e1!.fabric.setWill("c1", will("gone/c1", "bye"));
+    await network.run(100);
+    for (const ms of [100, 3_000, 9_000]) {
+      forwarder.kill();
+      await network.run(ms, 10);
+      forwarder = start();
+      await network.run(20_000, 20);
+      assert.deepEqual(e2!.texts(), []);
+    }
+    e1!.kill();
+    await network.run(DEAD_MS + 2_000, 10);
+    assert.deepEqual(e2!.texts(), ["bye"]);
   });
 });

@@ -184,7 +184,11 @@ describe("RetainedKeeper", () => {
     const folder = mkdtempSync(join(tmpdir(), "topicast-retained-"));
     const directory = join(folder, "store");
     const open = async () => {
-      const storage = await openStorage({ directory, clock: systemClock, log: { error: assert.fail } });
+      const { retained: storage } = await openStorage({
+        directory,
+        clock: systemClock,
+        log: { error: assert.fail },
+      });
       const keeper = await RetainedKeeper.open({ clock: systemClock, unixTime: Date.now, storage });
       return { storage, keeper };
     };
