@@ -339,6 +339,7 @@ export class AgentFabric implements Uplink {
       return;
     }
     if (packet.topic === FabricTopic.RETAINED) {
+      this.subscriptions.onRetained();
       const taken = this.retainer?.onRetained(packet.payload as Buffer) ?? true;
       return taken ? undefined : this.drop("bad_retained");
     }

@@ -7,6 +7,8 @@ import type { Registration } from "./registration.js";
  * forwarder gives it up, 1 s for its next look) and rules that no switch takes (1 s).
  */
 const BARRIER_MS = DEAD_MS + PING_MS + 2_000;
+/** Where its retained messages are on their way it waits on, for as long as they come, but no longer than this. */
+const RETAINED_MS = 120_000;
 /** Filters in one SUBSCRIBE when a registration begins. */
 const BATCH = 64;
 
@@ -32,6 +34,8 @@ export class Subscriptions {
   /** SUBSCRIBEs under way by message id. */
   private readonly asked = new Map<number, Filter[]>();
   private nextMessageId = 1;
+  /** When the last retained message came. */
+  private toldAt = Number.NEGATIVE_INFINITY;
 
   readonly stats = { subscribe_timeouts: 0 };
 
@@ -60,10 +64,19 @@ export class Subscriptions {
         waiting.delete(done);
         resolve();
       };
-      const timer = this.clock.setTimer(BARRIER_MS, () => {
-        this.stats.subscribe_timeouts += 1;
-        done();
-      });
+      const since = this.clock.now();
+      const wait = (ms: number) =>
+        this.clock.setTimer(ms, () => {
+          const now = this.clock.now();
+          const left = filter.hasRetained || now - since >= RETAINED_MS ? 0 : this.toldAt + BARRIER_MS - now;
+          if (left > 0) {
+            timer = wait(left);
+            return;
+          }
+          this.stats.subscribe_timeouts += 1;
+          done();
+        });
+      let timer = wait(BARRIER_MS);
       waiting.add(done);
     });
     if (!this.registration.registered) {
@@ -84,6 +97,11 @@ export class Subscriptions {
     for (let i = 0; i < uncovered.length; i += BATCH) void this.ask(uncovered.slice(i, i + BATCH));
     const messageId = this.messageId();
     void this.registration.send(encodePacket({ cmd: "unsubscribe", messageId, unsubscriptions: [name] }));
+  }
+
+  /** A retained message has come. */
+  onRetained(): void {
+    this.toldAt = this.clock.now();
   }
 
   onSuback(messageId: number): void {

@@ -181,3 +181,43 @@ describe("subscriptions", () => {
     );
   });
 });
+
+describe("a SUBACK that waits for retained messages", () => {
+  function waiting() {
+    const clock = new SimClock();
+    const told = new Told();
+    const subscriptions = new Subscriptions(clock, told);
+    let isDone = false;
+    void subscriptions.subscribe("#").then(() => {
+      isDone = true;
+    });
+    const pass = async (seconds: number, isTold: boolean) => {
+      for (let i = 0; i < seconds; i++) {
+        clock.advance(1_000);
+        if (isTold) subscriptions.onRetained();
+      }
+      await Promise.resolve();
+      return isDone;
+    };
+    return { told, subscriptions, pass };
+  }
+
+  it("waits for as long as they come, and then for the answer", async () => {
+    const { told, subscriptions, pass } = waiting();
+    assert.equal(await pass(60, true), false);
+    told.answer(subscriptions);
+    assert.equal(await pass(0, false), true);
+    assert.equal(subscriptions.stats.subscribe_timeouts, 0);
+  });
+
+  it("goes on 8 s after the last one, or after two minutes", async () => {
+    const silent = waiting();
+    await silent.pass(20, true);
+    assert.equal(await silent.pass(7, false), false);
+    assert.equal(await silent.pass(2, false), true);
+    const never = waiting();
+    assert.equal(await never.pass(115, true), false);
+    assert.equal(await never.pass(15, true), true);
+    assert.equal(never.subscriptions.stats.subscribe_timeouts, 1);
+  });
+});
