@@ -53,6 +53,12 @@ export interface Dataplane {
   setAgents(agents: readonly EdgeAgent[]): void;
 
   /**
+   * From now on switches drop what comes from these sources (an IPv4 address, an IPv6 address or `NETWORK/64`) by the ports
+   * of clients, and no others'. The latest last: where there are too many the earliest are left out.
+   */
+  setQuarantine(sources: readonly string[]): void;
+
+  /**
    * Wishes a group into being, or changes its members or publishers (same address). Resolves with "openflow" once every
    * switch on the way from a located publisher to a member is *read back* to hold the rules, and with "unicast" when that
    * cannot be had within the deadline (or certainly not at all: Ryu known to be unreachable). Where the group has been
@@ -120,6 +126,8 @@ export interface Dataplane {
    * "unicast", which leads none. Cheap while there are few.
    */
   unsteered(): SteeringGap[];
+  /** For /quarantine: what has become of each source. Empty for "unicast". */
+  quarantine(): Iterable<QuarantineStatus>;
   /** For /topology. */
   topology(): TopologyStatus;
   /** For /groups, ordered by address. Empty for "unicast". */
@@ -195,6 +203,17 @@ export interface InterceptStatus extends Intercept {
   readonly seen: number;
 }
 
+export interface QuarantineStatus {
+  readonly source: string;
+  /** Its port, where switches have seen it at one; otherwise it is dropped at all ports of clients. */
+  readonly at: PortRef | null;
+  /** Flows that the switches should hold, and that they were read back to hold. */
+  readonly wanted: number;
+  readonly seen: number;
+  /** Packets that these have dropped, as of the last read-back. */
+  readonly packets: number;
+}
+
 /** An intercepted endpoint of which some clients are not led to an agent. */
 export interface SteeringGap extends Intercept {
   /** Ids of the agents that answer there, sorted. */
@@ -265,7 +284,7 @@ export interface GroupStatus {
 export interface RuleEntry {
   /** 16 hexadecimal digits. */
   readonly dpid: string;
-  /** Names it in its switch: `group 0x54400001`, `guard`, `steering …`, `stray …`. */
+  /** Names it in its switch: `group 0x54400001`, `guard`, `steering …`, `quarantine …`, `stray …`. */
   readonly name: string;
   readonly differs: boolean;
   status(): RuleStatus;

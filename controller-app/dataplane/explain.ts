@@ -22,6 +22,7 @@ import {
   groupId,
   guardId,
   inFlow,
+  isQuarantineId,
   isSource,
   isSourceId,
   isSteer,
@@ -42,9 +43,10 @@ const causes: Readonly<Record<Cause, string>> = {
   leftover: "it was found there and nobody wants it",
 };
 
-/** A rule's name in its switch, sortable: `group 0x54400001`, `group 239.192.0.1 of …`, `guard`, `steering …`. */
+/** A rule's name in its switch, sortable: `group 0x54400001`, `group 239.192.0.1 of …`, `guard`, `steering …`, `quarantine …`. */
 export function ruleName(id: RuleId): string {
   if (id === guardId) return "guard";
+  if (isQuarantineId(id)) return `quarantine ${id}`;
   if (isSourceId(id)) return `group ${id}`;
   return typeof id === "number" ? `group 0x${id.toString(16)}` : `steering ${id}`;
 }
@@ -138,6 +140,7 @@ function bucketText({ port, rewrite }: Bucket): string {
 }
 
 function steerText({ mac, ports }: SteerActions): string {
+  if (ports.length === 0) return "drop";
   const out = ports.map((port) => `output:${port === CONTROLLER ? "controller" : port}`).join(",");
   return mac === null ? out : `set_field:${mac}->eth_dst,${out}`;
 }
@@ -182,6 +185,8 @@ function steeringPurpose(id: string, want: Rule | undefined, purposes: Purposes)
   if (want === undefined || !isSteer(want)) return `steering of ${id}, which is not wanted here`;
   const { match, actions } = want;
   const { service, address } = match;
+  if (service === "source")
+    return `drops what comes from ${address} by port ${match.inPort}: it is quarantined`;
   const by = match.inPort === undefined ? "on their way" : `by port ${match.inPort}`;
   if (service === "claim") return `lets all agents hear, ${by}, of a machine that takes ${address}`;
   const mac = match.to ?? actions.mac ?? "";

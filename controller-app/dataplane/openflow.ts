@@ -12,6 +12,7 @@ import type {
   EdgeAgent,
   GroupStatus,
   GroupWish,
+  QuarantineStatus,
   Resource,
   RuleEntry,
   RyuStatus,
@@ -25,6 +26,7 @@ import type { SwitchLedger } from "./ledger.js";
 import type { SwitchLimits } from "./limits.js";
 import { Locator } from "./locator.js";
 import { changedPlaces, placeText, topologyStatus } from "./overview.js";
+import { QuarantineRules } from "./quarantine.js";
 import { type GroupRange, inRange, type Rule, type RuleId, sameRule } from "./rules.js";
 import { Steering } from "./steering.js";
 import { defaultTiming, TopologyModel, type TopologyTiming } from "./topology.js";
@@ -106,6 +108,7 @@ export class OpenFlowDataplane implements Dataplane {
   private readonly workers = new Map<Dpid, SwitchWorker>();
   private readonly workerHost: WorkerHost;
   private readonly steering = new Steering();
+  private readonly quarantineRules = new QuarantineRules();
   private readonly changeLog: ChangeLog;
   private readonly purposes: Purposes;
   private forest: Forest = new Map();
@@ -222,6 +225,12 @@ export class OpenFlowDataplane implements Dataplane {
     this.wiringDirty = true;
     this.refreshSoon();
     if (this.model.unlocated().length > 0) this.watch.look();
+  }
+
+  setQuarantine(sources: readonly string[]): void {
+    this.quarantineRules.set(sources);
+    this.wiringDirty = true;
+    this.refreshSoon();
   }
 
   want(wish: GroupWish): Promise<Carriage> {
@@ -347,17 +356,20 @@ export class OpenFlowDataplane implements Dataplane {
     if (this.budgets.areThere) this.onNeeds();
   }
 
-  /** Leads the clients of intercepted addresses to the agents nearest to them. */
+  /** Leads the clients of intercepted addresses to the agents nearest to them, and drops what is quarantined. */
   private steer(touched: Set<SwitchWorker>): void {
     const { steering, model, counters } = this;
     const before = steering.refused.length;
-    steering.update(this.forest, [...model.places()], model.clientPorts(), this.agents, (dpid, id, rule) => {
+    const [places, clientPorts] = [[...model.places()], model.clientPorts()];
+    const change = (dpid: Dpid, id: string, rule: Rule | undefined) => {
       const worker = this.workers.get(dpid);
       if (worker === undefined) return;
       const wanted = worker.ledger.wants(id);
       if (rule !== undefined && wanted !== undefined && sameRule(wanted, rule)) return;
       if (worker.want(id, rule)) touched.add(worker);
-    });
+    };
+    steering.update(this.forest, places, clientPorts, this.agents, change);
+    this.quarantineRules.update({ places, clientPorts, seenAt: (address) => model.seenAt(address) }, change);
     const refused = steering.refused.length;
     if (refused === before) return;
     counters.intercepts_refused += Math.max(refused - before, 0);
@@ -577,6 +589,14 @@ export class OpenFlowDataplane implements Dataplane {
 
   unsteered(): SteeringGap[] {
     return this.steering.gaps((dpid) => this.workers.get(dpid)?.ledger.differences().keys() ?? []);
+  }
+
+  quarantine(): Iterable<QuarantineStatus> {
+    const ledger = (dpid: Dpid) => this.workers.get(dpid)?.ledger;
+    return this.quarantineRules.status(
+      (dpid, id) => ledger(dpid)?.differs(id) === false,
+      (dpid, id) => ledger(dpid)?.packets(id) ?? 0,
+    );
   }
 
   topology(): TopologyStatus {

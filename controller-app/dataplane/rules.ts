@@ -14,6 +14,8 @@ export const rulePriority = 30_000;
 /** Rules of one publisher go before those that all share. */
 export const sourcePriority = 30_100;
 export const guardPriority = 29_000;
+/** What comes from a quarantined source, whatever it is. */
+export const quarantinePriority = 31_000;
 /** Steering: what claims an address, then all else from a client's port, then on the way between switches. */
 export const claimPriority = 28_500;
 export const ingressPriority = 28_000;
@@ -113,19 +115,19 @@ export interface SteerMatch {
   readonly inPort?: number;
   /** The MAC address that the client's switch has written: the agent's. */
   readonly to?: string;
-  /** IPv4 or IPv6, in its canonical form. */
+  /** IPv4 or IPv6, in its canonical form; of a `source` also `NETWORK/LENGTH` with IPv6. */
   readonly address: string;
   /**
-   * TCP port; "neighbour": requests for the address' MAC address, by ARP or ND; "claim": those by which a machine tells
+   * TCP port; "source": frames that come from the address, and are dropped; "neighbour": requests for the address' MAC address, by ARP or ND; "claim": those by which a machine tells
    * that it has the address (ARP announcement), or is about to (ND, duplicate address detection).
    */
-  readonly service: number | "neighbour" | "claim";
+  readonly service: number | "neighbour" | "claim" | "source";
 }
 
 export interface SteerActions {
   /** Written to `eth_dst` first; null leaves it. */
   readonly mac: string | null;
-  /** Then out by each of these, in this order; may hold `CONTROLLER`. */
+  /** Then out by each of these, in this order; may hold `CONTROLLER`. None: dropped. */
   readonly ports: readonly number[];
 }
 
@@ -154,6 +156,11 @@ export function isSourceId(id: RuleId): id is string {
   return typeof id === "string" && id.includes(" of ");
 }
 
+/** Whether it drops a source. */
+export function isQuarantineId(id: RuleId): boolean {
+  return typeof id === "string" && id.includes(" source ");
+}
+
 export function sourceRule(match: SourceMatch, buckets: readonly Bucket[]): SourceRule {
   return { id: sourceId(match), priority: sourcePriority, match, buckets: buckets.toSorted(inOrder) };
 }
@@ -172,6 +179,7 @@ export function steerId({ inPort, to, address, service }: SteerMatch): string {
 }
 
 export function steerPriority({ inPort, service }: SteerMatch): number {
+  if (service === "source") return quarantinePriority;
   if (service === "claim") return claimPriority;
   return inPort === undefined ? transitPriority : ingressPriority;
 }
@@ -180,13 +188,14 @@ export function steerMatchOf({ inPort, to, address, service }: SteerMatch) {
   return {
     ...(inPort === undefined ? {} : { in_port: inPort }),
     ...(to === undefined ? {} : { eth_dst: to }),
-    ...(isIPv6(address) ? ipv6Match(address, service) : ipv4Match(address, service)),
+    ...(isIPv6(address.replace(/\/.*/, "")) ? ipv6Match(address, service) : ipv4Match(address, service)),
   };
 }
 
 function ipv4Match(address: string, service: SteerMatch["service"]) {
   if (typeof service === "number")
     return { eth_type: 0x0800, ip_proto: 6, ipv4_dst: address, tcp_dst: service };
+  if (service === "source") return { eth_type: 0x0800, ipv4_src: address };
   // RFC 5227 section 1.1: an announcement names the address twice.
   const sender = service === "claim" ? { arp_spa: address } : {};
   return { eth_type: 0x0806, arp_op: 1, arp_tpa: address, ...sender };
@@ -195,6 +204,7 @@ function ipv4Match(address: string, service: SteerMatch["service"]) {
 function ipv6Match(address: string, service: SteerMatch["service"]) {
   if (typeof service === "number")
     return { eth_type: 0x86dd, ip_proto: 6, ipv6_dst: address, tcp_dst: service };
+  if (service === "source") return { eth_type: 0x86dd, ipv6_src: address };
   // A Neighbor Solicitation (RFC 4861 section 4.3); from nowhere where the asker itself will have it (RFC 4862 5.4.2).
   const source = service === "claim" ? { ipv6_src: "::" } : {};
   return { eth_type: 0x86dd, ip_proto: 58, icmpv6_type: 135, ipv6_nd_target: address, ...source };

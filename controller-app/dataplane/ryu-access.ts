@@ -1,3 +1,4 @@
+import { canonicalAddress, parseIPv6 } from "@topicast/protocol";
 import {
   type Action,
   type FlowAction,
@@ -238,6 +239,8 @@ function sourceMatchIn(match: Match): SourceMatch | undefined {
 
 function steerMatchIn(match: Match): SteerMatch | undefined {
   const { in_port: inPort, eth_dst: to } = match;
+  const dropped = quarantineMatchIn(match);
+  if (dropped !== undefined) return dropped;
   const claims = match.arp_spa !== undefined || match.ipv6_src !== undefined;
   const service = match.tcp_dst ?? (claims ? "claim" : "neighbour");
   const address = match.ipv4_dst ?? match.ipv6_dst ?? match.arp_tpa ?? match.ipv6_nd_target;
@@ -251,8 +254,27 @@ function steerMatchIn(match: Match): SteerMatch | undefined {
   return !address.includes("/") && matchKey(match) === matchKey(steerMatchOf(read)) ? read : undefined;
 }
 
+/** The match of a flow that drops a source: nothing but it, the frame's type and the port. */
+function quarantineMatchIn(match: Match): SteerMatch | undefined {
+  const { in_port: inPort, eth_type, ipv4_src, ipv6_src, ...others } = match;
+  const source = ipv4_src ?? ipv6_src;
+  if (inPort === undefined || source === undefined || Object.keys(others).length > 0) return undefined;
+  if (eth_type !== (ipv4_src === undefined ? 0x86dd : 0x0800)) return undefined;
+  const [address = "", mask] = source.split("/");
+  const length =
+    mask === undefined ? "" : `/${parseIPv6(mask)?.reduce((bits, byte) => bits + ones(byte), 0) ?? mask}`;
+  return { inPort, address: `${canonicalAddress(address) ?? address}${length}`, service: "source" };
+}
+
+function ones(byte: number): number {
+  let count = 0;
+  for (let rest = byte; rest !== 0; rest &= rest - 1) count += 1;
+  return count;
+}
+
 function steerActionsIn(actions: readonly FlowAction[]): SteerActions | null {
   const [first] = actions;
+  if (first === undefined) return { mac: null, ports: [] };
   const rewrites = first?.type === "SET_FIELD" && first.field === "eth_dst";
   const ports: number[] = [];
   for (const action of rewrites ? actions.slice(1) : actions) {

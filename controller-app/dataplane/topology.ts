@@ -110,6 +110,15 @@ export class TopologyModel {
     }
   }
 
+  /** The port of the one host with this address; undefined: none has been seen, or several. */
+  seenAt(address: string): SwitchPort | undefined {
+    const found = this.snapshot.hosts.filter(({ ipv4 }) => ipv4.includes(address));
+    const [host] = found;
+    return found.length === 1 && this.edges.get(host!.at.dpid)?.includes(host!.at.port)
+      ? host!.at
+      : undefined;
+  }
+
   /** Per switch the ports behind which clients may be: those that lead to no other switch. */
   clientPorts(): ReadonlyMap<Dpid, readonly number[]> {
     return this.edges;

@@ -7,6 +7,7 @@ import type {
   EdgeAgent,
   GroupStatus,
   GroupWish,
+  QuarantineStatus,
   RuleEntry,
   SteeringGap,
   TopologyStatus,
@@ -54,6 +55,12 @@ export class UnicastDataplane implements Dataplane {
   }
 
   needs(): [] {
+    return [];
+  }
+
+  setQuarantine(): void {}
+
+  quarantine(): Iterable<QuarantineStatus> {
     return [];
   }
 
