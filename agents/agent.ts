@@ -52,11 +52,15 @@ export async function startAgent(config: AgentConfig): Promise<RunningAgent> {
       log,
       onRevoked: (loses) => broker.revoke(loses),
     });
-    const firewall = await AgentFirewall.open(config, { clock: systemClock, unixTime: Date.now, log });
+    const firewall = await AgentFirewall.open(config, {
+      ...{ clock: systemClock, unixTime: Date.now, log },
+      onQuarantine: (entry) => fabric?.core.quarantine.report(entry),
+    });
     if (firewall !== undefined) cleanups.push(() => firewall.close());
     const fabric = await openFabric(config, access, log, {
       deliver: (message) => broker.deliver(message),
       durable: () => broker.unwritten(),
+      quarantine: firewall?.screen,
     });
     if (fabric !== undefined) cleanups.push(fabric.close);
     const broker = new Broker({
@@ -140,7 +144,7 @@ async function openFabric(
   config: AgentConfig,
   access: Access,
   log: Logger,
-  sessions: Pick<FabricOptions, "deliver" | "durable">,
+  sessions: Pick<FabricOptions, "deliver" | "durable" | "quarantine">,
 ): Promise<OpenFabric | undefined> {
   const { forwarder } = config;
   if (forwarder === undefined) return undefined;

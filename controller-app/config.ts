@@ -5,6 +5,8 @@ import {
   loadSettings,
   MTU_MAX,
   MTU_MIN,
+  type Network,
+  parseNetwork,
   type SettingSources,
   type Settings,
   UserError,
@@ -50,6 +52,17 @@ function parseGroupRange(cidr: string): GroupRangeConfig | undefined {
 }
 
 const LEGACY_PROXIES_MAX = 64;
+const SAFE_MAX = 256;
+
+const network: Value<Network> = {
+  schema: z.string().transform((text, context) => {
+    const parsed = parseNetwork(text);
+    if (parsed !== undefined) return parsed;
+    context.addIssue("not a network");
+    return z.NEVER;
+  }),
+  allowed: "an address or a network, such as 192.168.1.7 or 10.0.0.0/8",
+};
 
 /** Settings of `topicast controller`, by long flag. */
 export const controllerSettings = {
@@ -83,6 +96,12 @@ export const controllerSettings = {
   "store-sync": {
     help: "flush each write of --store to the disk: what was acknowledged survives a power failure, too",
     value: value.toggle,
+  },
+  "quarantine-safe": {
+    argument: "NETWORK",
+    help: "an address or network that is never put in quarantine, beside the agents and this host; may be repeated",
+    value: value.listOf(network, SAFE_MAX),
+    repeatable: true,
   },
   "password-file": {
     argument: "FILE",
@@ -133,6 +152,8 @@ export interface ControllerConfig {
   /** Paths. */
   readonly passwordFile?: string | undefined;
   readonly aclFile?: string | undefined;
+  /** Never shut out. */
+  readonly quarantineSafe: readonly Network[];
   /** Proxies that speak the plain form. */
   readonly legacyProxies: readonly Endpoint[];
   /** Path of the fabric's key file; undefined: datagrams are not sealed. */
@@ -157,6 +178,7 @@ export function loadControllerConfig(sources: SettingSources): ControllerConfig 
     storeSync: values["store-sync"] ?? false,
     ...{ passwordFile: values["password-file"], aclFile: values["acl-file"] },
     legacyProxies: values["legacy-proxy"] ?? [],
+    quarantineSafe: values["quarantine-safe"] ?? [],
     ...{ fabricKey: values["fabric-key"], fabricMtu: values["fabric-mtu"] },
     logLevel: values["log-level"],
   };

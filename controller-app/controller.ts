@@ -1,6 +1,7 @@
 import {
   type AccessLists,
   FabricSocket,
+  isIn,
   type KeyFile,
   openKeyFile,
   parseAcl,
@@ -67,6 +68,8 @@ export async function startController(config: ControllerConfig): Promise<Running
       payloadBytes: payloadBytes(config.fabricMtu, keys !== undefined),
       retained,
       wills: { storage: storage.wills, entries: wills },
+      quarantine: storage.quarantine,
+      isSafe: (source) => isSafe(config, source),
       socketStats: () => socket.stats,
       legacyProxies: config.legacyProxies,
       transmitPlain: (packets, to) => socket.sendPlain(packets, to),
@@ -99,14 +102,21 @@ function advise({ fabricKey, store }: ControllerConfig, log: Logger): void {
   log.info({}, "retained messages are kept in memory only: --store DIR keeps them over this process's end");
 }
 
-/** Where retained messages and wills are kept. Rejects with a UserError where the directory cannot be used. */
+/** Where retained messages, wills and the quarantine are kept. Rejects with a UserError where the directory cannot be used. */
 async function openKept(
   { store, storeSync: sync }: ControllerConfig,
   log: Logger,
 ): Promise<ForwarderStorage> {
-  if (store === undefined) return { retained: nowhere, wills: nowhere };
+  if (store === undefined) return { retained: nowhere, wills: nowhere, quarantine: nowhere };
   const errors = { error: (message: string) => log.error({}, message) };
   return openStorage({ directory: store, sync, clock: systemClock, log: errors });
+}
+
+/** The forwarder itself, and what its settings name, is never shut out. */
+function isSafe({ listen, ryu, quarantineSafe }: ControllerConfig, source: string): boolean {
+  const address = source.replace(/\/64$/, "");
+  if (address === listen.address || (ryu !== undefined && new URL(ryu).hostname === address)) return true;
+  return isIn(quarantineSafe, address);
 }
 
 /** @throws UserError that names the file, the line and what is wrong there */

@@ -37,6 +37,7 @@ import { Flush } from "./flush.js";
 import { NetworkSys } from "./network-sys.js";
 import { Origins } from "./origin.js";
 import { Publisher } from "./publisher.js";
+import { Quarantine, type SharedQuarantine } from "./quarantine.js";
 import { Registration, type RegistrationState } from "./registration.js";
 import { Retainer } from "./retainer.js";
 import { Shares } from "./shares.js";
@@ -64,6 +65,8 @@ export interface FabricOptions {
   readonly intercepts?: readonly Endpoint[] | undefined;
   /** Where the forwarder's users and rules go; nowhere where absent. */
   readonly access?: SharedAccess | undefined;
+  /** Whom this agent shuts out, and where it hears of others; nobody where absent. */
+  readonly quarantine?: SharedQuarantine | undefined;
   readonly payloadBytes: number;
   /** Counters of the socket, by snake_case name. */
   readonly socketStats?: () => Record<string, number>;
@@ -89,6 +92,8 @@ export class AgentFabric implements Uplink {
   private readonly wills: Wills;
   private readonly shares: Shares;
   private readonly sys: NetworkSys;
+  /** Whom this agent shuts out is told by it. */
+  readonly quarantine: Quarantine;
   private sessions: Downlink | undefined;
   private retainer: Retainer | undefined;
   private claims: Claims | undefined;
@@ -156,6 +161,7 @@ export class AgentFabric implements Uplink {
     const { registration, number: source, dataEpoch: epoch } = this;
     this.subscriptions = new Subscriptions(clock, registration);
     this.wills = new Wills(registration);
+    this.quarantine = new Quarantine(registration, options.quarantine);
     this.sys = new NetworkSys(registration, (topic, value) => this.sessions?.publishSys(topic, value));
     this.publisher = new Publisher({
       ...{ clock, source, epoch, payloadBytes, registration, transmit, defer },
@@ -320,6 +326,9 @@ export class AgentFabric implements Uplink {
       const taken = lists !== undefined && (this.options.access?.setShared(lists) ?? true);
       return taken ? undefined : this.drop("bad_access");
     }
+    if (packet.topic === FabricTopic.QUARANTINE) {
+      return this.quarantine.onPacket(packet) ? undefined : this.drop("bad_quarantine");
+    }
     if (packet.topic === FabricTopic.ROUTE) {
       const update = readRouteUpdate(packet);
       return update === undefined ? this.drop("bad_route") : this.publisher.onRoute(update);
@@ -398,6 +407,7 @@ export class AgentFabric implements Uplink {
     this.publisher.onRegistered();
     if ((this.options.intercepts ?? []).length > 0) this.tellVacant();
     this.sys.onRegistered();
+    this.quarantine.onRegistered();
     const told =
       (await this.wills.tellAll()) &&
       (await this.shares.tellAll()) &&

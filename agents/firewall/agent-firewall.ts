@@ -1,4 +1,4 @@
-import type { Clock } from "@topicast/protocol";
+import type { Clock, ShutOut } from "@topicast/protocol";
 import type { AgentConfig } from "../config.js";
 import type { Log } from "../mqtt/log.js";
 import { type LibModSecurityEngine, startContentEngine } from "./content/engine.js";
@@ -13,6 +13,8 @@ export interface AgentFirewallOptions {
   /** Milliseconds since 1970. */
   readonly unixTime: () => number;
   readonly log: Log;
+  /** Somebody is shut out from now on, by this agent. */
+  readonly onQuarantine: (entry: ShutOut) => void;
 }
 
 /** An agent's firewall with its files and processes: the rules, the events, the content engine. */
@@ -29,7 +31,7 @@ export class AgentFirewall {
     private readonly options: AgentFirewallOptions,
     rules: Rules,
   ) {
-    const { clock, unixTime, log } = options;
+    const { clock, unixTime, log, onQuarantine } = options;
     const modes = new Map(
       Object.entries(config.listeners).map(([listener, { firewall }]) => [listener, firewall] as const),
     );
@@ -39,7 +41,10 @@ export class AgentFirewall {
       rules,
       modes,
       onEvent: (event, suppressed) => this.events.write(event, suppressed),
-      onQuarantine: ({ source, rule }) => log.warn({ source, rule }, "address quarantined"),
+      onQuarantine: (entry) => {
+        log.warn(entry, "address quarantined");
+        onQuarantine(entry);
+      },
     });
   }
 

@@ -1,4 +1,12 @@
-import { type Clock, ReasonCode } from "@topicast/protocol";
+import {
+  addressOf,
+  type Clock,
+  isIn,
+  type QuarantineUpdate,
+  ReasonCode,
+  type ShutOut,
+  sourceOf,
+} from "@topicast/protocol";
 import type { Guard, Screen } from "../mqtt/screen.js";
 import { TokenBucket } from "../token-bucket.js";
 import type { ByteStream } from "../transport/transport.js";
@@ -6,9 +14,8 @@ import { Compiled } from "./compiled.js";
 import type { ContentEngine } from "./content.js";
 import type { FirewallEvent } from "./event.js";
 import { ConnectionGuard } from "./guard.js";
-import { Quarantine, type Quarantined } from "./quarantine.js";
+import { Quarantine } from "./quarantine.js";
 import type { Answer, Mode, Rules } from "./rules.js";
-import { addressOf, isIn, sourceOf } from "./source.js";
 
 export interface FirewallOptions {
   readonly clock: Clock;
@@ -19,7 +26,7 @@ export interface FirewallOptions {
   /** @param suppressed events since the last one that there were too many of */
   readonly onEvent: (event: FirewallEvent, suppressed: number) => void;
   /** A source is shut out from now on. */
-  readonly onQuarantine?: (entry: Quarantined) => void;
+  readonly onQuarantine?: (entry: ShutOut) => void;
 }
 
 const COUNTERS = {
@@ -108,24 +115,35 @@ export class Firewall implements Screen {
     return isIn(this.current.rules.safe, address);
   }
 
-  /** Shuts a source out; ends its connections but that of `by`, who does so itself. */
-  shutOut(source: string, rule: string, by: ConnectionGuard): void {
-    const entry = { source, rule, until: this.clock.now() + this.current.rules.quarantineMs };
-    this.quarantine.add(entry);
-    for (const guard of [...(this.guards.get(source) ?? [])]) {
-      if (guard !== by) guard.connection.end(ReasonCode.ADMINISTRATIVE_ACTION);
-    }
+  /** Shuts out the source of `by`, which ends its own connection itself. */
+  shutOut(rule: string, by: ConnectionGuard): void {
+    const seconds = this.current.rules.quarantineMs / 1_000;
+    const entry: ShutOut = { source: by.connection.source, rule, seconds };
+    this.add(entry, by);
     this.options.onQuarantine?.(entry);
   }
 
-  /** Lets a source in again; whether it was shut out. */
-  letIn(source: string): boolean {
-    return this.quarantine.remove(source);
+  /** Takes over what the whole network says. */
+  onUpdate({ shut, free }: QuarantineUpdate): void {
+    for (const source of free) this.quarantine.remove(source);
+    for (const entry of shut) this.add(entry, undefined);
   }
 
-  /** The sources that are shut out. */
-  shutOuts(): Quarantined[] {
-    return this.quarantine.list(this.clock.now());
+  /** The sources that are shut out, and for how much longer. */
+  shutOuts(): ShutOut[] {
+    const now = this.clock.now();
+    return this.quarantine
+      .list(now)
+      .map(({ source, rule, until }) => ({ source, rule, seconds: (until - now) / 1_000 }));
+  }
+
+  /** Its connections end, but those of safe addresses. */
+  private add({ source, rule, seconds }: ShutOut, by: ConnectionGuard | undefined): void {
+    this.quarantine.add({ source, rule, until: this.clock.now() + 1_000 * seconds });
+    for (const guard of [...(this.guards.get(source) ?? [])]) {
+      if (guard === by || this.isSafe(guard.connection.address)) continue;
+      guard.connection.end(ReasonCode.ADMINISTRATIVE_ACTION);
+    }
   }
 
   /** A guard's connection has ended. */

@@ -1,4 +1,4 @@
-import { PropertyId, PropertySet, propertiesIn } from "@topicast/protocol";
+import { addressOf, PropertyId, PropertySet, propertiesIn } from "@topicast/protocol";
 import type { Admission, ClientIdentity } from "../mqtt/authority.js";
 import type { Connect } from "../mqtt/codec/connect.js";
 import type { PublishPacket, Subscribe, Unsubscribe } from "../mqtt/codec/decode.js";
@@ -13,7 +13,6 @@ import { excerpt, type FirewallEvent } from "./event.js";
 import type { Firewall } from "./firewall.js";
 import type { Rate } from "./rates.js";
 import type { Answer, Mode, Rule } from "./rules.js";
-import { addressOf } from "./source.js";
 import { asksForAll, filterRefused, type OwnLists, ownLists, topicRefused } from "./topics.js";
 
 /** What is known of a connection before its first byte. */
@@ -366,14 +365,14 @@ export class ConnectionGuard implements Guard {
   /** Counts, tells, and says what is to be done about it in mode block. */
   private broken(rule: Rule, kind: Kind, packet: PacketName, about: About): Verdict {
     const { firewall, isSafe } = this;
-    const { mode, source } = this.connection;
+    const { mode } = this.connection;
     // Whoever is safe is not shut out.
     const answer = rule.answer === "quarantine" && isSafe ? "disconnect" : rule.answer;
     const now = firewall.clock.now();
     firewall.count(rule.id, mode, answer);
     this.events ??= new TokenBucket(EVENTS, now);
     if (firewall.mayTell(this.events, now)) firewall.tell(this.event(rule.id, answer, kind, packet, about));
-    if (answer === "quarantine" && mode === "block") firewall.shutOut(source, rule.id, this);
+    if (answer === "quarantine" && mode === "block") firewall.shutOut(rule.id, this);
     return this.refusal(answer, kind, packet);
   }
 

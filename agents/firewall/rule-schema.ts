@@ -1,9 +1,8 @@
-import { filterError } from "@topicast/protocol";
+import { filterError, type Network, parseNetwork } from "@topicast/protocol";
 import { z } from "zod";
 import { ruleFamilies } from "./content/rule-sources.js";
 import { contentRanges } from "./content/settings.js";
-import { ANSWERS, type Limit, type Network, PAYLOAD_TYPES, RATED, RATED_BY } from "./rules.js";
-import { parseNetwork } from "./source.js";
+import { ANSWERS, type Limit, PAYLOAD_TYPES, RATED, RATED_BY } from "./rules.js";
 
 /** What a rule file may hold, as it is written there; every message completes a line `file:line: key: `. */
 

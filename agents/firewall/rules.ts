@@ -1,3 +1,4 @@
+import type { Network } from "@topicast/protocol";
 import type { ValidateFunction } from "ajv";
 import type { ContentSettings } from "./content/settings.js";
 
@@ -80,12 +81,6 @@ export interface ContentRule extends Rule {
   readonly engine: Partial<ContentSettings>;
   /** Built in, not asked for: where the engine is not installed it is done without. */
   readonly isOptional: boolean;
-}
-
-/** An address range: its bytes, and how many bits of them count. */
-export interface Network {
-  readonly bytes: Buffer;
-  readonly bits: number;
 }
 
 export interface Rules {

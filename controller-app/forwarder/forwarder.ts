@@ -20,12 +20,14 @@ import {
   readFlushNumber,
   readHeldRoutes,
   readMembers,
+  readQuarantineReport,
   readReleased,
   readSysReport,
   readVacant,
   SETTLE_MS,
   START,
   serialDistance,
+  sourceOf,
   toMessage,
   topicError,
 } from "@topicast/protocol";
@@ -50,6 +52,7 @@ import { LegacyProxies, type LegacyProxy } from "./legacy.js";
 import { counterMetrics, gaugeMetrics } from "./metrics.js";
 import { NetworkStats } from "./network-stats.js";
 import type { ForwarderOptions } from "./options.js";
+import { QuarantineList } from "./quarantine.js";
 import { AGENTS_MAX, Registry, sameEndpoint } from "./registry.js";
 import { Retaining } from "./retaining.js";
 import { Shares } from "./shares.js";
@@ -84,6 +87,7 @@ export class Forwarder implements ForwarderView {
   private readonly clients: Clients;
   private readonly flushes: Flushes;
   private readonly networkStats: NetworkStats;
+  readonly quarantine: QuarantineList;
   /** What waits for the end of settling; undefined: settled. */
   private settling: Array<() => void> | undefined = [];
   /** The switches have been read, or cannot be. */
@@ -152,6 +156,16 @@ export class Forwarder implements ForwarderView {
       "retained messages/count": this.keeper.size,
       "shared_subscriptions/count": this.shares.size,
     }));
+    this.quarantine = new QuarantineList({
+      ...{
+        clock,
+        unixTime,
+        storage: options.quarantine ?? nowhere,
+        agents: () => this.agentsByNumber.values(),
+      },
+      isProtected: (source) => (options.isSafe?.(source) ?? false) || this.isAgent(source),
+      onSources: (sources) => dataplane.setQuarantine(sources),
+    });
     dataplane.onCarriage = (address, carriage) => this.onCarriage(address, carriage);
     dataplane.onPublisher = (address, id) => this.onPublisher(address, id);
     dataplane.onLocate = (id) => {
@@ -161,6 +175,7 @@ export class Forwarder implements ForwarderView {
 
   start(): void {
     this.dataplane.start();
+    void this.quarantine.restore();
     void this.dataplane.adopt().then((found) => {
       this.adopted = true;
       if (found === null) return;
@@ -178,6 +193,7 @@ export class Forwarder implements ForwarderView {
   close(): void {
     this.closed = true;
     this.wills.close();
+    this.quarantine.close();
     for (const agent of this.agentsByNumber.values()) agent.channel.close();
   }
 
@@ -235,6 +251,7 @@ export class Forwarder implements ForwarderView {
         });
         this.accessShare.tell(agent);
         this.wills.onRegistered(agent);
+        this.quarantine.onRegistered(agent);
         this.flushes.onRegistered(agent);
         break;
       case "pingreq":
@@ -340,6 +357,12 @@ export class Forwarder implements ForwarderView {
       case FabricTopic.SYS:
         this.networkStats.onReport(agent, readSysReport(packet));
         break;
+      case FabricTopic.QUARANTINE: {
+        const report = readQuarantineReport(packet);
+        if (report === undefined) this.drop("bad_quarantine");
+        else this.quarantine.onReport(agent, report);
+        break;
+      }
       case FabricTopic.WILL:
         this.wills.onWill(agent, packet.payload as Buffer);
         break;
@@ -350,6 +373,10 @@ export class Forwarder implements ForwarderView {
         if (packet.topic.startsWith(FABRIC_PREFIX)) this.drop("unknown_control");
         else this.onRelay(agent, packet);
     }
+  }
+
+  private isAgent(source: string): boolean {
+    return [...this.agentsByNumber.values()].some(({ claim }) => sourceOf(claim.address) === source);
   }
 
   /** A publisher knows these: the state is not complete until they have told theirs. */
@@ -584,6 +611,7 @@ export class Forwarder implements ForwarderView {
       ...this.clients.stats,
       ...this.networkStats.stats,
       ...this.flushes.stats,
+      ...this.quarantine.stats,
     };
     yield* counterMetrics("forwarder_", {
       ...this.registry.stats,
@@ -605,6 +633,7 @@ export class Forwarder implements ForwarderView {
       retained_messages: ["retained messages", keeper.size],
       retained_bytes: ["what the retained messages take", keeper.bytes],
       shares: ["shared subscriptions", this.shares.size],
+      quarantine: ["sources that are shut out", this.quarantine.size],
       will_bytes: ["what the wills of agents' clients take", this.wills.bytes],
     });
   }

@@ -21,6 +21,10 @@ export interface ForwarderOptions {
     readonly storage: RetainedStorage;
     readonly entries: Iterable<readonly [key: string, value: Buffer]>;
   };
+  /** Where the quarantine is kept, likewise. */
+  readonly quarantine?: RetainedStorage;
+  /** Sources that are never shut out, beside agents. */
+  readonly isSafe?: (source: string) => boolean;
   /** Counters of the socket, by snake_case name. */
   readonly socketStats?: () => Record<string, number>;
   /** Proxies that speak the plain form. */

@@ -1,4 +1,4 @@
-import { formatEndpoint, parseIPv4 } from "@topicast/protocol";
+import { formatEndpoint, parseIPv4, parseSource, QUARANTINE_SECONDS_MAX } from "@topicast/protocol";
 import express, { type NextFunction, type Request, type Response } from "express";
 import { z } from "zod";
 import type { RuleEntry } from "../dataplane/dataplane.js";
@@ -44,6 +44,19 @@ const rulesQuery = z.strictObject({
     .optional(),
   differing: z.enum(["true", "false"], "must be true or false").default("false"),
 });
+const quarantineQuery = z.strictObject({ limit, after: key.optional() });
+const quarantineBody = z.strictObject({
+  source: z.string("must be an address").transform((text, context) => {
+    const source = parseSource(text);
+    if (source !== undefined) return source;
+    context.addIssue("must be an IPv4 or IPv6 address");
+    return z.NEVER;
+  }),
+  seconds: z.number("must be a number").min(1).max(QUARANTINE_SECONDS_MAX).default(300),
+  reason: z.string("must be text").min(1).max(256).default("by hand"),
+});
+/** Bytes of a request's body. */
+const BODY_MAX = 4_096;
 const groupsQuery = z.strictObject({ limit, after: z.ipv4("must be an IPv4 address").optional() });
 
 type Handler<Query> = (query: Query, response: Response) => unknown;
@@ -58,16 +71,11 @@ export function restApp(view: ForwarderView, log: RestLog): express.Express {
   app.use(prepare);
 
   function get<Query>(path: string, schema: z.ZodType<Query>, handler: Handler<Query>): void {
-    app
-      .route(path)
-      .get(async (request, response) => {
-        const answer = await handler(parse(schema, request.query), response);
-        if (answer !== undefined) response.json(answer);
-      })
-      .all((request, response) => {
-        response.set("allow", "GET, HEAD");
-        throw new HttpError(405, `${request.method} ${path}: only GET and HEAD are possible here`);
-      });
+    const route = app.route(path).get(async (request, response) => {
+      const answer = await handler(parse(schema, request.query), response);
+      if (answer !== undefined) response.json(answer);
+    });
+    if (path !== "/quarantine") route.all(only("GET, HEAD"));
   }
 
   get("/topics", topicsQuery, (query) => topics(view, query));
@@ -81,10 +89,33 @@ export function restApp(view: ForwarderView, log: RestLog): express.Express {
     response.set("content-type", metrics.contentType).send(await metrics.text());
   });
 
+  get("/quarantine", quarantineQuery, (query) => quarantine(view, query));
+  app
+    .route("/quarantine")
+    .post(express.json({ limit: BODY_MAX, strict: true }), (request, response) => {
+      if (!request.is("application/json")) throw new HttpError(415, "the body must be application/json");
+      const { source, seconds, reason } = parse(quarantineBody, request.body, "body");
+      if (!view.quarantine.add(source, reason, seconds, "")) {
+        throw new HttpError(409, `${source} is an agent, the forwarder or safe, and is never shut out`);
+      }
+      response.status(201).json([...shutOuts(view)].find((entry) => entry.source === source));
+    })
+    .all(only("GET, HEAD, POST"));
+  app
+    .route("/quarantine/:source")
+    .delete((request, response) => {
+      const source = parseSource(request.params.source);
+      if (source === undefined || !view.quarantine.remove(source)) {
+        throw new HttpError(404, `${request.params.source} is not in quarantine`);
+      }
+      response.status(204).end();
+    })
+    .all(only("DELETE"));
+
   app.use((request: Request) => {
     throw new HttpError(
       404,
-      `${request.path}: no such path; try /topics, /agents, /groups, /rules, /topology, /healthz, /metrics`,
+      `${request.path}: no such path; try /topics, /agents, /groups, /rules, /topology, /quarantine, /healthz, /metrics`,
     );
   });
   app.use((error: unknown, request: Request, response: Response, next: NextFunction) => {
@@ -96,8 +127,19 @@ export function restApp(view: ForwarderView, log: RestLog): express.Express {
   return app;
 }
 
+/** Answers every other method. */
+function only(methods: string) {
+  return (request: Request, response: Response): never => {
+    response.set("allow", methods);
+    const words = methods.replace(/, (?=\w+$)/, " and ");
+    const are = methods.includes(",") ? "are" : "is";
+    throw new HttpError(405, `${request.method} ${request.route.path}: only ${words} ${are} possible here`);
+  };
+}
+
 function prepare(request: Request, response: Response, next: NextFunction): void {
   response.set({ "cache-control": "no-store", "x-content-type-options": "nosniff" });
+  if (request.method === "POST" && request.path === "/quarantine") return next();
   const length = request.headers["content-length"];
   if (request.headers["transfer-encoding"] !== undefined || (length !== undefined && length !== "0")) {
     // The body is not read: the connection cannot be used for another request.
@@ -107,14 +149,14 @@ function prepare(request: Request, response: Response, next: NextFunction): void
   next();
 }
 
-function parse<Query>(schema: z.ZodType<Query>, query: unknown): Query {
+function parse<Query>(schema: z.ZodType<Query>, query: unknown, what = "query"): Query {
   const result = schema.safeParse(query);
   if (result.success) return result.data;
   const issue = result.error.issues[0]!;
   if (issue.code === "unrecognized_keys") {
-    throw new HttpError(400, `query: there is no parameter ${issue.keys[0]} here`);
+    throw new HttpError(400, `${what}: there is no parameter ${issue.keys[0]} here`);
   }
-  throw new HttpError(400, `query: ${issue.path.join(".")} ${issue.message}`);
+  throw new HttpError(400, `${what}: ${issue.path.join(".")} ${issue.message}`);
 }
 
 /** What to say of an error: our own words, express's (a path that cannot be decoded), and nothing of any other. */
@@ -182,7 +224,12 @@ function groups(view: ForwarderView, { limit, after }: z.infer<typeof groupsQuer
 function rules(view: ForwarderView, query: z.infer<typeof rulesQuery>) {
   const { limit, after, switch: dpid, differing } = query;
   const keyOf = (entry: RuleEntry) => `${entry.dpid} ${entry.name}`;
-  const { items, more } = page(only(view.dataplane.rules(dpid), differing === "true"), keyOf, after, limit);
+  const { items, more } = page(
+    onlyDiffering(view.dataplane.rules(dpid), differing === "true"),
+    keyOf,
+    after,
+    limit,
+  );
   const last = items.at(-1);
   return {
     dataplane: view.dataplane.kind,
@@ -191,7 +238,26 @@ function rules(view: ForwarderView, query: z.infer<typeof rulesQuery>) {
   };
 }
 
-function* only(entries: Iterable<RuleEntry>, differing: boolean): Generator<RuleEntry> {
+/** Who is shut out, and what the switches have to do with it. */
+function* shutOuts(view: ForwarderView) {
+  const rules = new Map([...view.dataplane.quarantine()].map((status) => [status.source, status]));
+  for (const { source, rule, by, since, until } of view.quarantine.list()) {
+    const { at = null, wanted = 0, seen = 0, packets = 0 } = rules.get(source) ?? {};
+    const times = { since: new Date(since).toISOString(), until: new Date(until).toISOString() };
+    yield { source, rule, by: by === "" ? null : by, ...times, at, wanted, seen, packets };
+  }
+}
+
+function quarantine(view: ForwarderView, { limit, after }: z.infer<typeof quarantineQuery>) {
+  const { items, more } = page(shutOuts(view), (entry) => entry.source, after, limit);
+  return {
+    dataplane: view.dataplane.kind,
+    quarantine: items,
+    next: more ? nextPath("/quarantine", { limit, after: items.at(-1)?.source }) : null,
+  };
+}
+
+function* onlyDiffering(entries: Iterable<RuleEntry>, differing: boolean): Generator<RuleEntry> {
   for (const entry of entries) if (entry.differs || !differing) yield entry;
 }
 

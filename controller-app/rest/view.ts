@@ -7,7 +7,7 @@ import type { Carriage, Dataplane } from "../dataplane/dataplane.js";
 export interface ForwarderView {
   readonly dataplane: Pick<
     Dataplane,
-    "kind" | "status" | "unsteered" | "topology" | "groups" | "group" | "rules"
+    "kind" | "status" | "unsteered" | "topology" | "groups" | "group" | "rules" | "quarantine"
   >;
   /** Milliseconds since the forwarder started. */
   uptimeMs(): number;
@@ -16,8 +16,30 @@ export interface ForwarderView {
   filters(): Iterable<FilterView>;
   /** Routed topics that at least one edge other than the publisher's must receive. */
   topics(): Iterable<TopicView>;
+  readonly quarantine: QuarantineView;
   /** Everything countable beyond the data plane, for /metrics. */
   metrics(): Iterable<MetricView>;
+}
+
+/** Sources that are shut out at every edge. */
+export interface QuarantineView {
+  list(): Iterable<QuarantineEntryView>;
+  /** Shuts a source out, or for longer; false: it is an agent, or safe. */
+  add(source: string, rule: string, seconds: number, by: string): boolean;
+  /** Lets a source in; false: it was not shut out. */
+  remove(source: string): boolean;
+}
+
+export interface QuarantineEntryView {
+  /** An IPv4 address, an IPv6 address, or `NETWORK/64`. */
+  readonly source: string;
+  /** The rule that was broken, or why somebody shut it out. */
+  readonly rule: string;
+  /** Id of the agent that did; empty: it was done here. */
+  readonly by: string;
+  /** Milliseconds since 1970. */
+  readonly since: number;
+  readonly until: number;
 }
 
 export interface ForwarderCounts {

@@ -26,12 +26,18 @@ export interface ForwarderStorage {
   readonly retained: RetainedStorage;
   /** What is to be published should agents die: see `../forwarder/wills.ts`. */
   readonly wills: RetainedStorage;
+  /** Which sources are shut out. */
+  readonly quarantine: RetainedStorage;
 }
 
 /** A directory of its own; closing one part closes all. Rejects with a UserError where it cannot be used. */
 export async function openStorage(options: StoreOptions): Promise<ForwarderStorage> {
   const store = await Store.open(options);
-  return { retained: partOf(store, "retained/"), wills: partOf(store, "wills/") };
+  return {
+    retained: partOf(store, "retained/"),
+    wills: partOf(store, "wills/"),
+    quarantine: partOf(store, "quarantine/"),
+  };
 }
 
 function partOf(store: Store, prefix: string): RetainedStorage {

@@ -39,6 +39,7 @@ export const FabricTopic = {
   SYS: "$fabric/sys",
   FLUSH: "$fabric/flush",
   FLUSHED: "$fabric/flushed",
+  QUARANTINE: "$fabric/quarantine",
 } as const;
 
 export const FABRIC_PREFIX = "$fabric/";

@@ -2,7 +2,9 @@
  * A whole fabric in virtual time: real agents' fabric sides and a real forwarder, joined by a network that loses,
  * repeats, delays and reorders datagrams from a seed.
  */
+
 import { AgentFabric, type SharedAccess } from "@topicast/agent/fabric/fabric.js";
+import type { SharedQuarantine } from "@topicast/agent/fabric/quarantine.js";
 import { Handover } from "@topicast/agent/mqtt/handover/handover.js";
 import { DEFAULT_LIMITS } from "@topicast/agent/mqtt/limits.js";
 import { Publication } from "@topicast/agent/mqtt/publication.js";
@@ -169,6 +171,7 @@ export class SimAgent {
     port = PORT,
     intercepts: readonly Endpoint[] = [],
     access?: SharedAccess,
+    quarantine?: SharedQuarantine,
   ) {
     this.endpoint = { address, port };
     const hex = parseIPv4(address)!.toString(16).padStart(8, "0");
@@ -181,6 +184,7 @@ export class SimAgent {
       local: { address, port, mac: this.mac },
       intercepts,
       access,
+      quarantine,
       payloadBytes: payloadBytes(1_500),
       transmit: (header, payload, to) => {
         for (const endpoint of to) network.send(header, payload, this.endpoint, endpoint);
@@ -325,10 +329,12 @@ export class SimForwarder {
     legacyProxies: readonly Endpoint[] = [],
     disk?: SimDisk,
     willDisk?: SimDisk,
+    quarantine?: { readonly disk: SimDisk; readonly isSafe: (source: string) => boolean },
   ) {
     this.forwarder = new Forwarder({
       ...(willDisk === undefined ? {} : { wills: { storage: willDisk, entries: [...willDisk.restart()] } }),
       ...(disk === undefined ? {} : { retained: keeperOn(network, disk) }),
+      ...(quarantine === undefined ? {} : { quarantine: quarantine.disk, isSafe: quarantine.isSafe }),
       clock: network.clock,
       unixTime: () => network.unixTime(),
       dataplane,

@@ -101,6 +101,16 @@ const expected: Array<[string, string, "e1" | "forwarder", number, number, strin
     8,
     'publish $fabric/gone {"agent":7,"epoch":2561}',
   ],
+  [
+    "PUBLISH `$fabric/quarantine` from e1",
+    ...(["CONTROL", "e1", 0xf01, 19] as const),
+    'publish $fabric/quarantine {"again":false,"shut":[{"source":"192.168.1.66","rule":"guessing.address","seconds":300}]}',
+  ],
+  [
+    "PUBLISH `$fabric/quarantine` from the forwarder",
+    ...(["CONTROL", "forwarder", 0xa01, 18] as const),
+    'publish $fabric/quarantine {"shut":[{"source":"192.168.1.66","rule":"guessing.address","seconds":299.95}],"free":["2001:db8::/64"]}',
+  ],
   ["PUBLISH `$fabric/access`", "CONTROL", "forwarder", 0xa01, 9, `publish $fabric/access ${access}`],
   [
     "PUBLISH `$fabric/retain`: the first one",

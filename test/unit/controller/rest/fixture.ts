@@ -1,7 +1,12 @@
 import { request } from "node:http";
 import type { Dataplane } from "@topicast/controller/dataplane/dataplane.js";
 import { RestServer } from "@topicast/controller/rest/server.js";
-import type { ForwarderView, MetricView, TopicView } from "@topicast/controller/rest/view.js";
+import type {
+  ForwarderView,
+  MetricView,
+  QuarantineEntryView,
+  TopicView,
+} from "@topicast/controller/rest/view.js";
 
 export interface Answer {
   readonly status: number;
@@ -17,6 +22,16 @@ export class TestView implements ForwarderView {
   readonly filterList: { filter: string; edges: string[] }[] = [];
   readonly topicList: TopicView[] = [];
   readonly metricList: MetricView[] = [];
+  readonly shutOut = new Map<string, QuarantineEntryView>();
+  readonly quarantine = {
+    list: () => this.shutOut.values(),
+    add: (source: string, rule: string, seconds: number, by: string) => {
+      if (source === "10.0.0.1") return false;
+      this.shutOut.set(source, { source, rule, by, since: 0, until: 1_000 * seconds });
+      return true;
+    },
+    remove: (source: string) => this.shutOut.delete(source),
+  };
   idle = 0;
 
   constructor(readonly dataplane: Dataplane) {}

@@ -102,6 +102,49 @@ describe("REST", () => {
     assert.deepEqual(rest.errors, []);
   });
 
+  it("shuts somebody out, shows who is, and lets them in", async () => {
+    const post = (body: string, type = "application/json") =>
+      rest.ask("/quarantine", "POST", body, {
+        "content-type": type,
+        "content-length": String(Buffer.byteLength(body)),
+      });
+    const made = await post('{"source":"2001:db8::7","seconds":60,"reason":"noise"}');
+    assert.equal(made.status, 201);
+    const entry = {
+      ...{ source: "2001:db8::/64", rule: "noise", by: null },
+      ...{ since: "1970-01-01T00:00:00.000Z", until: "1970-01-01T00:01:00.000Z" },
+      ...{ at: null, wanted: 0, seen: 0, packets: 0 },
+    };
+    assert.deepEqual(made.json, entry);
+    assert.deepEqual((await rest.ask("/quarantine")).json, {
+      dataplane: "unicast",
+      quarantine: [entry],
+      next: null,
+    });
+    for (const [body, status, message] of [
+      ['{"source":"10.0.0.1"}', 409, /10\.0\.0\.1 is an agent, the forwarder or safe/],
+      ['{"source":"10.0.0.x"}', 400, /source must be an IPv4 or IPv6 address/],
+      ['{"source":"10.0.0.2","seconds":0}', 400, /seconds/],
+      ['{"source":"10.0.0.2","why":"x"}', 400, /body: there is no parameter why/],
+      ["{}", 400, /source must be an address/],
+      ["{", 400, /JSON/],
+      [`{"source":"${"x".repeat(5_000)}"}`, 413, /large/],
+    ] as const) {
+      const answer = await post(body);
+      assert.equal(answer.status, status, answer.text);
+      assert.match(answer.json.error.message, message);
+    }
+    // What a page in somebody's browser could send without asking.
+    assert.equal((await post('{"source":"10.0.0.2"}', "text/plain")).status, 415);
+    const put = await rest.ask("/quarantine", "PUT");
+    assert.deepEqual([put.status, put.headers.allow], [405, "GET, HEAD, POST"]);
+    const get = await rest.ask("/quarantine/10.0.0.2");
+    assert.deepEqual([get.status, get.headers.allow], [405, "DELETE"]);
+    assert.equal((await rest.ask("/quarantine/10.0.0.2", "DELETE")).status, 404);
+    assert.equal((await rest.ask("/quarantine/2001:db8::%2F64", "DELETE")).status, 204);
+    assert.deepEqual((await rest.ask("/quarantine")).json.quarantine, []);
+  });
+
   it("answers HEAD like GET without a body, caches nothing, names no maker", async () => {
     const { status, text, headers } = await rest.ask("/healthz", "HEAD");
     assert.deepEqual([status, text], [200, ""]);

@@ -1,5 +1,10 @@
-import { addressBytes, formatIPv6, parseIPv6 } from "@topicast/protocol";
-import type { Network } from "./rules.js";
+import { addressBytes, canonicalAddress, formatIPv6, parseIPv6 } from "./addresses.js";
+
+/** An address range: its bytes, and how many bits of them count. */
+export interface Network {
+  readonly bytes: Buffer;
+  readonly bits: number;
+}
 
 /** Bytes of an IPv6 address that one host is given: it may take the rest of it anew for each connection. */
 const IPV6_PREFIX = 8;
@@ -23,6 +28,12 @@ export function sourceOf(address: string): string {
   // fe80::/10
   if (bytes.readUInt16BE(0) >> 6 === 0xfe80 >> 6) return formatIPv6(bytes);
   return `${formatIPv6(Buffer.concat([bytes.subarray(0, IPV6_PREFIX), Buffer.alloc(16 - IPV6_PREFIX)]))}/${8 * IPV6_PREFIX}`;
+}
+
+/** A source as `sourceOf` says it, from the address of any of its hosts or from itself; undefined where it is neither. */
+export function parseSource(text: string): string | undefined {
+  const address = canonicalAddress(text.endsWith("/64") ? text.slice(0, -3) : text);
+  return address === undefined ? undefined : sourceOf(address);
 }
 
 /** ADDRESS or ADDRESS/BITS; undefined where it is neither. */
