@@ -1,4 +1,5 @@
 import { agentSettings, loadAgentConfig } from "@topicast/agent/config.js";
+import { startContentEngine } from "@topicast/agent/firewall/content/engine.js";
 import { mistakeLine, RuleMistakes, readRules } from "@topicast/agent/firewall/rule-file.js";
 import { ruleSections } from "@topicast/agent/firewall/rule-schema.js";
 import { controllerSettings, loadControllerConfig } from "@topicast/controller/config.js";
@@ -14,7 +15,7 @@ interface Kind {
   readonly name: string;
   readonly keys: readonly string[];
   /** What is wrong, line by line. */
-  readonly mistakes: (file: string) => string[];
+  readonly mistakes: (file: string) => string[] | Promise<string[]>;
   /** What is wrong with it where nothing is given beside it. */
   readonly alone: (file: string) => void;
 }
@@ -47,13 +48,13 @@ const KINDS: readonly Kind[] = [
  * All that is wrong with a file, whatever it is: that which has most of its keys.
  * @throws UserError where it cannot be read
  */
-export function checkConfig(file: string): Checked {
+export async function checkConfig(file: string): Promise<Checked> {
   const { value, mistakes: syntax } = readYamlTree(file);
   if (syntax.length > 0) return { lines: syntax.map(mistakeLine), isInOrder: false };
   const keys = Object.keys((value ?? {}) as object);
   const known = (kind: Kind) => keys.filter((key) => kind.keys.includes(key)).length;
   const [kind] = KINDS.toSorted((a, b) => known(b) - known(a)) as [Kind];
-  const mistakes = kind.mistakes(file);
+  const mistakes = await kind.mistakes(file);
   if (mistakes.length > 0) {
     const count = mistakes.length === 1 ? "1 mistake" : `${mistakes.length} mistakes`;
     return { lines: [...mistakes, `${file}: ${kind.name}, ${count}`], isInOrder: false };
@@ -64,15 +65,19 @@ export function checkConfig(file: string): Checked {
 }
 
 /** The rules that an agent's settings name. */
-function ruleMistakesOf(file: string): string[] {
+function ruleMistakesOf(file: string): string[] | Promise<string[]> {
   const { value } = readYamlTree(file);
   const rules = (value as { "firewall-rules"?: unknown } | undefined)?.["firewall-rules"];
   return typeof rules === "string" ? ruleMistakes(rules) : [];
 }
 
-function ruleMistakes(file: string): string[] {
+/** Own SecRules are the content engine's to read: where the file names some, it is started for that. */
+async function ruleMistakes(file: string): Promise<string[]> {
   try {
-    readRules(file);
+    const { content } = readRules(file);
+    if (content?.engine.files === undefined) return [];
+    const engine = await startContentEngine({ ...content.engine, workers: 1 });
+    await engine.close();
     return [];
   } catch (error) {
     if (error instanceof RuleMistakes) return error.mistakes.map(mistakeLine);

@@ -84,7 +84,7 @@ program
   .argument("<FILE>", "of `topicast agent --config`, `topicast controller --config` or `--firewall-rules`")
   .action(async (file: string) => {
     const { checkConfig } = await import("./check-config.js");
-    const { lines, isInOrder } = checkConfig(file);
+    const { lines, isInOrder } = await checkConfig(file);
     process.stdout.write(lines.map((line) => `${line}\n`).join(""));
     if (!isInOrder) process.exitCode = 2;
   });

@@ -3,6 +3,7 @@ import { startContentEngine } from "@topicast/agent/firewall/content/engine.js";
 import { httpRequests } from "@topicast/agent/firewall/content/mapping.js";
 import type { ContentSettings } from "@topicast/agent/firewall/content/settings.js";
 import type { ContentRequest, ContentRule, ContentVerdict } from "@topicast/agent/firewall/content.js";
+import { readRules } from "@topicast/agent/firewall/rule-file.js";
 import { UserError } from "@topicast/protocol";
 import type { Command } from "commander";
 
@@ -18,6 +19,7 @@ interface Options {
   readonly paranoia?: string;
   readonly threshold?: string;
   readonly families?: string;
+  readonly firewallRules?: string;
   readonly show?: true;
 }
 
@@ -38,6 +40,7 @@ export function addFirewallTest(program: Command): void {
     .option("--client-id <ID>", "the client's identifier", "test")
     .option("--user <NAME>", "its user name")
     .option("--peer <ADDRESS>", "its address", "192.0.2.1")
+    .option("--firewall-rules <FILE>", "the agent's firewall rules (YAML), for their content section")
     .option("--paranoia <LEVEL>", "1 to 4 (default: 1)")
     .option("--threshold <SCORE>", "the score at which a packet is refused (default: 5)")
     .option("--families <LIST>", "families of the core rule set, with commas between (default: rce,xss,sqli)")
@@ -62,7 +65,7 @@ async function firewallTest(files: readonly string[], options: Options): Promise
   // Nothing else keeps the process alive between two workers.
   const awake = setInterval(() => {}, 60_000);
   try {
-    const engine = await startContentEngine({ ...settingsOf(options), files, workers: 1, timeout: 10_000 });
+    const engine = await startContentEngine({ ...settingsOf(options, files), workers: 1, timeout: 10_000 });
     try {
       const verdict = await engine.inspect(request);
       process.stdout.write(said(verdict));
@@ -103,8 +106,15 @@ function read(file: string): Buffer {
   }
 }
 
-function settingsOf({ paranoia, threshold, families }: Options): Partial<ContentSettings> {
+/** The rule file's, then what the command line says. */
+function settingsOf(
+  { firewallRules, paranoia, threshold, families }: Options,
+  files: readonly string[],
+): Partial<ContentSettings> {
+  const ruled = firewallRules === undefined ? {} : (readRules(firewallRules).content?.engine ?? {});
   return {
+    ...ruled,
+    files: [...(ruled.files ?? []), ...files],
     ...(paranoia !== undefined && { paranoia: Number(paranoia) }),
     ...(threshold !== undefined && { threshold: Number(threshold) }),
     ...(families !== undefined && {

@@ -11,59 +11,76 @@ import { checkConfig } from "topicast/check-config.js";
 const directory = mkdtempSync(join(tmpdir(), "topicast-check-"));
 after(() => rmSync(directory, { recursive: true }));
 
-function check(text: string): string[] {
+async function check(text: string): Promise<string[]> {
   const file = join(directory, "f.yaml");
   writeFileSync(file, text);
-  const { lines, isInOrder } = checkConfig(file);
+  const { lines, isInOrder } = await checkConfig(file);
   return [String(isInOrder), ...lines.map((line) => line.replaceAll(`${directory}/`, "").slice(0, 90))];
 }
 
 describe("check-config", () => {
-  it("tells firewall rules, an agent's and a controller's settings apart", () => {
-    assert.deepEqual(check("rates: []\nsafe: [10.0.0.1]\n"), ["true", "f.yaml: firewall rules, in order"]);
-    assert.deepEqual(check("transport: socket\nfirewall: block\n"), [
+  it("tells firewall rules, an agent's and a controller's settings apart", async () => {
+    assert.deepEqual(await check("rates: []\nsafe: [10.0.0.1]\n"), [
+      "true",
+      "f.yaml: firewall rules, in order",
+    ]);
+    assert.deepEqual(await check("transport: socket\nfirewall: block\n"), [
       "true",
       "f.yaml: settings of an agent, in order",
     ]);
-    assert.deepEqual(check("listen: 10.0.0.1\nryu: http://127.0.0.1:8080\n"), [
+    assert.deepEqual(await check("listen: 10.0.0.1\nryu: http://127.0.0.1:8080\n"), [
       "true",
       "f.yaml: settings of a controller, in order",
     ]);
-    assert.deepEqual(check(""), ["true", "f.yaml: firewall rules, in order"]);
+    assert.deepEqual(await check(""), ["true", "f.yaml: firewall rules, in order"]);
   });
 
-  it("tells every mistake with its line", () => {
-    assert.deepEqual(check("transport: quic\ntcpport: 99999\ninterface: h1-eth0\nspeed: 1\n"), [
+  it("has the content engine read the SecRule files that firewall rules name", async () => {
+    writeFileSync(join(directory, "own.conf"), `SecAction "id:1001,phase:1,pass,nolog"\n`);
+    assert.deepEqual(await check("content: { files: [own.conf] }\n"), [
+      "true",
+      "f.yaml: firewall rules, in order",
+    ]);
+    writeFileSync(join(directory, "own.conf"), "\nSecFoo\n");
+    assert.deepEqual(await check("content: { files: [own.conf] }\n"), [
+      "false",
+      "own.conf:2:7: Invalid input:  SecFoo",
+      "f.yaml: firewall rules, 1 mistake",
+    ]);
+  });
+
+  it("tells every mistake with its line", async () => {
+    assert.deepEqual(await check("transport: quic\ntcpport: 99999\ninterface: h1-eth0\nspeed: 1\n"), [
       "false",
       'f.yaml:1: transport: "quic" is not accepted: must be raw or socket',
       "f.yaml:2: tcpport: 99999 is not accepted: must be a port number, 1 to 65535, or none",
       'f.yaml:4: there is no setting "speed": must be one of interface, tcpport, intercept, tlspo',
       "f.yaml: settings of an agent, 3 mistakes",
     ]);
-    assert.deepEqual(check("mqtt3: no\n"), [
+    assert.deepEqual(await check("mqtt3: no\n"), [
       "false",
       'f.yaml:1: mqtt3: "no" must be one of acknowledge, disconnect',
       "f.yaml: firewall rules, 1 mistake",
     ]);
-    assert.match(check("a: [\n")[1]!, /^f\.yaml:\d: not valid YAML/);
-    assert.throws(() => checkConfig(join(directory, "none")), UserError);
+    assert.match((await check("a: [\n"))[1]!, /^f\.yaml:\d: not valid YAML/);
+    await assert.rejects(() => checkConfig(join(directory, "none")), UserError);
   });
 
-  it("looks into the rules that an agent's settings name, and says what they need beside them", () => {
+  it("looks into the rules that an agent's settings name, and says what they need beside them", async () => {
     writeFileSync(join(directory, "rules.yaml"), "safe: [x]\n");
     const rules = join(directory, "rules.yaml");
-    assert.deepEqual(check(`firewall: block\nfirewall-rules: ${rules}\n`), [
+    assert.deepEqual(await check(`firewall: block\nfirewall-rules: ${rules}\n`), [
       "false",
       'rules.yaml:1: safe[0]: "x" must be an address or a network, such as 192.168.1.7 or 10.0.0.',
       "f.yaml: settings of an agent, 1 mistake",
     ]);
     assert.match(
-      check("firewall: block\ntcpport: 1884\n")[2]!,
+      (await check("firewall: block\ntcpport: 1884\n"))[2]!,
       /^f\.yaml: not enough by itself: .*interface/,
     );
   });
 
-  it("is a command, with an exit code", () => {
+  it("is a command, with an exit code", async () => {
     const bin = fileURLToPath(new URL("../../../../scripts/bin/topicast.js", import.meta.url));
     writeFileSync(join(directory, "good"), "rates: []\n");
     writeFileSync(join(directory, "bad"), "rates: 3\n");

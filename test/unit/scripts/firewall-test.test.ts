@@ -48,6 +48,10 @@ test("firewall-test: own rules, and what they see", (t) => {
     /^ {2}PUBLISH \/plant\/7\/temp\?topic=plant%2F7%2Ftemp\n {2}Mqtt-Client-Id: test\n/,
   );
   assert.match(hot.stdout, /\nrefused\n {2}1001 {4}WARNING {3}too hot\n/);
+  const rules = join(directory, "firewall.yaml");
+  writeFileSync(rules, "content: { files: [own.conf], families: [rce] }\n");
+  assert.equal(firewallTest(["--firewall-rules", rules, "-p", '{"temp":900}']).status, 3);
+  assert.equal(firewallTest(["--firewall-rules", rules, "-p", "x' or 1=1--"]).status, 0);
   writeFileSync(file, "\nSecFoo\n");
   const bad = firewallTest([file]);
   assert.equal(bad.status, 1);
