@@ -95,6 +95,7 @@ function requestOf(options: Options): ContentRequest {
     payload:
       options.payloadFile === undefined ? Buffer.from(options.payload ?? "") : read(options.payloadFile),
     contentType: options.contentType,
+    properties: [],
   };
 }
 

@@ -14,6 +14,8 @@ export interface ContentRequest {
   readonly payload: Buffer;
   /** MQTT 5's Content Type, where the sender gave one. */
   readonly contentType: string | undefined;
+  /** What else receivers are given of the sender's words: User Properties, and the Response Topic by that name. */
+  readonly properties: readonly (readonly [name: string, value: string])[];
 }
 
 /** One rule that matched. All of it may hold what an attacker wrote: the firewall cuts and escapes it for its log. */

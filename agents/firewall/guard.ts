@@ -322,9 +322,9 @@ export class ConnectionGuard implements Guard {
     const { engine } = this.firewall;
     if (engine === undefined || this.compiled.rules.content === undefined) return undefined;
     const { clientId = "", username } = this;
-    const contentType = forward && contentTypeOf(forward);
     const { address: peer } = this.connection;
-    const verdict = engine.inspect({ kind, topics, clientId, username, peer, payload, contentType });
+    const words = wordsOf(forward);
+    const verdict = engine.inspect({ kind, topics, clientId, username, peer, payload, ...words });
     const judge = (given: ContentVerdict) => this.decide(this.judged(kind, topics[0], payload, given));
     if (!(verdict instanceof Promise)) return judge(verdict);
     const judged = verdict.then(judge);
@@ -411,9 +411,17 @@ export class ConnectionGuard implements Guard {
   }
 }
 
-function contentTypeOf(forward: Buffer): string | undefined {
-  const property = propertiesIn(forward, PropertySet.PUBLISH).find(
-    ({ id }) => id === PropertyId.CONTENT_TYPE,
-  );
-  return typeof property?.value === "string" ? property.value : undefined;
+/** What the properties of a message or a will say in words. */
+function wordsOf(forward: Buffer | undefined): Pick<ContentRequest, "contentType" | "properties"> {
+  if (forward === undefined || forward.length === 0) return NO_WORDS;
+  const properties: (readonly [string, string])[] = [];
+  let contentType: string | undefined;
+  for (const { id, value } of propertiesIn(forward, PropertySet.PUBLISH)) {
+    if (id === PropertyId.CONTENT_TYPE) contentType = value as string;
+    else if (id === PropertyId.RESPONSE_TOPIC) properties.push(["Response Topic", value as string]);
+    else if (id === PropertyId.USER_PROPERTY) properties.push(value as readonly [string, string]);
+  }
+  return { contentType, properties };
 }
+
+const NO_WORDS = { contentType: undefined, properties: [] } as const;

@@ -75,6 +75,7 @@ function request(payload: string): ContentRequest {
     peer: "192.0.2.7",
     payload: Buffer.from(payload, "latin1"),
     contentType: undefined,
+    properties: [],
   };
 }
 

@@ -21,7 +21,11 @@ export function httpRequests(request: ContentRequest, asJson = true): HttpReques
   const headers: [string, string][] = [["Mqtt-Client-Id", request.clientId]];
   if (request.username !== undefined) headers.push(["Mqtt-User-Name", request.username]);
   if (request.contentType !== undefined) headers.push(["Mqtt-Content-Type", request.contentType]);
-  const names = [...identity(request), ...request.topics.flatMap(topicArguments)];
+  const names = [
+    ...identity(request),
+    ...request.topics.flatMap(topicArguments),
+    ...propertyArguments(request),
+  ];
   return readings(request, asJson).flatMap((reading, first) => {
     const queries = chunks([...(first === 0 ? names : []), ...reading.arguments]);
     return queries.map((query, index) => ({
@@ -95,6 +99,13 @@ function topicArguments(topic: string): string[] {
   const levels = topic.split("/");
   const telling = levels.length === 1 ? [] : levels.filter((level) => !/^[\w.:$+#-]*$/.test(level));
   return [topic, ...telling].map((text) => argument("topic", text));
+}
+
+/** A Content Type that is one (RFC 9110, section 8.3.1) is left to the header. */
+function propertyArguments({ properties, contentType }: ContentRequest): string[] {
+  const named = properties.map(([name, value]) => argument(`property.${percentEncode(name)}`, value));
+  const isType = contentType === undefined || /^[\w.+-]+\/[\w.+-]+(?:; ?[\w-]+=[\w.-]+)*$/.test(contentType);
+  return isType ? named : [...named, argument("content_type", contentType)];
 }
 
 function argument(name: string, value: string | Buffer): string {

@@ -62,20 +62,32 @@ describe("content", () => {
     client.send({ cmd: "connect", clientId: "c", username: "u", protocolVersion: 5, keepalive: 0, will });
     client.send(
       subscribe(1, "a/#", "b"),
-      publish("a/x", "{}", { properties: { contentType: "application/json" } }),
+      publish("a/x", "{}", {
+        properties: {
+          ...{ contentType: "application/json", responseTopic: "r" },
+          userProperties: { unit: "C", note: ["1", "2"] },
+        },
+      }),
     );
     client.send(unsubscribe(2, "b"));
     await client.told();
     const who = { clientId: "c", username: "u", peer: "10.0.0.1" };
-    const nothing = { payload: Buffer.alloc(0), contentType: undefined };
+    const nothing = { payload: Buffer.alloc(0), contentType: undefined, properties: [] };
+    const willSays = { payload: Buffer.from("gone"), contentType: "text/plain", properties: [] };
     assert.deepEqual(engine.requests, [
-      { kind: "connect", topics: ["w"], payload: Buffer.from("gone"), contentType: "text/plain", ...who },
+      { kind: "connect", topics: ["w"], ...willSays, ...who },
       { kind: "subscribe", topics: ["a/#", "b"], ...nothing, ...who },
       {
         kind: "publish",
         topics: ["a/x"],
         payload: Buffer.from("{}"),
         contentType: "application/json",
+        properties: [
+          ["Response Topic", "r"],
+          ["unit", "C"],
+          ["note", "1"],
+          ["note", "2"],
+        ],
         ...who,
       },
       { kind: "unsubscribe", topics: ["b"], ...nothing, ...who },

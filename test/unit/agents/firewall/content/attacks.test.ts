@@ -32,6 +32,9 @@ const ways: Readonly<Record<string, (text: string) => ContentRequest | undefined
   "topic level": (text) =>
     /[+#]/.test(text) ? undefined : request({ topics: [`a/${text}/b`], text: "21.5" }),
   filter: (text) => (/[+#]/.test(text) ? undefined : request({ kind: "subscribe", topics: ["a/b", text] })),
+  "user property": (text) => request({ properties: [["unit", text]] }),
+  "response topic": (text) => request({ properties: [["Response Topic", text]] }),
+  "content type": (text) => request({ text: "21.5", contentType: text }),
   "client id": (text) => request({ kind: "connect", topics: [], clientId: text }),
   "user name": (text) => request({ kind: "connect", topics: [], username: text }),
 };

@@ -18,6 +18,7 @@ export function request(given: Partial<ContentRequest> & { text?: string } = {})
     peer: "192.0.2.7",
     payload: Buffer.from(text ?? ""),
     contentType: undefined,
+    properties: [],
     ...rest,
   };
 }

@@ -164,9 +164,10 @@ test("remembered verdicts: everything judged is part of the key, and there are n
     request({ text: "a", peer: "192.0.2.8" }),
     request({ text: "a", contentType: "text/plain" }),
     request({ text: "a", kind: "connect" }),
+    request({ text: "a", properties: [["x", "y"]] }),
   ];
   const keys = new Set([first, ...others].map((one) => requestKey(one, true)));
-  assert.equal(keys.size, 8);
+  assert.equal(keys.size, 9);
   const binary = Buffer.from("\x01\xffx' or\xff1=1--", "latin1");
   const lookalike = normalForm(binary, true);
   assert.notEqual(
