@@ -1,4 +1,6 @@
 import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -193,6 +195,28 @@ test("SIGSTOP of a worker under load: within the timeout everybody knows, and an
   );
   assert.throws(() => process.kill(stopped!, 0), /ESRCH/);
   assert.equal(content.stats.waiting, 0);
+});
+
+test("workers end with an agent that is killed", async () => {
+  const program = `
+    import { startContentEngine } from ${JSON.stringify(import.meta.resolve("@topicast/agent/firewall/content/engine.js"))};
+    const engine = await startContentEngine({ workers: 1 });
+    console.log(engine.pids[0]);
+    setInterval(() => {}, 1000);`;
+  const agent = spawn(process.execPath, ["--input-type=module", "-e", program], {
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  const [line] = (await once(agent.stdout, "data")) as [Buffer];
+  const worker = Number(line.toString());
+  assert.doesNotThrow(() => process.kill(worker, 0));
+  agent.kill("SIGKILL");
+  await until("the worker's end", () => {
+    try {
+      return !process.kill(worker, 0);
+    } catch {
+      return true;
+    }
+  });
 });
 
 test("workers are not root", { skip: process.getuid?.() !== 0 && "only root can give it up" }, async (t) => {
