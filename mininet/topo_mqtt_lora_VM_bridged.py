@@ -33,6 +33,10 @@ def parse_options(arguments):
         "-f", "--fanout", dest="fanouts", metavar="N", action="append", type=int,
         help="fan-out of the next level; repeat it; the last level is hosts (default: -f 2 -f 2)",
     )
+    parser.add_argument(
+        "-x", dest="joins", metavar="NODE", action="append", nargs=2, default=[],
+        help="one more link between two switches, e.g. -x s2 s3, which makes a loop; repeat it",
+    )
     parser.add_argument("-D", dest="switch_delay", metavar="DELAY", help="one-way delay of links between switches")
     parser.add_argument("-d", dest="host_delay", metavar="DELAY", help="one-way delay of links to hosts, e.g. 10ms")
     parser.add_argument("-r", dest="real", metavar="IFACE", help="a real interface of this machine to join in")
@@ -50,7 +54,7 @@ def parse_options(arguments):
     parser.add_argument("-v", dest="verbose", action="store_true", help="tell every step")
     options = parser.parse_args(arguments)
 
-    options.plan = tree.plan_tree(options.fanouts or [2, 2])
+    options.plan = tree.plan_tree(options.fanouts or [2, 2], options.joins)
     options.switch_delay = tree.parse_delay(options.switch_delay or "0")
     options.host_delay = tree.parse_delay(options.host_delay or "0")
     protocol, _, rest = options.controller.partition(":")
@@ -159,7 +163,7 @@ class Network:
         if link.to_host:
             child_port, child_mac = 0, child.params["mac"]
         else:
-            child_port, child_mac = 1, tree.port_mac(int(link.child[1:]), 1)
+            child_port, child_mac = link.child_port, tree.port_mac(int(link.child[1:]), link.child_port)
         delay = self.options.host_delay if link.to_host else self.options.switch_delay
         timed = {"intf": TCIntf, "delay": delay} if delay != "0us" else {"intf": Intf}
         self.net.addLink(
@@ -230,6 +234,9 @@ class Network:
         say(f"{len(self.plan.switches)} switches, {len(self.plan.hosts) - 1} hosts (Open vSwitch, {kind} datapath)")
         for switch in self.plan.switches:
             say(f"{switch.name}: {' '.join(self.plan.children(switch.name))}")
+        for link in self.plan.links:
+            if link.one_more:
+                say(f"one more link: {link.parent}-eth{link.port} {link.child}-eth{link.child_port}")
         say(f"{fwd.name} ({fwd.address}) reaches Ryu at http://{subnet[1]}:{self.options.ryu_port}")
 
 

@@ -30,12 +30,14 @@ class Node:
 
 @dataclass(frozen=True)
 class Link:
-    """A link from a switch's port down to a child; a child switch's own end is always its port 1."""
+    """A link from a switch's port down to a child, whose own end is its port 1 in the tree; or one more between switches."""
 
     parent: str
     port: int
     child: str
     to_host: bool
+    child_port: int = 1
+    one_more: bool = False
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,7 @@ class Tree:
     links: tuple
 
     def children(self, switch):
-        return [link.child for link in self.links if link.parent == switch]
+        return [link.child for link in self.links if link.parent == switch and not link.one_more]
 
 
 def port_mac(switch, port):
@@ -57,8 +59,11 @@ def host_mac(address):
     return "02:00:" + ":".join(f"{octet:02x}" for octet in IPv4Address(address).packed)
 
 
-def plan_tree(fanouts):
-    """Plans the tree for the fan-outs, root first, the last level being hosts. Raises PlanError."""
+def plan_tree(fanouts, joins=()):
+    """
+    Plans the tree for the fan-outs, root first, the last level being hosts, and further links between pairs of switch
+    names, which make loops; one that the tree does not have is added with its first link. Raises PlanError.
+    """
     if not fanouts:
         raise PlanError("a tree needs at least one fan-out, for example -f 2 -f 2")
     for fanout in fanouts:
@@ -101,6 +106,17 @@ def plan_tree(fanouts):
             connect(parent, f"h{number}", True)
     hosts.append(Node(FORWARDER, address=str(FORWARDER_ADDRESS), mac=host_mac(FORWARDER_ADDRESS)))
     connect(1, FORWARDER, True)
+    for one, other in joins:
+        numbers = [int(name[1:]) for name in (one, other) if re.fullmatch(r"s[1-9]\d{0,2}", name)]
+        if len(numbers) != 2 or one == other:
+            raise PlanError(f"a link from {one} to {other} is not possible: name two switches, for example s2 s3")
+        if max(numbers) > n_switches + 1 or max(numbers) > MAX_SWITCHES:
+            raise PlanError(f"there is no switch s{max(numbers)}; the next new one is s{n_switches + 1}")
+        n_switches = max(n_switches, *numbers)
+        ports += [0] * (n_switches + 1 - len(ports))
+        for number in numbers:
+            ports[number] += 1
+        links.append(Link(one, ports[numbers[0]], other, False, ports[numbers[1]], True))
     switches = tuple(Node(f"s{n}", dpid=n) for n in range(1, n_switches + 1))
     return Tree(switches, tuple(hosts), tuple(links))
 

@@ -10,6 +10,11 @@ import type { Dpid } from "./tree.js";
 export interface SwitchAccess {
   readonly url: string;
   topology(): Promise<TopologySnapshot>;
+  /**
+   * Waits, for some time, until the topology is another than at `version` (undefined: none is known); the version of then.
+   * Undefined where this Ryu cannot tell.
+   */
+  changed(version: string | undefined): Promise<string | undefined>;
   /** Everything in this switch that is ours, complete; it reflects every command that has resolved before. */
   read(dpid: Dpid): Promise<SwitchState>;
   /**

@@ -41,17 +41,23 @@ const WHOLE_FRAME = 0xffff;
 /** Ryu answers with what has come in when a switch is silent for a second (ofctl_utils.DEFAULT_TIMEOUT). */
 const silenceMs = 990;
 
+/** Ryu's launcher answers after 20 s where nothing has changed. */
+const WAIT_MS = 30_000;
+
 /** `set_field eth_dst`, `set_field ipv4_dst`, `output`. */
 const REWRITE_ACTIONS = 3;
 
 /** The switches through Ryu's ofctl_rest and rest_topology. */
 export class RyuAccess implements SwitchAccess {
   private readonly ryu: RyuClient;
+  /** For the one call that waits. */
+  private readonly waiting: RyuClient;
   readonly url: string;
 
   /** `url`: base URL of Ryu's REST interface. Throws TypeError for anything but http or https. */
   constructor(url: string, timeoutMs = 3_000) {
     this.ryu = new RyuClient({ url, timeoutMs, maxConnections: 8, maxPending: 16_384 });
+    this.waiting = new RyuClient({ url, timeoutMs: WAIT_MS, maxConnections: 1 });
     this.url = this.ryu.url;
   }
 
@@ -65,6 +71,17 @@ export class RyuAccess implements SwitchAccess {
         links: links.map(({ src, dst }) => ({ from: portOf(src), to: portOf(dst) })),
         hosts: hosts.map(({ mac, ipv4, port }) => ({ mac: mac.toLowerCase(), ipv4, at: portOf(port) })),
       };
+    });
+  }
+
+  async changed(version = "0"): Promise<string | undefined> {
+    return this.explained(async () => {
+      try {
+        return await this.waiting.topologyChange(version);
+      } catch (error) {
+        if (error instanceof RyuError && error.kind === "no-such-path") return undefined;
+        throw error;
+      }
     });
   }
 
@@ -124,6 +141,7 @@ export class RyuAccess implements SwitchAccess {
 
   close(): void {
     this.ryu.close();
+    this.waiting.close();
   }
 
   private async explained<T>(call: () => Promise<T>): Promise<T> {

@@ -8,9 +8,11 @@ export interface WatchTiming {
   readonly pollMs: number;
   readonly searchMs: number;
   readonly downMs: number;
+  /** Ms between looks for which Ryu has told a reason, at least. */
+  readonly toldMs: number;
 }
 
-export const defaultWatchTiming: WatchTiming = { pollMs: 1_000, searchMs: 150, downMs: 500 };
+export const defaultWatchTiming: WatchTiming = { pollMs: 1_000, searchMs: 150, downMs: 500, toldMs: 50 };
 
 export interface WatchHost {
   readonly access: SwitchAccess;
@@ -25,14 +27,20 @@ export interface WatchHost {
   afterPoll(): boolean;
 }
 
-/** Looks at Ryu's topology again and again, and knows whether Ryu is there. */
+/** Looks at Ryu's topology again and again, at once when Ryu tells of a change, and knows whether Ryu is there. */
 export class RyuWatch {
   state: RyuStatus["state"] = "starting";
   private since: number;
   private lastError: string | null = null;
   private polling = false;
+  private lookedAt = Number.NEGATIVE_INFINITY;
   private timer: Timer | undefined;
   private closed = false;
+  /** The version of the topology that Ryu told last, and whether it is being asked for the next. */
+  private version: string | undefined;
+  private listening = false;
+  /** Ryu has changed its topology while a look was under way. */
+  private again = false;
 
   constructor(private readonly host: WatchHost) {
     this.since = host.clock.now();
@@ -69,6 +77,7 @@ export class RyuWatch {
   private async poll(): Promise<void> {
     const { access, counters, timing } = this.host;
     this.polling = true;
+    this.lookedAt = this.host.clock.now();
     counters.polls += 1;
     let snapshot: TopologySnapshot | undefined;
     try {
@@ -83,7 +92,35 @@ export class RyuWatch {
     if (snapshot === undefined) this.host.onSilence();
     else this.host.onSnapshot(snapshot);
     const eager = this.host.afterPoll();
+    if (this.state === "up") void this.listen();
+    if (this.again) {
+      this.again = false;
+      this.within(timing.toldMs);
+      return;
+    }
     this.within(this.state !== "up" ? timing.downMs : eager ? timing.searchMs : timing.pollMs);
+  }
+
+  /** Waits for Ryu to tell of changes, until it does not answer; where it cannot tell, looking again has to do. */
+  private async listen(): Promise<void> {
+    if (this.listening) return;
+    this.listening = true;
+    try {
+      while (!this.closed) {
+        const version = await this.host.access.changed(this.version);
+        if (version === undefined) return;
+        if (version !== this.version) {
+          this.again = this.polling;
+          // One change seldom comes alone.
+          this.within(Math.max(this.lookedAt + this.host.timing.toldMs - this.host.clock.now(), 0));
+        }
+        this.version = version;
+      }
+    } catch (error) {
+      this.lastError = (error as AccessError).message;
+    }
+    // The next look finds out whether Ryu is there, and begins to listen again.
+    this.listening = false;
   }
 
   private enter(state: RyuStatus["state"]): void {

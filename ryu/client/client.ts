@@ -265,6 +265,18 @@ export class RyuClient {
     return this.topology("hosts", dpid, topology.readTopologyHost, options);
   }
 
+  /**
+   * Waits until switches, ports, links or hosts are others than at `version` ("0": none is known), for 20 s at most;
+   * the version of then, which may be the same. Only the launcher in this repository answers this; otherwise the error
+   * is of kind `no-such-path`. Give it a time-out beyond 20 s and a client of its own, as it occupies a connection.
+   */
+  async topologyChange(version: string, options: CallOptions = {}): Promise<string> {
+    const path = `/v1.0/topology/changes/${encodeURIComponent(version)}`;
+    const call: Call = { method: "GET", path, read: true };
+    const answer = await this.http.send(call, options);
+    return this.understand(call, answer, (value) => Fields.of(value, "the answer").text("version"));
+  }
+
   // ---- the shapes that the calls share -------------------------------------------------------------------------
 
   private async topology<T>(

@@ -1,6 +1,6 @@
 """Every correction to Ryu 4.34, in one place. They change the loaded classes, never Ryu's files."""
 
-from launcher import connections, hosts, links, packets, statistics
+from launcher import changes, connections, hosts, links, loops, packets, statistics
 
 
 def apply(verbose):
@@ -10,6 +10,8 @@ def apply(verbose):
     connections.forget_what_a_switch_learned_when_it_connects()
     links.survive_lost_links()
     hosts.keep_all_sightings()
+    loops.keep_frames_from_circling()
+    changes.tell()
     packets.look_no_deeper_than_needed()
     statistics.tell_silence_from_emptiness()
     statistics.name_numbers_quickly()

@@ -11,6 +11,8 @@ import type { Tree } from "./tree.js";
 export interface TestbedOptions {
   /** Fan-out per level, the last one hosts. */
   readonly fanouts: readonly number[];
+  /** Further links between switches, which make loops; a switch beyond the tree's last is added. */
+  readonly joins?: readonly (readonly [string, string])[];
   /** Told what is being done, one line each. */
   readonly say?: (line: string) => void;
   /** Stops half-way when aborted: `start` rejects with the reason and everything is taken down. */
@@ -63,6 +65,10 @@ export class Testbed {
     return this.network.tree;
   }
 
+  private get joins(): readonly (readonly [string, string])[] {
+    return this.options.joins ?? [];
+  }
+
   get ryuUrl(): string {
     return `http://127.0.0.1:${this.ryuPort}`;
   }
@@ -82,6 +88,7 @@ export class Testbed {
       fanouts: this.options.fanouts,
       openflowPort: this.openflowPort,
       ryuPort: this.ryuPort,
+      extra: this.joins.flatMap(([one, other]) => ["-x", one, other]),
     });
     this.links = await LinkCounters.install(this.run, this.tree, FABRIC_PORT);
     await this.waitForTopology();
@@ -103,11 +110,15 @@ export class Testbed {
 
   /** Until Ryu knows every switch and both directions of every link between switches. */
   async waitForTopology(ms = 20_000): Promise<void> {
-    const inner = this.tree.links.filter((l) => this.tree.isInner(l)).length;
+    const inner = this.tree.links.filter((l) => this.tree.isInner(l)).length + this.joins.length;
+    const last = Math.max(
+      this.tree.switches.length,
+      ...this.joins.flat().map((name) => Number(name.slice(1))),
+    );
     await eventually("Ryu knows every switch and link", ms, async () => {
       const switches = (await getJson(`${this.ryuUrl}/v1.0/topology/switches`)) as unknown[];
       const links = (await getJson(`${this.ryuUrl}/v1.0/topology/links`)) as unknown[];
-      return switches.length === this.tree.switches.length && links.length === 2 * inner;
+      return switches.length === last && links.length === 2 * inner;
     });
   }
 

@@ -34,6 +34,7 @@ export class FakeSwitch {
   /** Frames that Ryu told the switch to send, by port. */
   readonly sent: { readonly port: number; readonly frame: Buffer }[] = [];
   flowMods = 0;
+  deletions = 0;
   answersEchoes = true;
   /** The connection is closed, by whichever end. */
   closed = false;
@@ -114,11 +115,15 @@ export class FakeSwitch {
       }
       case Type.FLOW_MOD:
         this.flowMods += 1;
+        // OFPFC_DELETE
+        if (body.readUInt8(17) === 3) this.deletions += 1;
         break;
       case Type.PACKET_OUT: {
         const actions = body.subarray(16, 16 + body.readUInt16BE(8));
-        const port = actions.length >= 8 ? actions.readUInt32BE(4) : 0;
-        this.sent.push({ port, frame: Buffer.from(body.subarray(16 + actions.length)) });
+        const frame = Buffer.from(body.subarray(16 + actions.length));
+        // Each an ofp_action_output of 16 bytes (OpenFlow 1.3.5, 7.2.5).
+        for (let at = 4; at + 4 <= actions.length; at += 16)
+          this.sent.push({ port: actions.readUInt32BE(at), frame });
         break;
       }
       case Type.MULTIPART_REQUEST:

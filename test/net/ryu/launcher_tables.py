@@ -17,7 +17,7 @@ from ryu.lib import ofctl_utils
 from ryu.ofproto import ofproto_v1_0, ofproto_v1_2, ofproto_v1_3, ofproto_v1_4, ofproto_v1_5
 from ryu.topology import switches
 
-from launcher import corrections, hosts, links
+from launcher import corrections, hosts, links, loops
 
 Port = collections.namedtuple("Port", "dpid port_no")
 
@@ -52,6 +52,47 @@ class Links(unittest.TestCase):
         for _ in range(3):
             self.links.update_link(self.a, self.b)
         self.assertEqual(self.links.found, 1)
+
+
+class SpanningTrees(unittest.TestCase):
+    def random_links(self, chance):
+        count = chance.randint(2, 12)
+        links, ports = set(), collections.Counter()
+        for dpid in range(2, count + 1):
+            self.join(links, ports, dpid, chance.randint(1, dpid - 1))
+        for _ in range(chance.randint(0, 8)):
+            one, other = chance.sample(range(1, count + 1), 2)
+            self.join(links, ports, one, other)
+        return count, links
+
+    def join(self, links, ports, one, other):
+        ports.update((one, other))
+        links.add(((one, ports[one]), (other, ports[other])))
+
+    def test_all_switches_are_joined_by_as_few_links_as_that_takes(self):
+        chance = random.Random(7)
+        for _ in range(300):
+            count, links = self.random_links(chance)
+            linked, tree = loops.spanning_tree(links)
+            self.assertEqual(linked, {port for link in links for port in link})
+            inside = [link for link in links if link[0] in tree]
+            self.assertTrue(all(other in tree for _, other in inside))
+            self.assertEqual(len(inside), count - 1)
+            joined = {1}
+            for _ in range(count):
+                for one, other in inside:
+                    if one[0] in joined or other[0] in joined:
+                        joined |= {one[0], other[0]}
+            self.assertEqual(len(joined), count)
+
+    def test_either_direction_counts_and_no_order_matters(self):
+        chance = random.Random(8)
+        for _ in range(100):
+            _, links = self.random_links(chance)
+            turned = [link if chance.random() < 0.5 else link[::-1] for link in links]
+            both = turned + [link[::-1] for link in turned]
+            chance.shuffle(both)
+            self.assertEqual(loops.spanning_tree(both), loops.spanning_tree(links))
 
 
 class Sightings(unittest.TestCase):

@@ -75,6 +75,8 @@ describe("RyuClient over HTTP", () => {
     say(200, "[]");
     await client.topologyLinks(DPID);
     await client.topologyHosts();
+    say(200, '{"version": "18f-7"}');
+    assert.equal(await client.topologyChange("18f-6"), "18f-7");
     assert.deepEqual(requests, [
       `GET /stats/flow/${DPID}`,
       `POST /stats/flow/${DPID} {"cookie": 9223372036854775808, "cookie_mask": 18446744073709551615, "match": {"eth_type": 2048}}`,
@@ -87,6 +89,7 @@ describe("RyuClient over HTTP", () => {
       `POST /stats/role {"dpid": ${DPID}, "role": "MASTER"}`,
       `GET /v1.0/topology/links/fedcba9876543210`,
       `GET /v1.0/topology/hosts`,
+      `GET /v1.0/topology/changes/18f-6`,
     ]);
   });
 

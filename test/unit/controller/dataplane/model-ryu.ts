@@ -64,6 +64,23 @@ export class ModelRyu implements SwitchAccess {
     };
   }
 
+  private version = 0;
+  private listeners: (() => void)[] = [];
+  /** Tells of changes of the topology by itself; Ryu alone does not. */
+  tells = false;
+
+  async changed(version: string | undefined): Promise<string | undefined> {
+    if (!this.tells) return undefined;
+    if (version === String(this.version)) await new Promise<void>((resolve) => this.listeners.push(resolve));
+    return String(this.version);
+  }
+
+  /** To be called after a change, where `tells`. */
+  tell(): void {
+    this.version += 1;
+    for (const resolve of this.listeners.splice(0)) resolve();
+  }
+
   async read(dpid: Dpid): Promise<SwitchState> {
     // The switch answers in the order of what it was sent: as of now.
     const state = this.switches.get(dpid)!.state();

@@ -113,6 +113,25 @@ describe("a change of the network", () => {
     assert.deepEqual(bench.events, []);
   });
 
+  it("acts at once where Ryu tells of changes", async () => {
+    const bench = new Bench(build({ parents: [0, 0], extra: [[1, 2]], agents: [1, 2], descending: false }));
+    bench.ryu.tells = true;
+    bench.plane.start();
+    bench.plane.setAgents(bench.agents());
+    bench.plane.settled();
+    await bench.pass(4000);
+    await bench.timed(bench.want(group, ["e1", "e2"]));
+    const failed = bench.network.links[2]!;
+    bench.ryu.links = bench.ryu.links.filter(({ from, to }) => ![from, to].includes(failed.a));
+    bench.ryu.tell();
+    await bench.pass(30);
+    const network = { ...bench.network, links: bench.network.links.filter((l) => l !== failed) };
+    checkDelivery({ ...bench, network }, group, ["e1", "e2"]);
+    const { polls } = bench.plane.status().counters;
+    await bench.pass(10_000);
+    assert.ok(bench.plane.status().counters.polls - polls <= 11, "nothing is asked more often");
+  });
+
   it("follows an agent to another port", async () => {
     const bench = await started();
     await bench.timed(bench.want(group, ["e1", "e4"]));
