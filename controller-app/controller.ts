@@ -151,7 +151,8 @@ function reloadKeys(keys: KeyFile, log: Logger): void {
 function makeDataplane(config: ControllerConfig, log: Logger): Dataplane {
   if (config.ryu === undefined) return new UnicastDataplane();
   const access = new RyuAccess(config.ryu);
-  return new OpenFlowDataplane({ access, clock: systemClock, range: config.groupRange, log });
+  const { groupRange: range, listen: forwarder } = config;
+  return new OpenFlowDataplane({ access, clock: systemClock, range, forwarder, log });
 }
 
 function logEvent(log: Logger, event: ForwarderEvent): void {

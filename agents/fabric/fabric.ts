@@ -144,6 +144,7 @@ export class AgentFabric implements Uplink {
       retained: () => this.retainer?.position,
       payloadBytes,
       transmit: (header, payload) => transmit(header, payload, [options.forwarder]),
+      announce: () => this.announce(),
       durable: options.durable,
       onRegistered: ({ retained }) => void this.tellState(this.retainer?.onRegistered(retained) ?? true),
       onLost: () => {

@@ -41,6 +41,8 @@ export interface RegistrationOptions {
   readonly retained?: (() => RetainedPosition | undefined) | undefined;
   readonly payloadBytes: number;
   readonly transmit: (header: Header, payload: Buffer) => void;
+  /** Broadcasts one frame, so that the switches see where this agent lives. */
+  readonly announce: () => void;
   /** See `FabricOptions.durable`. */
   readonly durable?: (() => Promise<void> | undefined) | undefined;
   /** CONNACK 0 has arrived, with these user properties: send the state that the forwarder must know. */
@@ -124,6 +126,8 @@ export class Registration {
 
   private connect(): void {
     const { options } = this;
+    // Contact was lost: maybe because it lives at another port now, from which switches let nothing else of it through.
+    if (this.epoch !== undefined) options.announce();
     const epoch = epochAt(options.unixTime(), this.epoch);
     this.synced = false;
     this.epoch = epoch;

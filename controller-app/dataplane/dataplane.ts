@@ -26,6 +26,9 @@ export interface Intercept {
   readonly port: number;
 }
 
+/** In an agent's place with `onLocate`: the forwarder itself. No agent has this id. */
+export const THE_FORWARDER = "";
+
 export interface GroupWish {
   /** IPv4 multicast address inside the configured range, e.g. 239.192.0.1. */
   readonly address: string;
@@ -114,8 +117,8 @@ export interface Dataplane {
   onNeeds: () => void;
 
   /**
-   * Set by the caller: asks an agent to make itself seen by the switches (it broadcasts one frame). Called, rate
-   * limited per agent, while the network does not know the port it lives on.
+   * Set by the caller: asks an agent, or `THE_FORWARDER`, to make itself seen by the switches (it broadcasts one frame).
+   * Called, rate limited for each, while the network does not know the port it lives on.
    */
   onLocate: (agentId: string) => void;
 
@@ -183,7 +186,9 @@ export type DataplaneCounter =
   | "wants_unicast" // resolved with "unicast"
   | "carriage_changes"
   | "locate_requests"
-  | "intercepts_refused"; // intercepted addresses left out, because there are too many, counted at each change
+  | "intercepts_refused" // intercepted addresses left out, because there are too many, counted at each change
+  | "fabric_drops" // datagrams that switches have kept off, because no agent lives where they came from
+  | "fabric_rules_refused"; // rules for that which found no room in their switches, counted at each change
 
 export interface TopologyStatus {
   readonly switches: readonly SwitchStatus[];

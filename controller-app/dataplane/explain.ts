@@ -16,12 +16,15 @@ import {
 } from "./diff.js";
 import type { SwitchLedger } from "./ledger.js";
 import {
+  BROADCAST,
   type Bucket,
   CONTROLLER,
+  type FabricMatch,
   type GroupRange,
   groupId,
   guardId,
   inFlow,
+  isFabric,
   isQuarantineId,
   isSource,
   isSourceId,
@@ -29,8 +32,8 @@ import {
   matchOf,
   type Rule,
   type RuleId,
+  type ServiceMatch,
   type SteerActions,
-  type SteerMatch,
   sourceMatchOf,
   steerMatchOf,
 } from "./rules.js";
@@ -46,9 +49,10 @@ const causes: Readonly<Record<Cause, string>> = {
 /** A rule's name in its switch, sortable: `group 0x54400001`, `group 239.192.0.1 of …`, `guard`, `steering …`, `quarantine …`. */
 export function ruleName(id: RuleId): string {
   if (id === guardId) return "guard";
+  if (typeof id === "number") return `group 0x${id.toString(16)}`;
+  if (id.startsWith("fabric ")) return id;
   if (isQuarantineId(id)) return `quarantine ${id}`;
-  if (isSourceId(id)) return `group ${id}`;
-  return typeof id === "number" ? `group 0x${id.toString(16)}` : `steering ${id}`;
+  return isSourceId(id) ? `group ${id}` : `steering ${id}`;
 }
 
 /** What one switch should hold and holds, for `Dataplane.rules`. */
@@ -182,8 +186,9 @@ function purposeOf(id: RuleId, want: Rule | undefined, purposes: Purposes): stri
 }
 
 function steeringPurpose(id: string, want: Rule | undefined, purposes: Purposes): string {
-  if (want === undefined || !isSteer(want)) return `steering of ${id}, which is not wanted here`;
+  if (want === undefined || !isSteer(want)) return `${ruleName(id)}, which is not wanted here`;
   const { match, actions } = want;
+  if (isFabric(match)) return fabricPurpose(match);
   const { service, address } = match;
   if (service === "source")
     return `drops what comes from ${address} by port ${match.inPort}: it is quarantined`;
@@ -193,7 +198,16 @@ function steeringPurpose(id: string, want: Rule | undefined, purposes: Purposes)
   return `leads ${frames(match)} ${by} to ${purposes.agentAt(mac) ?? mac}`;
 }
 
-function frames({ address, service }: SteerMatch): string {
+function fabricPurpose({ fabric, address, inPort }: FabricMatch): string {
+  if (address === BROADCAST) return `lets agents announce themselves by port ${inPort}`;
+  if (fabric === "group")
+    return `keeps datagrams to groups off that come by port ${inPort}, where no agent lives`;
+  if (fabric === "from")
+    return `keeps datagrams off that come from ${address} by port ${inPort}, where it does not live`;
+  return `keeps datagrams to ${address}'s fabric socket off that come by port ${inPort}, where no agent lives`;
+}
+
+function frames({ address, service }: ServiceMatch): string {
   if (typeof service !== "number") return `requests for ${address}'s MAC address`;
   return `clients of ${formatEndpoint({ address, port: service })}`;
 }

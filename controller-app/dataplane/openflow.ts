@@ -1,38 +1,41 @@
-import { type Clock, compareAddresses, formatIPv4, type Timer } from "@topicast/protocol";
+import { compareAddresses, formatIPv4, type Timer } from "@topicast/protocol";
 import { formatDpid } from "node-ryu-rest-client";
-import type { AccessError, SwitchAccess } from "./access.js";
+import type { AccessError } from "./access.js";
 import { Admission } from "./admission.js";
 import { Budgets } from "./budgets.js";
 import { ChangeLog } from "./change-log.js";
 import type { Hop } from "./circulation.js";
-import type {
-  Carriage,
-  Dataplane,
-  DataplaneStatus,
-  EdgeAgent,
-  GroupStatus,
-  GroupWish,
-  QuarantineStatus,
-  Resource,
-  RuleEntry,
-  RyuStatus,
-  SteeringGap,
-  TopologyStatus,
+import {
+  type Carriage,
+  type Dataplane,
+  type DataplaneStatus,
+  type EdgeAgent,
+  type GroupStatus,
+  type GroupWish,
+  type QuarantineStatus,
+  type Resource,
+  type RuleEntry,
+  type RyuStatus,
+  type SteeringGap,
+  THE_FORWARDER,
+  type TopologyStatus,
 } from "./dataplane.js";
 import { idOf } from "./diff.js";
 import { changeText, type Purposes, ruleEntries, ruleName } from "./explain.js";
 import { type Group, GroupTable } from "./groups.js";
 import type { SwitchLedger } from "./ledger.js";
-import type { SwitchLimits } from "./limits.js";
 import { Locator } from "./locator.js";
+import { defaultOpenFlowTiming, type OpenFlowOptions, type OpenFlowTiming } from "./options.js";
 import { changedPlaces, placeText, topologyStatus } from "./overview.js";
 import { QuarantineRules } from "./quarantine.js";
-import { type GroupRange, inRange, type Rule, type RuleId, sameRule } from "./rules.js";
-import { Steering } from "./steering.js";
-import { defaultTiming, TopologyModel, type TopologyTiming } from "./topology.js";
+import { inRange, isSourceId, type Rule, type RuleId, sameRule } from "./rules.js";
+import { Spoofing } from "./spoofing.js";
+import { type PortRuleChange, Steering } from "./steering.js";
+import { TopologyModel } from "./topology.js";
 import {
   type Dpid,
   type Forest,
+  type Place,
   Planner,
   portKey,
   type SwitchPort,
@@ -40,45 +43,8 @@ import {
   wiresOf,
 } from "./tree.js";
 import { zeroCounters } from "./unicast.js";
-import { defaultWatchTiming, RyuWatch, type WatchTiming } from "./watch.js";
-import { defaultWorkerTiming, SwitchWorker, type WorkerHost, type WorkerTiming } from "./worker.js";
-
-export interface OpenFlowTiming extends TopologyTiming, WorkerTiming, WatchTiming {
-  /** Ms within which `want` is answered. */
-  readonly wantMs: number;
-  /** Ms within which `drop` and `adopt` are answered. */
-  readonly dropMs: number;
-  readonly adoptMs: number;
-  /** Ms between complete read-backs of a switch; more where they would cost over a tenth of the time. */
-  readonly readMs: number;
-}
-
-export const defaultOpenFlowTiming: OpenFlowTiming = {
-  ...defaultTiming,
-  ...defaultWorkerTiming,
-  ...defaultWatchTiming,
-  wantMs: 1_000,
-  dropMs: 1_000,
-  adoptMs: 3_000,
-  readMs: 1_000,
-};
-
-/** Where changes are explained; pino's Logger is one. */
-export interface DataplaneLog {
-  debug(fields: object, message: string): void;
-  info(fields: object, message: string): void;
-  warn(fields: object, message: string): void;
-}
-
-export interface OpenFlowOptions {
-  readonly access: SwitchAccess;
-  readonly clock: Clock;
-  readonly range: GroupRange;
-  readonly log: DataplaneLog;
-  /** What each switch may hold; everything where absent. */
-  readonly limits?: (dpid: Dpid) => SwitchLimits;
-  readonly timing?: Partial<OpenFlowTiming>;
-}
+import { RyuWatch } from "./watch.js";
+import { SwitchWorker, type WorkerHost } from "./worker.js";
 
 /** Switches that are remembered when they have gone. */
 const GONE_MAX = 256;
@@ -109,6 +75,7 @@ export class OpenFlowDataplane implements Dataplane {
   private readonly workerHost: WorkerHost;
   private readonly steering = new Steering();
   private readonly quarantineRules = new QuarantineRules();
+  private readonly spoofing: Spoofing;
   private readonly changeLog: ChangeLog;
   private readonly purposes: Purposes;
   private forest: Forest = new Map();
@@ -141,6 +108,7 @@ export class OpenFlowDataplane implements Dataplane {
     this.admission = new Admission(this.budgets, clock, (dpid) => this.workers.get(dpid)?.ledger);
     this.timing = { ...defaultOpenFlowTiming, ...options.timing };
     this.model = new TopologyModel(this.timing);
+    this.spoofing = new Spoofing(range, options.forwarder);
     this.groupTable = new GroupTable(clock, this.timing.wantMs, {
       onCarriage: (address, carriage) => {
         const { reason = null } = this.groupTable.get(address) ?? {};
@@ -221,7 +189,9 @@ export class OpenFlowDataplane implements Dataplane {
 
   setAgents(agents: readonly EdgeAgent[]): void {
     this.agents = agents.map((agent) => ({ ...agent, mac: agent.mac.toLowerCase() }));
-    this.model.setAgents(this.agents, this.options.clock.now());
+    const { clock, forwarder } = this.options;
+    const itself = forwarder === undefined ? [] : [{ id: THE_FORWARDER, mac: "", ...forwarder }];
+    this.model.setAgents([...this.agents, ...itself], clock.now());
     this.wiringDirty = true;
     this.refreshSoon();
     if (this.model.unlocated().length > 0) this.watch.look();
@@ -283,6 +253,8 @@ export class OpenFlowDataplane implements Dataplane {
 
   settled(): void {
     this.mayRemove = true;
+    this.wiringDirty = true;
+    this.refreshSoon();
     for (const worker of this.workers.values()) void worker.kick();
   }
 
@@ -309,6 +281,7 @@ export class OpenFlowDataplane implements Dataplane {
     if (this.wiringDirty) {
       this.rewire();
       this.steer(touched);
+      this.keepOff(touched);
     }
     for (const group of this.dirty) this.replan(group, touched);
     this.dirty.clear();
@@ -319,7 +292,7 @@ export class OpenFlowDataplane implements Dataplane {
   private rewire(): void {
     this.wiringDirty = false;
     const switches = [...this.model.switches()];
-    const places = [...this.model.places()];
+    const places = this.places();
     const links = this.model.links();
     for (const { dpid, connected } of switches)
       this.workerOf(dpid).setActive(connected && this.watch.state === "up");
@@ -360,20 +333,43 @@ export class OpenFlowDataplane implements Dataplane {
   private steer(touched: Set<SwitchWorker>): void {
     const { steering, model, counters } = this;
     const before = steering.refused.length;
-    const [places, clientPorts] = [[...model.places()], model.clientPorts()];
-    const change = (dpid: Dpid, id: string, rule: Rule | undefined) => {
-      const worker = this.workers.get(dpid);
-      if (worker === undefined) return;
-      const wanted = worker.ledger.wants(id);
-      if (rule !== undefined && wanted !== undefined && sameRule(wanted, rule)) return;
-      if (worker.want(id, rule)) touched.add(worker);
-    };
+    const change = this.portRuleChange(touched);
+    const [places, clientPorts] = [this.places(), model.clientPorts()];
     steering.update(this.forest, places, clientPorts, this.agents, change);
     this.quarantineRules.update({ places, clientPorts, seenAt: (address) => model.seenAt(address) }, change);
     const refused = steering.refused.length;
     if (refused === before) return;
     counters.intercepts_refused += Math.max(refused - before, 0);
     this.options.log.warn({ refused }, "too many intercepted addresses; these are not steered");
+  }
+
+  /** Keeps off fabric datagrams from where nobody lives who may send them. */
+  private keepOff(touched: Set<SwitchWorker>): void {
+    const { spoofing, model, agents, locator, options } = this;
+    // Agents that have not come back yet after a start would be shut out.
+    if (!this.mayRemove) return;
+    const before = spoofing.lost.length;
+    const now = options.clock.now();
+    const changed = spoofing.update({ model, agents, locator }, now, this.portRuleChange(touched));
+    if (changed) this.counters.fabric_rules_refused += spoofing.left;
+    const { lost } = spoofing;
+    if (lost.length > before)
+      options.log.warn({ lost }, "strangers' fabric datagrams pass: the ports of these are not known");
+  }
+
+  /** Of the agents alone. */
+  private places(): Place[] {
+    return [...this.model.places()].filter((p) => p.agent !== THE_FORWARDER);
+  }
+
+  private portRuleChange(touched: Set<SwitchWorker>): PortRuleChange {
+    return (dpid, id, rule) => {
+      const worker = this.workers.get(dpid);
+      if (worker === undefined) return;
+      const wanted = worker.ledger.wants(id);
+      if (rule !== undefined && wanted !== undefined && sameRule(wanted, rule)) return;
+      if (worker.want(id, rule)) touched.add(worker);
+    };
   }
 
   private workerOf(dpid: Dpid): SwitchWorker {
@@ -468,8 +464,10 @@ export class OpenFlowDataplane implements Dataplane {
   private onRead(dpid: Dpid): void {
     this.gone.delete(dpid);
     for (const [id, packets] of this.workers.get(dpid)?.ledger.counters() ?? []) {
-      this.groupTable.withId(id)?.count(dpid, id, packets);
+      if (typeof id === "string" && !isSourceId(id)) this.spoofing.count(dpid, id, packets);
+      else this.groupTable.withId(id)?.count(dpid, id, packets);
     }
+    this.counters.fabric_drops = this.spoofing.dropped;
     if (this.adopting.length > 0 && this.allRead()) this.adopted(this.leftovers());
     this.onPass(dpid);
   }

@@ -20,6 +20,9 @@ export const quarantinePriority = 31_000;
 export const claimPriority = 28_500;
 export const ingressPriority = 28_000;
 export const transitPriority = 27_000;
+/** Above all else of ours: what keeps fabric datagrams off, and above that what lets announcements through. */
+export const fabricPriority = 31_000;
+export const announcePriority = 31_500;
 /** Key of the guard among the rules; our group ids are all far above. */
 export const guardId = 0;
 
@@ -109,8 +112,29 @@ export function matchOf(destination: string) {
 /** The reserved port that leads to the controller (OpenFlow 1.3.5, 4.5). */
 export const CONTROLLER = 0xffff_fffd;
 
+/** What a rule for single frames matches. */
+export type SteerMatch = ServiceMatch | FabricMatch;
+
+/** Where every host is reached (RFC 919, section 7). */
+export const BROADCAST = "255.255.255.255";
+
+/** Fabric datagrams that come in by one port. */
+export interface FabricMatch {
+  readonly inPort: number;
+  /** To the groups, to an address, or from one. */
+  readonly fabric: "group" | "to" | "from";
+  /** IPv4 address; of "group" the range as address/length. */
+  readonly address: string;
+  /** UDP destination port; of "group" any. */
+  readonly udp?: number;
+}
+
+export function isFabric(match: SteerMatch): match is FabricMatch {
+  return "fabric" in match;
+}
+
 /** Frames to an intercepted address: exactly one of `inPort` and `to` is there. */
-export interface SteerMatch {
+export interface ServiceMatch {
   /** The client's port. */
   readonly inPort?: number;
   /** The MAC address that the client's switch has written: the agent's. */
@@ -124,6 +148,7 @@ export interface SteerMatch {
   readonly service: number | "neighbour" | "claim" | "source";
 }
 
+/** Without ports the frame is dropped. */
 export interface SteerActions {
   /** Written to `eth_dst` first; null leaves it. */
   readonly mac: string | null;
@@ -131,7 +156,7 @@ export interface SteerActions {
   readonly ports: readonly number[];
 }
 
-/** A flow that leads frames for an intercepted address towards an agent. */
+/** A flow that says where single frames go: those for an intercepted address, and fabric datagrams that nobody shall send. */
 export interface SteerRule {
   readonly id: string;
   readonly priority: number;
@@ -174,17 +199,28 @@ export function steerRule(match: SteerMatch, actions: SteerActions): SteerRule {
 }
 
 /** One to one with what is matched. */
-export function steerId({ inPort, to, address, service }: SteerMatch): string {
+export function steerId(match: SteerMatch): string {
+  if (isFabric(match)) {
+    const { fabric, address, udp, inPort } = match;
+    return fabric === "group"
+      ? `fabric ${address} by ${inPort}`
+      : `fabric ${fabric} ${address} ${udp} by ${inPort}`;
+  }
+  const { inPort, to, address, service } = match;
   return `${address} ${service} ${inPort === undefined ? `to ${to}` : `from ${inPort}`}`;
 }
 
-export function steerPriority({ inPort, service }: SteerMatch): number {
+export function steerPriority(match: SteerMatch): number {
+  if (isFabric(match)) return match.address === BROADCAST ? announcePriority : fabricPriority;
+  const { inPort, service } = match;
   if (service === "source") return quarantinePriority;
   if (service === "claim") return claimPriority;
   return inPort === undefined ? transitPriority : ingressPriority;
 }
 
-export function steerMatchOf({ inPort, to, address, service }: SteerMatch) {
+export function steerMatchOf(match: SteerMatch) {
+  if (isFabric(match)) return fabricMatchOf(match);
+  const { inPort, to, address, service } = match;
   return {
     ...(inPort === undefined ? {} : { in_port: inPort }),
     ...(to === undefined ? {} : { eth_dst: to }),
@@ -192,7 +228,14 @@ export function steerMatchOf({ inPort, to, address, service }: SteerMatch) {
   };
 }
 
-function ipv4Match(address: string, service: SteerMatch["service"]) {
+function fabricMatchOf({ inPort, fabric, address, udp }: FabricMatch) {
+  const datagrams = { in_port: inPort, eth_type: 0x0800 };
+  if (fabric === "group") return { ...datagrams, ipv4_dst: address };
+  const end = fabric === "from" ? { ipv4_src: address } : { ipv4_dst: address };
+  return { ...datagrams, ip_proto: 17, ...end, ...(udp === undefined ? {} : { udp_dst: udp }) };
+}
+
+function ipv4Match(address: string, service: ServiceMatch["service"]) {
   if (typeof service === "number")
     return { eth_type: 0x0800, ip_proto: 6, ipv4_dst: address, tcp_dst: service };
   if (service === "source") return { eth_type: 0x0800, ipv4_src: address };
@@ -201,7 +244,7 @@ function ipv4Match(address: string, service: SteerMatch["service"]) {
   return { eth_type: 0x0806, arp_op: 1, arp_tpa: address, ...sender };
 }
 
-function ipv6Match(address: string, service: SteerMatch["service"]) {
+function ipv6Match(address: string, service: ServiceMatch["service"]) {
   if (typeof service === "number")
     return { eth_type: 0x86dd, ip_proto: 6, ipv6_dst: address, tcp_dst: service };
   if (service === "source") return { eth_type: 0x86dd, ipv6_src: address };

@@ -16,6 +16,7 @@ import {
   type Bucket,
   CONTROLLER,
   cookie,
+  type FabricMatch,
   type GroupRule,
   inFlow,
   inOrder,
@@ -256,6 +257,22 @@ function sourceMatchIn(match: Match): SourceMatch | undefined {
 }
 
 function steerMatchIn(match: Match): SteerMatch | undefined {
+  const read = match.ip_proto === 17 || match.ip_proto === undefined ? fabricMatchIn(match) : undefined;
+  return read ?? serviceMatchIn(match);
+}
+
+function fabricMatchIn(match: Match): FabricMatch | undefined {
+  const { in_port: inPort, ipv4_src: from, ipv4_dst: to, udp_dst: udp } = match;
+  if (inPort === undefined) return undefined;
+  let read: FabricMatch | undefined;
+  if (from !== undefined)
+    read = { inPort, fabric: "from", address: from, ...(udp === undefined ? {} : { udp }) };
+  else if (udp !== undefined && to !== undefined) read = { inPort, fabric: "to", address: to, udp };
+  else if (to !== undefined) read = { inPort, fabric: "group", address: prefixed(to) ?? to };
+  return read !== undefined && matchKey(match) === matchKey(steerMatchOf(read)) ? read : undefined;
+}
+
+function serviceMatchIn(match: Match): SteerMatch | undefined {
   const { in_port: inPort, eth_dst: to } = match;
   const dropped = quarantineMatchIn(match);
   if (dropped !== undefined) return dropped;
@@ -295,16 +312,22 @@ function steerActionsIn(actions: readonly FlowAction[]): SteerActions | null {
   if (first === undefined) return { mac: null, ports: [] };
   const rewrites = first?.type === "SET_FIELD" && first.field === "eth_dst";
   const ports: number[] = [];
+  if (rewrites && actions.length === 1) return null;
   for (const action of rewrites ? actions.slice(1) : actions) {
     if (action.type !== "OUTPUT" || (action.port > Port.MAX && action.port !== CONTROLLER)) return null;
     ports.push(action.port);
   }
-  return ports.length === 0 ? null : { mac: rewrites ? String(first.value) : null, ports };
+  return { mac: rewrites ? String(first.value) : null, ports };
 }
 
 function destinationOf(match: Match): string | null {
   const text = match.ipv4_dst;
   if (text === undefined || matchKey(match) !== matchKey(matchOf(text))) return null;
+  return prefixed(text);
+}
+
+/** An address, with its mask as a length; null where the mask is none of a prefix. */
+function prefixed(text: string): string | null {
   const [address, mask] = text.split("/");
   if (mask === undefined) return text;
   const bits = mask

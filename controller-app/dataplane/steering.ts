@@ -5,11 +5,11 @@
 import { compareAddresses, formatEndpoint } from "@topicast/protocol";
 import { formatDpid } from "node-ryu-rest-client";
 import type { EdgeAgent, Intercept, SteeringGap } from "./dataplane.js";
-import { CONTROLLER, type RuleId, type SteerMatch, type SteerRule, steerRule } from "./rules.js";
+import { CONTROLLER, isFabric, type RuleId, type SteerMatch, type SteerRule, steerRule } from "./rules.js";
 import { type Dpid, type Forest, type Place, portKey } from "./tree.js";
 
-/** What the rules of each switch are named by: `SteerRule.id`. */
-export type SteeringPlan = ReadonlyMap<Dpid, ReadonlyMap<string, SteerRule>>;
+/** Rules for single frames of each switch, by `SteerRule.id`. */
+export type PortRules = ReadonlyMap<Dpid, ReadonlyMap<string, SteerRule>>;
 
 /** One intercepted address and port, and who answers there. */
 export interface Service extends Intercept {
@@ -66,7 +66,7 @@ export function planSteering(
   places: readonly Place[],
   clientPorts: ReadonlyMap<Dpid, readonly number[]>,
   services: readonly Service[],
-): SteeringPlan {
+): PortRules {
   const plan = new Map<Dpid, Map<string, SteerRule>>();
   const add = (dpid: Dpid, rule: SteerRule) => {
     const rules = plan.get(dpid);
@@ -151,10 +151,22 @@ function nearest(forest: Forest, agents: readonly Place[]): Map<Dpid, Way> {
   return ways;
 }
 
+/** Hears of each rule that a switch should hold from now on, or (undefined) not hold any more. */
+export type PortRuleChange = (dpid: Dpid, id: string, rule: SteerRule | undefined) => void;
+
+export function tellChanges(before: PortRules, after: PortRules, change: PortRuleChange): void {
+  for (const [dpid, rules] of before) {
+    for (const id of rules.keys()) if (!after.get(dpid)?.has(id)) change(dpid, id, undefined);
+  }
+  for (const [dpid, rules] of after) {
+    for (const [id, rule] of rules) change(dpid, id, rule);
+  }
+}
+
 /** Keeps the plan, and tells what a new one changes. */
 export class Steering {
   private inputs = "";
-  plan: SteeringPlan = new Map();
+  plan: PortRules = new Map();
   services: readonly Service[] = [];
   /** Services left out of the plan now. */
   refused: readonly Service[] = [];
@@ -162,16 +174,13 @@ export class Steering {
   /** Ids of the agents whose place is known. */
   private located: ReadonlySet<string> = new Set();
 
-  /**
-   * Plans anew where anything has changed; `change` hears of each rule that a switch should hold from now on, or
-   * (undefined) not hold any more.
-   */
+  /** Plans anew where anything has changed. */
   update(
     forest: Forest,
     places: readonly Place[],
     clientPorts: ReadonlyMap<Dpid, readonly number[]>,
     agents: readonly EdgeAgent[],
-    change: (dpid: Dpid, id: string, rule: SteerRule | undefined) => void,
+    change: PortRuleChange,
   ): void {
     const { services, refused } = servicesOf(agents);
     this.services = services;
@@ -195,12 +204,7 @@ export class Steering {
     this.inputs = inputs;
     const before = this.plan;
     this.plan = planSteering(forest, places, clientPorts, services);
-    for (const [dpid, rules] of before) {
-      for (const id of rules.keys()) if (!this.plan.get(dpid)?.has(id)) change(dpid, id, undefined);
-    }
-    for (const [dpid, rules] of this.plan) {
-      for (const [id, rule] of rules) change(dpid, id, rule);
-    }
+    tellChanges(before, this.plan, change);
   }
 
   /** How many rules a service has in the plan, and how many of them `holds` says are there. */
@@ -259,6 +263,8 @@ function gap({ address, port, agents }: Service, reason: string): SteeringGap {
 }
 
 /** Whether a rule with this match is one of the service's. */
-function serves({ address, service }: SteerMatch, { address: wanted, port }: Intercept): boolean {
+function serves(match: SteerMatch, { address: wanted, port }: Intercept): boolean {
+  if (isFabric(match)) return false;
+  const { address, service } = match;
   return address === wanted && (service === port || typeof service !== "number");
 }

@@ -33,6 +33,8 @@ export function zeroCounters(): Record<DataplaneCounter, number> {
     carriage_changes: 0,
     locate_requests: 0,
     intercepts_refused: 0,
+    fabric_drops: 0,
+    fabric_rules_refused: 0,
   };
 }
 

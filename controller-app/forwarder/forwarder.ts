@@ -32,7 +32,7 @@ import {
   topicError,
 } from "@topicast/protocol";
 import type { IPublishPacket, ISubscribePacket, IUnsubscribePacket, Packet } from "mqtt-packet";
-import type { Carriage, Dataplane } from "../dataplane/dataplane.js";
+import { type Carriage, type Dataplane, THE_FORWARDER } from "../dataplane/dataplane.js";
 import type {
   AgentView,
   FilterView,
@@ -169,6 +169,7 @@ export class Forwarder implements ForwarderView {
     dataplane.onCarriage = (address, carriage) => this.onCarriage(address, carriage);
     dataplane.onPublisher = (address, id) => this.onPublisher(address, id);
     dataplane.onLocate = (id) => {
+      if (id === THE_FORWARDER) return this.announce();
       void this.registry.withId(id)?.channel.send(encodeFabricJson(FabricTopic.LOCATE, null));
     };
   }
@@ -230,6 +231,13 @@ export class Forwarder implements ForwarderView {
 
   private drop(reason: string): void {
     this.drops[reason] = (this.drops[reason] ?? 0) + 1;
+  }
+
+  /** Lets the switches see where this host lives. */
+  private announce(): void {
+    const header = { kind: Kind.ANNOUNCE, flags: 0, source: FORWARDER_NUMBER, epoch: this.epoch };
+    const everyone = { address: "255.255.255.255", port: this.options.port };
+    this.options.transmit({ ...header, stream: 0, number: 0 }, Buffer.alloc(0), everyone);
   }
 
   private sendReset(datagram: Datagram, to: Endpoint): void {

@@ -117,6 +117,7 @@ async function fill(udp: number): Promise<number> {
       registration.endOfState();
       onRegistered();
     },
+    announce: () => {},
     onLost: () => retainer.onLost(),
     onPacket: (packet) => {
       if (packet.cmd === "publish" && packet.topic === FabricTopic.KEPT)

@@ -1,10 +1,11 @@
 import assert from "node:assert/strict";
 import { OpenFlowDataplane } from "@topicast/controller/dataplane/openflow.js";
+import type { SwitchPort } from "@topicast/controller/dataplane/tree.js";
 import type { Endpoint } from "@topicast/protocol";
 import { follow } from "../controller/dataplane/model-network.js";
 import { ModelRyu, range } from "../controller/dataplane/model-ryu.js";
 import { build } from "../controller/dataplane/networks.js";
-import { type Faults, PERFECT, SimAgent, SimForwarder, SimNetwork } from "./sim.js";
+import { type Faults, FORWARDER, PERFECT, SimAgent, SimForwarder, SimNetwork } from "./sim.js";
 
 const quiet = { debug: () => {}, info: () => {}, warn: () => {} };
 
@@ -16,6 +17,8 @@ export class Whole {
   forwarder: SimForwarder;
   /** Copies that no agent of that address got, or that no rule took. */
   astray = 0;
+  /** Datagrams of agents and the forwarder that a switch did not let in. */
+  keptOff = 0;
 
   private constructor(seed: number, faults: Faults, intercepts: readonly Endpoint[]) {
     const shape = build({ parents: [0, 0, 1, 1, 2, 2], extra: [], agents: [3, 4, 5, 6], descending: false });
@@ -35,14 +38,24 @@ export class Whole {
         assert.equal(count, 1, "the tree bound");
       return shape.places.filter((p) => received.has(p.agent)).map((p) => p.address);
     };
+    const seat = { dpid: 1n, port: 60 };
+    const seats = new Map<string, SwitchPort>(shape.places.map((p) => [p.address, p]));
+    seats.set(FORWARDER.address, seat);
+    const carry = this.network.carry.bind(this.network);
+    this.network.carry = (bytes, from, to) => {
+      const at = seats.get(from.address)!;
+      if (this.ryu.switches.get(at.dpid)!.admits(at.port, from.address, to.address)) carry(bytes, from, to);
+      else this.keptOff += 1;
+    };
     this.forwarder = this.newForwarder();
     this.agents = shape.places.map((p) => new SimAgent(this.network, p.agent, p.address, 1883, intercepts));
     // The model's hosts have MAC addresses of their own: what counts is what agents say and Ryu has seen.
-    this.ryu.hosts = shape.places.map((p, i) => ({
+    const hosts = shape.places.map((p, i) => ({
       mac: this.agents[i]!.mac,
       ipv4: [p.address],
       at: { dpid: p.dpid, port: p.port },
     }));
+    this.ryu.hosts = [...hosts, { mac: "02:00:00:00:00:64", ipv4: [FORWARDER.address], at: seat }];
   }
 
   static async start(seed: number, faults = PERFECT, intercepts: readonly Endpoint[] = []): Promise<Whole> {
@@ -53,7 +66,13 @@ export class Whole {
 
   newForwarder(): SimForwarder {
     const { clock } = this.network;
-    const dataplane = new OpenFlowDataplane({ access: this.ryu, clock, range, log: quiet });
+    const dataplane = new OpenFlowDataplane({
+      access: this.ryu,
+      clock,
+      range,
+      log: quiet,
+      forwarder: FORWARDER,
+    });
     this.forwarder = new SimForwarder(this.network, dataplane);
     return this.forwarder;
   }

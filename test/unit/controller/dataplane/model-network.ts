@@ -7,6 +7,7 @@ import {
 import {
   type Bucket,
   inOrder,
+  isFabric,
   isOurGroup,
   isSource,
   isSteer,
@@ -149,8 +150,9 @@ export class ModelSwitch {
   steer(inPort: number, frame: Frame): SteerActions | undefined {
     const hits = this.flows.filter(({ steer }) => {
       const m = steer?.match;
+      if (m === undefined || isFabric(m)) return false;
       return (
-        m?.address === frame.address &&
+        m.address === frame.address &&
         // Who claims an address asks for it, too.
         (m.service === frame.service || (m.service === "neighbour" && frame.service === "claim")) &&
         (m.inPort ?? inPort) === inPort &&
@@ -175,6 +177,18 @@ export class ModelSwitch {
   /** Flows that point to a group which is not there. */
   dangling(): number {
     return this.flows.filter((f) => typeof f.action === "number" && !this.groups.has(f.action)).length;
+  }
+
+  /** Whether a fabric datagram is let in here, to wherever it goes then; one that is not is counted. */
+  admits(inPort: number, from: string, to: string, udp = 1883): boolean {
+    const hits = this.flows.filter(({ steer }) => {
+      const m = steer?.match;
+      if (m === undefined || !isFabric(m) || m.inPort !== inPort || (m.udp ?? udp) !== udp) return false;
+      return m.fabric === "from" ? m.address === from : covers(m.address, to);
+    });
+    const flow = hits.sort((a, b) => b.priority - a.priority)[0];
+    if (flow !== undefined) flow.packets += 1;
+    return flow?.steer?.actions?.ports.length !== 0;
   }
 
   /** Sends a datagram through; undefined when no flow of ours took it (then the learning switch floods it). */
@@ -229,7 +243,8 @@ export function follow(
   const onLinks = new Map<string, number>();
   const received = new Map<string, number>();
   let astray = 0;
-  const queue: SwitchPort[] = [from];
+  const admitted = switches.get(from.dpid)!.admits(from.port, from.address, address);
+  const queue: SwitchPort[] = admitted ? [from] : [];
   for (let steps = 0, at = queue.shift(); at !== undefined; at = queue.shift(), steps++) {
     if (steps > 10_000) throw new Error("the datagram circles");
     const copies = switches.get(at.dpid)!.forward(at.port, address, from.address);

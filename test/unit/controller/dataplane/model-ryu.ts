@@ -1,11 +1,12 @@
 import { AccessError, type Probe, type SwitchAccess } from "@topicast/controller/dataplane/access.js";
 import type { Command, SeenFlow, SwitchState } from "@topicast/controller/dataplane/diff.js";
 import { noLimits, type SwitchLimits } from "@topicast/controller/dataplane/limits.js";
-import { OpenFlowDataplane, type OpenFlowTiming } from "@topicast/controller/dataplane/openflow.js";
+import { OpenFlowDataplane } from "@topicast/controller/dataplane/openflow.js";
+import type { OpenFlowTiming } from "@topicast/controller/dataplane/options.js";
 import { rulePriority } from "@topicast/controller/dataplane/rules.js";
 import type { TopologySnapshot } from "@topicast/controller/dataplane/topology.js";
 import type { Dpid } from "@topicast/controller/dataplane/tree.js";
-import { SimClock } from "@topicast/protocol";
+import { type Endpoint, SimClock } from "@topicast/protocol";
 import { type Match, matchKey } from "node-ryu-rest-client";
 import { type ModelFlow, ModelSwitch } from "./model-network.js";
 import type { Network } from "./networks.js";
@@ -154,6 +155,7 @@ export class Bench {
     readonly network: Network,
     timing: Partial<OpenFlowTiming> = {},
     private readonly limits: (dpid: Dpid) => SwitchLimits = () => noLimits,
+    readonly forwarder?: Endpoint,
   ) {
     this.ryu = new ModelRyu(this.clock, network);
     this.plane = this.newPlane(timing);
@@ -163,8 +165,8 @@ export class Bench {
   newPlane(timing: Partial<OpenFlowTiming> = {}): OpenFlowDataplane {
     const info = (_fields: object, line: string) => this.said.push(line);
     const log = { debug: () => {}, info, warn: () => {} };
-    const { ryu: access, clock, limits } = this;
-    const plane = new OpenFlowDataplane({ access, clock, range, log, timing, limits });
+    const { ryu: access, clock, limits, forwarder } = this;
+    const plane = new OpenFlowDataplane({ access, clock, range, log, timing, limits, forwarder });
     plane.onCarriage = (address, carriage) => this.events.push(`${address} ${carriage}`);
     plane.onPublisher = (address, id) =>
       this.events.push(`${address} ${id} ${plane.mayPublish(address, id) ? "may" : "may not"}`);

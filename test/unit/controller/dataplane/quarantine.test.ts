@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { QUARANTINED_MAX } from "@topicast/controller/dataplane/quarantine.js";
-import { quarantinePriority } from "@topicast/controller/dataplane/rules.js";
+import { quarantinePriority, type SteerMatch } from "@topicast/controller/dataplane/rules.js";
 import { seenFlow } from "@topicast/controller/dataplane/ryu-access.js";
 import type { Dpid } from "@topicast/controller/dataplane/tree.js";
 import type { FlowStats, Match } from "node-ryu-rest-client";
@@ -10,6 +10,10 @@ import { Bench } from "./model-ryu.js";
 import { build } from "./networks.js";
 
 const attacker = "10.0.0.66";
+
+function serviceOf(match: SteerMatch | undefined) {
+  return match !== undefined && "service" in match ? match.service : undefined;
+}
 
 async function started(): Promise<Bench> {
   const bench = new Bench(build({ parents: [0, 1], extra: [], agents: [0, 2], descending: false }));
@@ -48,7 +52,7 @@ describe("quarantine", () => {
       [...bench.plane.quarantine()],
       [{ source: attacker, at: { dpid: "0000000000000002", port: 40 }, wanted: 1, seen: 1, packets: 0 }],
     );
-    const [flow] = bench.ryu.switches.get(2n)!.flows.filter((f) => f.steer?.match.service === "source");
+    const [flow] = bench.ryu.switches.get(2n)!.flows.filter((f) => serviceOf(f.steer?.match) === "source");
     flow!.packets = 12;
     await bench.pass(3_500);
     assert.equal([...bench.plane.quarantine()][0]!.packets, 12);
@@ -91,7 +95,7 @@ describe("quarantine", () => {
     bench.plane.setQuarantine([attacker]);
     await bench.pass(200);
     const model = bench.ryu.switches.get(1n)!;
-    model.flows = model.flows.filter(({ steer }) => steer?.match.service !== "source");
+    model.flows = model.flows.filter(({ steer }) => serviceOf(steer?.match) !== "source");
     await bench.pass(3_500);
     assert.deepEqual(dropsAt(bench, 1n), [40]);
     const entry = [...bench.plane.rules()].find(({ name }) => name.startsWith("quarantine"))!.status();
@@ -137,7 +141,7 @@ describe("quarantine", () => {
         hardTimeout: 0,
       };
       const { steer } = seenFlow(flow as unknown as FlowStats);
-      return steer && `${steer.match.address} ${steer.match.service} ${JSON.stringify(steer.actions)}`;
+      return steer && `${steer.match.address} ${serviceOf(steer.match)} ${JSON.stringify(steer.actions)}`;
     };
     const drop = '{"mac":null,"ports":[]}';
     assert.equal(read({ in_port: 3, eth_type: 0x0800, ipv4_src: attacker }), `${attacker} source ${drop}`);
