@@ -1,10 +1,14 @@
 import type { ContentRequest, ContentVerdict } from "../content.js";
 
 /**
- * What agent and worker say to each other over the worker's stdin and stdout: frames of a length (32 bits, little endian)
+ * What agent and worker say to each other over the worker's stdin and a pipe back: frames of a length (32 bits, little endian)
  * and so many bytes. Answers come in the order of the questions. (Node's own IPC costs the agent two to three times as much
  * for each message: see README.md.)
  */
+
+/** The worker's end of the pipe back. Not stdout: the library's rule parser echoes there what it cannot read. */
+export const answersFd = 3;
+
 const lengthBytes = 4;
 
 export function frame(body: Buffer): Buffer {

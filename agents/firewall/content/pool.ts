@@ -25,7 +25,7 @@ const downAfter = 3;
 /** After so many answers a worker is exchanged: the library loses some 400 bytes with each refusal. */
 const answersMax = 250_000;
 /** A worker that has not loaded its rules by then is ended. */
-const startMax = 20_000;
+const startMax = 10_000;
 
 interface Job {
   readonly frame: Buffer;

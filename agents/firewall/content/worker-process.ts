@@ -1,8 +1,8 @@
-import { type ChildProcessByStdio, spawn } from "node:child_process";
+import { type ChildProcess, spawn } from "node:child_process";
 import type { Readable, Writable } from "node:stream";
 import { fileURLToPath } from "node:url";
 import type { ContentVerdict } from "../content.js";
-import { FrameReader, jsonFrame, readVerdict } from "./frames.js";
+import { answersFd, FrameReader, jsonFrame, readVerdict } from "./frames.js";
 import type { WorkerHello, WorkerSetup } from "./worker.js";
 
 /** What the pool knows of a worker. */
@@ -32,29 +32,46 @@ const complaintMax = 500;
 export function workerStarter(setup: WorkerSetup): StartWorker {
   const hello = jsonFrame(setup);
   return (events) => {
-    // In a session of its own: what a terminal sends to the agent's group is not meant for it. It ends with its stdin.
-    const child = spawn(
-      process.execPath,
-      ["--max-old-space-size=128", fileURLToPath(new URL("./worker.js", import.meta.url))],
-      { stdio: ["pipe", "pipe", "pipe"], detached: true, env: {} },
-    );
-    const complaint = listen(child, events);
-    child.stdin.write(hello);
+    const child = start();
+    // Too many files or processes, too little memory.
+    if (child instanceof Error) {
+      queueMicrotask(() => events.ended({ reason: child.message }));
+      return { pid: undefined, send: () => {}, kill: () => {} };
+    }
+    const questions = child.stdio[0] as Writable;
+    // A worker that is gone is told of by its end, not by a pipe that broke.
+    questions.on("error", () => {});
+    const state = listen(child, events);
+    questions.write(hello);
     return {
       pid: child.pid,
-      send: (frames) => void child.stdin.write(frames),
+      send: (frames) => void questions.write(frames),
       kill: () => {
-        complaint.killed = true;
+        state.killed = true;
         child.kill("SIGKILL");
       },
     };
   };
 }
 
-function listen(
-  child: ChildProcessByStdio<Writable, Readable, Readable>,
-  events: WorkerEvents,
-): { killed: boolean } {
+/** In a session of its own: what a terminal sends to the agent's group is not meant for it. It ends with its stdin. */
+function start(): ChildProcess | Error {
+  try {
+    const program = fileURLToPath(new URL("./worker.js", import.meta.url));
+    const child = spawn(process.execPath, ["--max-old-space-size=128", program], {
+      stdio: ["pipe", "ignore", "pipe", "pipe"],
+      detached: true,
+      env: {},
+    });
+    if (child.pid !== undefined) return child;
+    child.on("error", () => {});
+    return new Error("the process could not be started");
+  } catch (error) {
+    return error as Error;
+  }
+}
+
+function listen(child: ChildProcess, events: WorkerEvents): { killed: boolean } {
   const state = { killed: false };
   const reader = new FrameReader();
   let greeted = false;
@@ -66,7 +83,7 @@ function listen(
     ended = true;
     events.ended(refused === undefined ? { reason } : { refused, reason });
   };
-  child.stdout.on("data", (data: Buffer) => {
+  (child.stdio[answersFd] as Readable).on("data", (data: Buffer) => {
     for (const body of reader.push(data)) {
       if (greeted) {
         events.answer(readVerdict(body));
@@ -78,11 +95,9 @@ function listen(
       else refused = hello.error;
     }
   });
-  child.stderr.on("data", (data: Buffer) => {
+  (child.stdio[2] as Readable).on("data", (data: Buffer) => {
     complaint = (complaint + data.toString()).slice(0, complaintMax);
   });
-  // A worker that is gone is told of by its end, not by a pipe that broke.
-  child.stdin.on("error", () => {});
   child.on("error", (error) => end(error.message));
   // Not `exit`: what it wrote before its end is to be read first.
   child.on("close", (code, signal) => {

@@ -1,12 +1,12 @@
 import { randomBytes } from "node:crypto";
 import { readSync, writeSync } from "node:fs";
-import { FrameReader, jsonFrame, readRequest, verdictFrame } from "./frames.js";
+import { answersFd, FrameReader, jsonFrame, readRequest, verdictFrame } from "./frames.js";
 import { judgeContent } from "./judge.js";
 import { ModSecurity, RuleError, type RuleSource } from "./modsecurity.js";
 
 /**
- * A worker process: rules in the first frame on stdin, then questions, each answered on stdout before the next is read, so
- * the agent knows which question a worker that fell silent was at. Ends when stdin does.
+ * A worker process: rules in the first frame on stdin, then questions, each answered before the next is read, so the agent
+ * knows which question a worker that fell silent was at. Ends when stdin does.
  */
 export interface WorkerSetup {
   readonly sources: readonly RuleSource[];
@@ -65,7 +65,7 @@ function* frames(): Generator<Buffer> {
 }
 
 function write(framed: Buffer): void {
-  for (let at = 0; at < framed.length; ) at += writeSync(1, framed, at);
+  for (let at = 0; at < framed.length; ) at += writeSync(answersFd, framed, at);
 }
 
 main();

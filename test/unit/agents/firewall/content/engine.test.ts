@@ -106,6 +106,8 @@ test("rules that do not load: file and line, and the old ones stay", async (t) =
   for (const [text, where] of [
     [`# fine\n\nSecRule ARGS "@contains x" "id:1002,phase:2,denyy"\n`, `${file}:3:`],
     [`SecFoo On\n`, `${file}:1:`],
+    // What its parser cannot read at all, the library writes to stdout.
+    ['SecRule ARGS "@rx<(?i', `${file}:1:`],
     [`SecRule ARGS "@pmFromFile missing.data" "id:1002,phase:2,deny"\n`, file],
     [`SecRule ARGS "@contains x" "phase:2,deny"\n`, file],
     [`SecRule ARGS "@contains x" "id:942100,phase:2,deny"\n`, "942100"],
@@ -269,7 +271,7 @@ test("any payload, topic and content type gets a verdict, and no worker dies of 
     "\r\nX: y",
   ];
   const made = () => Array.from({ length: below(40) }, () => pieces[below(pieces.length)]!).join("");
-  const asked = Array.from({ length: full ? 20_000 : 600 }, (_, n) =>
+  const asked = Array.from({ length: full ? 6_000 : 600 }, (_, n) =>
     request({
       kind: (["connect", "publish", "subscribe", "unsubscribe"] as const)[n % 4]!,
       topics: [made()],
