@@ -23,13 +23,16 @@ export interface ContentSettings {
   readonly remembered: number;
 }
 
+/** A worker takes some 90 MB. */
+const workersDefaultMax = 8;
+
 export function defaultContentSettings(): ContentSettings {
   return {
     paranoia: 1,
     threshold: 5,
     families: ["rce", "xss", "sqli"],
     files: [],
-    workers: Math.max(1, availableParallelism() - 1),
+    workers: Math.min(workersDefaultMax, Math.max(1, availableParallelism() - 1)),
     queue: 1000,
     timeout: 1000,
     maxBytes: 65536,

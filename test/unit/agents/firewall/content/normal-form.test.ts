@@ -109,9 +109,9 @@ for (const paranoia of [1, 2]) {
         assert.equal(verdicts[0], verdicts[1], `${left} and ${right}`);
         if (verdicts[0]) refusals += 1;
       }),
-      { numRuns: full ? 4_000 : 200 },
+      { numRuns: full ? 4_000 : 120 },
     );
-    assert.ok(alike > 60 && refusals > 10 && refusals < alike, `${refusals} of ${alike} refused`);
+    assert.ok(alike > 40 && refusals > 5 && refusals < alike, `${refusals} of ${alike} refused`);
   });
 
   test(`the engine finds nothing in any number or time by itself: level ${paranoia}`, () => {
@@ -124,7 +124,7 @@ for (const paranoia of [1, 2]) {
         const bare = values.filter((value) => form(value) === "0").slice(0, 5);
         for (const text of bare) assert.deepEqual(oracle.mqtt(request({ text })), { clean: true }, text);
       }),
-      { numRuns: full ? 1_000 : 30 },
+      { numRuns: full ? 1_000 : 20 },
     );
   });
 }
@@ -132,7 +132,7 @@ for (const paranoia of [1, 2]) {
 test("binary payloads with the same texts have one normal form and one verdict", () => {
   const oracle = new Oracle();
   const forms = new Map<string, boolean>();
-  for (const { payload } of ordinary(full ? 5_000 : 200, 11)) {
+  for (const { payload } of ordinary(full ? 5_000 : 120, 11)) {
     const packed = Buffer.concat([Buffer.from([0xff, 0x01]), payload]);
     const key = normalForm(packed, false).toString("latin1");
     const verdict = refused(oracle.mqtt(request({ payload: packed })));
