@@ -24,6 +24,8 @@ const backOff = { first: 100, last: 30_000 };
 const downAfter = 3;
 /** After so many answers a worker is exchanged: the library loses some 400 bytes with each refusal. */
 const answersMax = 250_000;
+/** Milliseconds in which the event loop reads what has come. */
+const readingTime = 2;
 /** A worker that has not loaded its rules by then is ended. */
 const startMax = 10_000;
 
@@ -253,9 +255,12 @@ export class Pool {
     // A worker that is being ended was due before now.
     const next = Math.min(...dues.filter((due) => due > now), now + this.settings.timeout);
     this.alarm = this.clock.setTimer(next - now, () => {
-      this.alarm = undefined;
-      this.expire();
-      this.arm();
+      // Where it was the event loop that stood still, the answers are there and only want to be read.
+      this.alarm = this.clock.setTimer(readingTime, () => {
+        this.alarm = undefined;
+        this.expire();
+        this.arm();
+      });
     });
   }
 

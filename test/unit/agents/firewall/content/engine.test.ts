@@ -199,6 +199,15 @@ test("SIGSTOP of a worker under load: within the timeout everybody knows, and an
   assert.equal(content.stats.waiting, 0);
 });
 
+test("an agent whose own event loop stands still does not blame its workers", async (t) => {
+  const content = await engine(t, { timeout: 500 });
+  const verdict = Promise.resolve(content.inspect(attack(1)));
+  await new Promise((resolve) => setImmediate(resolve));
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1_500);
+  assert.ok(refused(await verdict), JSON.stringify(await verdict));
+  assert.equal(content.stats.timeout, 0);
+});
+
 test("workers end with an agent that is killed", async () => {
   const program = `
     import { startContentEngine } from ${JSON.stringify(import.meta.resolve("@topicast/agent/firewall/content/engine.js"))};

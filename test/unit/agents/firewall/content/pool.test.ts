@@ -146,7 +146,7 @@ test("a worker that is silent for the timeout is ended; nobody waits longer", as
   stage.clock.advance(399);
   await turn();
   assert.equal(stage.verdicts.size, 0);
-  stage.clock.advance(1);
+  stage.clock.advance(3);
   await turn();
   assert.equal(stage.failed(1), "timeout");
   assert.ok(stage.workers[0]!.killed);
@@ -156,6 +156,17 @@ test("a worker that is silent for the timeout is ended; nobody waits longer", as
   stage.clock.advance(600);
   await turn();
   assert.equal(stage.failed(2), "busy");
+});
+
+test("an answer that the agent itself was too slow to read counts", async () => {
+  const stage = await started({ workers: 1 });
+  await stage.ask(1);
+  stage.clock.advance(1001);
+  stage.workers[0]!.answer();
+  stage.clock.advance(10);
+  await turn();
+  assert.deepEqual(stage.verdicts.get(1), { clean: true });
+  assert.ok(!stage.workers[0]!.killed);
 });
 
 test("a slow worker that does answer is kept; who waited too long behind it is told so, once", async () => {
