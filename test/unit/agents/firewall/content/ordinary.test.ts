@@ -35,3 +35,49 @@ test(`of ${count} ordinary payloads none of the sensors' JSON is refused at leve
   for (const [kind, { refused }] of kinds) if (plain.has(kind)) assert.equal(refused, 0, kind);
   assert.ok(examples.length * 100 < count, `${examples.length} of ${count} were refused`);
 });
+
+/** As people, device makers and platforms give them. */
+const names = [
+  ...[
+    "O'Brien",
+    "Jean-Luc d'Arc",
+    "Müller & Söhne",
+    "user@example.com",
+    "DOMAIN\\user",
+    "tenant|device",
+    "root",
+    "SELECT",
+  ],
+  ...[
+    "mqttjs_8f3ab",
+    "paho/34AAE54A75D839566E",
+    "{3F2504E0-4F89-11D3-9A0C-0305E82C3301}",
+    "time",
+    "env",
+    "host",
+    "a:b:c",
+  ],
+  ...["hub.azure-devices.net/dev1/?api-version=2021-04-12", "arn:aws:iot:eu-west-1:123:thing/x", "sensor 7"],
+  ...[
+    "$aws/things/x/shadow/update/delta",
+    "$iothub/methods/POST/res/?$rid=1",
+    "spBv1.0/G/NDATA/E",
+    "etc/config",
+  ],
+  ...[
+    "zigbee2mqtt/bridge/request/device/remove",
+    "cmnd/tasmota/Backlog",
+    "rpc/exec",
+    "bin/status",
+    "proc/1/status",
+  ],
+];
+
+test("ordinary names of clients, users and topics are not refused", () => {
+  const oracle = new Oracle();
+  for (const name of names) {
+    const connect = request({ kind: "connect", topics: [], clientId: name, username: name });
+    assert.deepEqual(oracle.mqtt(connect), { clean: true }, name);
+    assert.deepEqual(oracle.mqtt(request({ kind: "subscribe", topics: [name] })), { clean: true }, name);
+  }
+});
