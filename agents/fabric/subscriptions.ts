@@ -54,7 +54,8 @@ export class Subscriptions {
   }
 
   subscribe(name: string): Promise<void> {
-    const filter = this.filters.get(name) ?? fresh(name);
+    const known = this.filters.get(name);
+    const filter = known ?? fresh(name);
     const { waiting } = filter;
     this.filters.set(name, filter);
     const container = this.cover.add(name);
@@ -81,8 +82,11 @@ export class Subscriptions {
     });
     if (!this.registration.registered) {
       if (this.registration.state !== "connecting") settle(filter);
-    } else if (container === undefined) void this.ask([name]);
-    else if (this.filters.get(container)?.answered) this.answered(filter);
+    } else if (container !== undefined) {
+      if (this.filters.get(container)?.answered) this.answered(filter);
+    } else if (known === undefined) void this.ask([name]);
+    // Asked for already: the answer is there, or is this one's, too.
+    else if (filter.answered) settle(filter);
     return barrier;
   }
 

@@ -116,6 +116,17 @@ describe("subscriptions", () => {
     assert.deepEqual([told.log, subscriptions.size], [["+ a/#"], 2]);
   });
 
+  it("tell a filter once, however often it is subscribed to; all wait for its one answer", async () => {
+    const { told, subscriptions, subscribe } = made();
+    let stands = 0;
+    for (const name of ["a/b", "#", "a/b"]) void subscribe(name).then(() => (stands += 1));
+    await flush();
+    assert.deepEqual([told.log, stands], [["+ a/b", "+ #"], 0]);
+    told.answer(subscriptions);
+    await subscribe("a/b");
+    assert.deepEqual([told.log, stands, told.problems], [["+ a/b", "+ #"], 3, []]);
+  });
+
   it("tell what a filter has contained before it is taken back", async () => {
     const { told, subscriptions, subscribe, unsubscribe } = made();
     for (const name of ["a/#", "a/b/#", "a/b/c"]) void subscribe(name);
