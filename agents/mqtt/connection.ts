@@ -45,6 +45,8 @@ export class Connection {
   private lastReceived = 0;
   private pending = 0;
   private held = false;
+  /** The client sends nothing any more; what it has sent may not be handled yet. */
+  private hasEnded = false;
   /** The client has gone in order, and some of its packets are not answered yet. */
   private leaving = false;
   /** What must be known before the client is let in. */
@@ -63,7 +65,7 @@ export class Connection {
     this.timer = clock.setTimer(limits.connectTimeoutMs, () => this.close("connect_timeout"));
     stream.on("data", (chunk: Buffer) => this.received(chunk));
     stream.on("drain", () => this.outbox.drained());
-    stream.on("end", () => this.close("peer_closed"));
+    stream.on("end", () => this.peerEnded());
     stream.on("error", (error) => this.close("stream_error", error.message));
     stream.on("close", () => this.closed());
   }
@@ -77,6 +79,7 @@ export class Connection {
    * closed (MQTT-3.1.2-22); 0 is never.
    */
   startKeepAlive(seconds: number): void {
+    if (this.hasEnded) return this.awaitLastWords();
     this.timer.cancel();
     this.keepAliveMs = seconds * 1_500;
     if (this.keepAliveMs > 0) this.timer = this.server.clock.setTimer(this.keepAliveMs, this.checkKeepAlive);
@@ -178,12 +181,29 @@ export class Connection {
     this.work();
   }
 
+  /** What the client has sent before is handled first, also where that is held: its DISCONNECT may be behind it. */
+  private peerEnded(): void {
+    this.hasEnded = true;
+    if (!this.held) this.close("peer_closed");
+    // Until its CONNECT is answered the time for that runs.
+    else if (this.session !== undefined) this.awaitLastWords();
+  }
+
+  private awaitLastWords(): void {
+    const { clock, limits } = this.server;
+    this.timer.cancel();
+    this.timer = clock.setTimer(limits.lingerMs, () => this.close("peer_closed"));
+  }
+
   /** Handles what has arrived until there is no whole packet left, or reading is held. */
   private work(): void {
     try {
       while (this.state === "open" && !this.held) {
         const frame = this.reader.next();
-        if (frame === undefined) return;
+        if (frame === undefined) {
+          if (this.hasEnded) this.close("peer_closed");
+          return;
+        }
         this.server.stats.packets_received += 1;
         const { changes } = this.server;
         if (this.session === undefined) handleConnect(this, frame);

@@ -3,7 +3,8 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import type { Uplink } from "@topicast/agent/mqtt/index.js";
 import { DEFAULT_LIMITS } from "@topicast/agent/mqtt/index.js";
-import { publish, settle, subscribe, TestBroker, unsubscribe } from "./harness.js";
+import mqtt, { type Packet } from "mqtt-packet";
+import { publish, settle, subscribe, TestBroker, type TestClient, unsubscribe } from "./harness.js";
 
 interface Waiting {
   readonly what: string;
@@ -105,6 +106,85 @@ describe("PUBACK", () => {
     await uplink.done("t");
     uplink.waiting.length = 0;
     assert.deepEqual(await acknowledged(false), ["puback 7"]);
+  });
+});
+
+/** Sends it all in one piece, and ends its side. */
+function sendAll({ stream }: TestClient, ...packets: Packet[]): void {
+  const bytes = packets.map((packet) => mqtt.generate(packet, { protocolVersion: 5 }));
+  stream.end(Buffer.concat(bytes));
+}
+
+describe("what a client has sent before it ended its side", () => {
+  const will = { topic: "will", payload: Buffer.from("gone"), qos: 0 as const, retain: false };
+
+  async function start(): Promise<{ broker: TestBroker; uplink: SlowUplink; watched(): Promise<string[]> }> {
+    const { broker, uplink } = slowBroker({ receiveMaximum: 1 });
+    const watcher = await broker.connect("w");
+    watcher.send(subscribe(1, "#"));
+    await settle();
+    await uplink.done("#");
+    await watcher.take();
+    return { broker, uplink, watched: () => watcher.told() };
+  }
+
+  it("is handled where reading was held: its messages, its DISCONNECT", async () => {
+    const { broker, uplink, watched } = await start();
+    const client = await broker.connect5("c", { will });
+    sendAll(client, PUBLISH, publish("u"), DISCONNECT);
+    assert.deepEqual(await client.told(), []);
+    assert.deepEqual(await watched(), ["publish t x"]);
+    await uplink.done("t");
+    assert.deepEqual(await client.told(), ["puback 7"]);
+    assert.deepEqual(await watched(), ["publish u x"]);
+    assert.equal(broker.stat("closed_disconnect"), 1);
+    assert.ok(client.ended);
+  });
+
+  it("and it has gone without DISCONNECT when that is done", async () => {
+    const { broker, uplink, watched } = await start();
+    const client = await broker.connect5("c", { will });
+    sendAll(client, PUBLISH, publish("u"));
+    await settle();
+    await uplink.done("t");
+    assert.deepEqual(await client.told(), ["puback 7"]);
+    assert.deepEqual(await watched(), ["publish t x", "publish u x", "publish will gone"]);
+    assert.equal(broker.stat("closed_peer_closed"), 1);
+  });
+
+  it("waits no longer than a closed client is waited for", async () => {
+    const { broker, watched } = await start();
+    const client = await broker.connect5("c", { will, keepalive: 60 });
+    sendAll(client, PUBLISH, publish("u"), DISCONNECT);
+    await watched();
+    broker.clock.advance(DEFAULT_LIMITS.lingerMs);
+    assert.deepEqual(await watched(), ["publish will gone"]);
+    broker.clock.advance(2 * DEFAULT_LIMITS.lingerMs);
+    await settle();
+    assert.equal(broker.stat("connections"), 1, "the watcher's");
+    assert.equal(broker.clock.pending, 0);
+  });
+
+  it("is handled behind its CONNECT, although its session comes from elsewhere", async () => {
+    let claimed = (_isOurs: boolean): void => {};
+    const uplink = Object.assign(new SlowUplink(), {
+      claim: (id: string) =>
+        id === "w" ? Promise.resolve(true) : new Promise<boolean>((done) => (claimed = done)),
+    });
+    const broker = new TestBroker({ uplink });
+    const watcher = await broker.connect("w");
+    watcher.send(subscribe(1, "#"));
+    await settle();
+    await uplink.done("#");
+    await watcher.take();
+    const client = broker.open(5);
+    const connect = { cmd: "connect", clientId: "c", clean: true, keepalive: 0, protocolVersion: 5 } as const;
+    sendAll(client, { ...connect, will }, publish("t"), DISCONNECT);
+    assert.deepEqual(await client.told(), []);
+    claimed(true);
+    assert.deepEqual(await client.told(), ["connack 0"]);
+    assert.ok(client.ended);
+    assert.deepEqual(await watcher.told(), ["publish t x"]);
   });
 });
 

@@ -45,6 +45,8 @@ export class MemoryStream extends Duplex implements ByteStream {
 
   override _final(done: () => void): void {
     this.other.push(null);
+    // As a socket does: the end is told even where reading is paused, once there is nothing left to read.
+    this.other.read(0);
     done();
   }
 
