@@ -41,11 +41,37 @@ export class RetainedFeed {
     this.link = link;
   }
 
-  /** What has not been sent is forgotten: the client subscribes again, or has its messages by then. */
-  clear(): void {
+  /**
+   * The connection is gone. What has not been sent waits with the session's other messages, as far as there is room; at
+   * QoS 0, or where the session goes with its connection, it is forgotten.
+   * @param isKept the session outlives the connection
+   */
+  disconnect(isKept: boolean): void {
     this.link = undefined;
+    if (isKept) this.queueRest();
     this.batches.clear();
     this.waiting = 0;
+  }
+
+  private queueRest(): void {
+    let left = this.waiting;
+    for (const { messages, next, maxQos, subscriptionIds } of this.batches) {
+      for (let i = next; i < messages.length; i++) {
+        const message = messages[i]!;
+        const qos = Math.min(message.qos, maxQos) as 0 | 1 | 2;
+        const isWanted = qos > 0 && this.isCurrent(message);
+        if (isWanted && !this.delivery.offer({ message, qos, retain: true, subscriptionIds, place: 0 })) {
+          this.stats.retained_dropped += left;
+          return;
+        }
+        left -= 1;
+      }
+    }
+  }
+
+  /** It has neither been replaced nor expired. */
+  private isCurrent(message: Publication): boolean {
+    return this.store.get(message.topic) === message && !message.hasExpired(this.now());
   }
 
   add(messages: readonly Publication[], maxQos: 0 | 1 | 2, subscriptionIds: readonly number[]): void {
@@ -62,7 +88,7 @@ export class RetainedFeed {
 
   /** Sends what can leave now. */
   pump(): void {
-    const { link, delivery, batches, store } = this;
+    const { link, delivery, batches } = this;
     if (link === undefined) return;
     for (let batch = batches.peek(); batch !== undefined; batch = batches.peek()) {
       const { messages, maxQos, subscriptionIds } = batch;
@@ -72,7 +98,7 @@ export class RetainedFeed {
         if (!(qos === 0 ? link.hasRoom : delivery.isReady)) return;
         batch.next += 1;
         this.waiting -= 1;
-        if (store.get(message.topic) !== message || message.hasExpired(this.now())) continue;
+        if (!this.isCurrent(message)) continue;
         const delivered: Delivered = { message, qos, retain: true, subscriptionIds, place: 0 };
         if (qos === 0) link.sendAtMostOnce(delivered);
         else delivery.offer(delivered);

@@ -214,7 +214,7 @@ export class Server {
     session.connection = undefined;
     this.connected -= 1;
     session.delivery.disconnect();
-    session.retained.clear();
+    session.retained.disconnect(session.expiry > 0);
     this.subscriptions.presenceChanged(session);
     this.left(session, this.now());
   }

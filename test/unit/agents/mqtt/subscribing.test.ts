@@ -1,7 +1,7 @@
 /** What subscribers get: retained messages, subscription options, shared subscriptions, aliases, permissions, $SYS. */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { type Admission, type Authority, allowAll } from "@topicast/agent/mqtt/index.js";
+import { type Admission, type Authority, allowAll, type Limits } from "@topicast/agent/mqtt/index.js";
 import type { IPublishPacket, ISubscription, Packet } from "mqtt-packet";
 import {
   describe as describeWords,
@@ -55,6 +55,42 @@ describe("retained messages", () => {
     assert.deepEqual(await p.told(), ["publish a "]);
     assert.equal(broker.stat("retained_messages"), 0);
     assert.equal(broker.stat("retained_bytes"), 0);
+  });
+
+  /** A client that is given retained messages one by one breaks off before the first; then what its session has of them. */
+  async function resumed(limits: Partial<Limits>): Promise<{ told: string[]; broker: TestBroker }> {
+    const broker = new TestBroker({ limits });
+    const p = await broker.connect("p");
+    for (const [i, qos] of ([0, 1, 2, 1] as const).entries()) {
+      p.send(publish(`t/${i}`, "kept", { qos, id: 1, retain: true }), { cmd: "pubrel", messageId: 1 });
+    }
+    const keep = { clean: false, properties: { sessionExpiryInterval: 100, receiveMaximum: 1 } };
+    const first = await broker.connect5("c", keep);
+    // While this is not acknowledged there is no room for others.
+    first.send(subscribeAt(1, 1, "hold"));
+    p.send(publish("hold", "x", { qos: 1, id: 1 }));
+    await settle();
+    first.send(subscribeAt(2, 2, "t/#"));
+    p.send(publish("t/3", "", { qos: 1, id: 1, retain: true }));
+    await settle();
+    assert.ok(!(await first.told()).some((told) => /t\/[12]/.test(told)));
+    first.stream.destroy();
+    await settle();
+    const again = await broker.connect5("c", { clean: false, properties: { sessionExpiryInterval: 100 } });
+    return { broker, told: again.early.map(describeWords).filter((told) => told.includes("kept")) };
+  }
+
+  it("wait with the session where the connection breaks before they are sent", async () => {
+    const { told, broker } = await resumed({});
+    assert.deepEqual(told.sort(), ["publish t/1 kept q1 retain", "publish t/2 kept q2 retain"]);
+    assert.equal(broker.stat("retained_dropped"), 0);
+  });
+
+  it("wait as far as there is room", async () => {
+    const { told, broker } = await resumed({ queueMessages: 3 });
+    assert.equal(told.length, 1);
+    assert.equal(broker.stat("queue_dropped"), 1);
+    assert.ok(broker.stat("retained_dropped") >= 1);
   });
 
   it("come as Retain Handling says (MQTT-3.3.1-9, -10, -11)", async () => {
