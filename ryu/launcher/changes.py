@@ -4,8 +4,7 @@ import functools
 import json
 import time
 
-from ryu.app import rest_topology
-from ryu.app.wsgi import Response, route
+from ryu.app.wsgi import Response, WSGIApplication, route
 from ryu.lib import hub
 from ryu.topology import switches
 
@@ -61,4 +60,13 @@ def tell():
         body = json.dumps({"version": changes.after(version)})
         return Response(content_type="application/json", body=body)
 
-    rest_topology.TopologyController.list_changes = list_changes
+    register = WSGIApplication.register
+
+    @functools.wraps(register)
+    def with_changes(self, controller, *args, **kwargs):
+        # rest_topology's, which cannot be loaded yet: loading it loads applications.
+        if controller.__name__ == "TopologyController":
+            controller.list_changes = list_changes
+        return register(self, controller, *args, **kwargs)
+
+    WSGIApplication.register = with_changes

@@ -35,7 +35,8 @@ class LinkState(switches.LinkState):
 
     def link_down(self, link):
         self.pop(link, None)
-        if self._map.get(link.src) == link.dst:
+        # Ryu's ports can be compared with nothing but ports.
+        if link.src in self._map and self._map[link.src] == link.dst:
             del self._map[link.src]
 
     def port_deleted(self, src):

@@ -25,7 +25,8 @@ def keep_frames_from_circling():
 
     Now, where links are observed, it floods by the links of a spanning tree and by the ports that lead to no switch, and
     takes no frame from other ports; a port that has just come up is left out for half a second, in which link discovery
-    finds what it leads to. When the tree changes, or a port goes down, all switches learn anew; a host that moves is forgotten.
+    finds what it leads to. When a link leaves the tree, or a port goes down, all switches learn anew; a host that moves is
+    forgotten.
     """
     application = simple_switch_13.SimpleSwitch13
     create = application.__init__
@@ -183,15 +184,17 @@ class Flooding:
             dpid: {number for number, port in state.items() if not is_down(port)}
             for dpid, state in self.discovery.port_state.items()
         }
+        edges = {port for port in self.since if port not in self.linked and port not in self.young}
         there = {(dpid, number) for dpid, numbers in self.known.items() for number in numbers}
         self.since = {port: self.since.get(port, now) for port in there}
         self.young = {port for port in there if now - self.since[port] < LISTENING}
         linked, tree = spanning_tree(
             ((link.src.dpid, link.src.port_no), (link.dst.dpid, link.dst.port_no)) for link in self.discovery.links
         )
-        changed = (linked, tree) != (self.linked, self.tree) or self.discovery.lost != self.lost
+        # What only joins the tree leads nobody astray: links that are found one by one, as after a restart of Ryu.
+        left = self.tree - tree or edges & linked - tree or self.discovery.lost != self.lost
         self.linked, self.tree, self.lost = linked, tree, self.discovery.lost
-        return changed
+        return bool(left)
 
     def ports(self, dpid):
         """The ports of a switch that frames are taken from and flooded by."""
