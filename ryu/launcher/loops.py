@@ -14,6 +14,8 @@ from ryu.topology import event, switches
 COOKIE = 0x6C6561726E6564
 # Seconds after a port has come up during which it may turn out to lead to a switch.
 LISTENING = 0.5
+# Seconds after which a port that led to a switch may have hosts that were heard by it.
+FREED = 1.0
 # Seconds after an event until discovery's tables agree with it; others often follow.
 SETTLING = 0.005
 
@@ -124,7 +126,7 @@ def forget(application, datapaths, mac=None):
 
 def remember_changes(discovery):
     """
-    Link discovery counts, in `changes`, what has come, gone or moved; in `lost` the ports among it; `moved` are the MAC
+    Link discovery counts, in `changes`, what has come, gone or moved; `lost` are ports that have gone down, `moved` the MAC
     addresses of hosts. The switch application is told, since there may be no frame for long that it would see.
     """
     create, send = discovery.__init__, discovery.send_event_to_observers
@@ -132,7 +134,7 @@ def remember_changes(discovery):
     @functools.wraps(create)
     def init(self, *args, **kwargs):
         self.changes = 0
-        self.lost = 0
+        self.lost = set()
         self.moved = set()
         self.telling = False
         create(self, *args, **kwargs)
@@ -140,8 +142,8 @@ def remember_changes(discovery):
     @functools.wraps(send)
     def note(self, ev, *args, **kwargs):
         self.changes += 1
-        if isinstance(ev, (event.EventPortDelete, event.EventPortModify)):
-            self.lost += 1
+        if isinstance(ev, event.EventPortDelete) or isinstance(ev, event.EventPortModify) and ev.port.is_down():
+            self.lost.add((ev.port.dpid, ev.port.port_no))
         elif isinstance(ev, event.EventHostMove):
             self.moved.add(ev.src.mac)
         if not self.telling:
@@ -165,13 +167,14 @@ class Flooding:
     def __init__(self, discovery):
         self.discovery = discovery
         self.version = None
-        self.lost = discovery.lost
         # Switch -> its ports; when each came up; those that lead to switches, and those of them in the tree.
         self.known = {}
         self.since = {}
         self.linked = set()
         self.tree = set()
         self.young = set()
+        # Ports that led to switches a moment ago, and when they ceased to.
+        self.freed = {}
 
     def update(self, now):
         """Takes over what has changed; true when what was learned may be wrong now."""
@@ -192,8 +195,17 @@ class Flooding:
             ((link.src.dpid, link.src.port_no), (link.dst.dpid, link.dst.port_no)) for link in self.discovery.links
         )
         # What only joins the tree leads nobody astray: links that are found one by one, as after a restart of Ryu.
-        left = self.tree - tree or edges & linked - tree or self.discovery.lost != self.lost
-        self.linked, self.tree, self.lost = linked, tree, self.discovery.lost
+        # A link's two ends go down one after the other; what the second one led to has been dealt with.
+        self.freed = {port: at for port, at in self.freed.items() if now - at < FREED}
+        lost = {
+            port
+            for port in self.discovery.lost
+            if port in self.tree or port not in self.linked and port not in self.freed
+        }
+        self.discovery.lost.clear()
+        self.freed.update((port, now) for port in self.linked - linked)
+        left = self.tree - tree or edges & linked - tree or lost
+        self.linked, self.tree = linked, tree
         return bool(left)
 
     def ports(self, dpid):
