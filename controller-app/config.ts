@@ -14,6 +14,8 @@ import {
   value,
 } from "@topicast/protocol";
 import { z } from "zod";
+import type { SwitchLimits } from "./dataplane/limits.js";
+import { limitsOf, switchLimits } from "./switch-limits.js";
 
 /** IPv4 multicast addresses that groups are numbered from. */
 export interface GroupRangeConfig {
@@ -88,6 +90,18 @@ export const controllerSettings = {
     value: groupRange,
     preset: "239.192.0.0/14",
   },
+  "switch-limits": {
+    argument: "LIMITS",
+    help: "what switches hold of groups: [DPID:]groups=N,flows=N,buckets=N,outputs=N, of one switch or of all; may be repeated (default: no limits)",
+    value: switchLimits,
+    repeatable: true,
+  },
+  "merge-waste": {
+    argument: "PERCENT",
+    help: "copies that nobody wants, of those that somebody wants, to do with as few groups as switches hold",
+    value: value.wholeNumber(0, 100),
+    preset: "10",
+  },
   store: {
     argument: "DIR",
     help: "keep retained messages and wills there, made where it does not exist; without it they end with this process",
@@ -145,6 +159,10 @@ export interface ControllerConfig {
   readonly ryu?: string | undefined;
   readonly rest: Endpoint;
   readonly groupRange: GroupRangeConfig;
+  /** What each switch holds; undefined: no limits. */
+  readonly switchLimits?: ((dpid: bigint) => SwitchLimits) | undefined;
+  /** Percent of copies that may be wasted over all groups. */
+  readonly mergeWaste: number;
   /** Directory of the retained messages; undefined: they are kept in memory. */
   readonly store?: string | undefined;
   /** What is written there is flushed to the disk before anybody is told. */
@@ -174,6 +192,8 @@ export function loadControllerConfig(sources: SettingSources): ControllerConfig 
   }
   return {
     ...{ listen, ryu, rest, groupRange: values["group-range"] },
+    switchLimits: limitsOf(values["switch-limits"] ?? []),
+    mergeWaste: values["merge-waste"],
     store: values.store,
     storeSync: values["store-sync"] ?? false,
     ...{ passwordFile: values["password-file"], aclFile: values["acl-file"] },

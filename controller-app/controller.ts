@@ -17,6 +17,7 @@ import { OpenFlowDataplane } from "./dataplane/openflow.js";
 import { RyuAccess } from "./dataplane/ryu-access.js";
 import { UnicastDataplane } from "./dataplane/unicast.js";
 import { Forwarder } from "./forwarder/forwarder.js";
+import { wasteOf } from "./forwarder/groups.js";
 import type { ForwarderEvent } from "./forwarder/options.js";
 import { RestServer } from "./rest/server.js";
 import { RetainedKeeper } from "./retained/keeper.js";
@@ -64,6 +65,7 @@ export async function startController(config: ControllerConfig): Promise<Running
       unixTime: Date.now,
       dataplane,
       groupRange: config.groupRange,
+      waste: wasteOf(config.mergeWaste),
       port: config.listen.port,
       payloadBytes: payloadBytes(config.fabricMtu, keys !== undefined),
       retained,
@@ -151,8 +153,9 @@ function reloadKeys(keys: KeyFile, log: Logger): void {
 function makeDataplane(config: ControllerConfig, log: Logger): Dataplane {
   if (config.ryu === undefined) return new UnicastDataplane();
   const access = new RyuAccess(config.ryu);
-  const { groupRange: range, listen: forwarder } = config;
-  return new OpenFlowDataplane({ access, clock: systemClock, range, forwarder, log });
+  const { groupRange: range, listen: forwarder, switchLimits: limits } = config;
+  const options = { access, clock: systemClock, range, forwarder, log };
+  return new OpenFlowDataplane({ ...options, ...(limits && { limits }) });
 }
 
 function logEvent(log: Logger, event: ForwarderEvent): void {

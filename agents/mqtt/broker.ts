@@ -94,8 +94,10 @@ export class Broker {
 
   /** Delivers a message from the fabric to local subscribers. */
   deliver(message: Message): void {
-    this.server.stats.publish_delivered += 1;
-    this.server.deliver(Publication.of(message, this.server.now()), undefined);
+    const { server } = this;
+    server.stats.publish_delivered += 1;
+    const isWanted = server.deliver(Publication.of(message, server.now()), undefined);
+    if (!isWanted) server.stats.publish_unwanted += 1;
   }
 
   /** Resolves when everything that sessions hold is written; undefined: it is. */

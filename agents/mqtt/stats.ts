@@ -24,6 +24,8 @@ export class Stats {
   publish_received_bytes = 0;
   /** Messages from the fabric. */
   publish_delivered = 0;
+  /** Of these, the ones that no subscription here matches: the edge is in a group for another topic's sake. */
+  publish_unwanted = 0;
   /** PUBLISH packets queued for clients, their payloads' bytes, and those of them with QoS 1 and 2. */
   publish_sent = 0;
   publish_sent_bytes = 0;

@@ -81,6 +81,14 @@ export class Allocator {
     return this.books.countOf(resource);
   }
 
+  /** Of the group with these members: sets, topics, and the share of copies that it wastes. */
+  loadOf(members: readonly string[]): { sets: number; topics: number; waste: number } | undefined {
+    const group = this.books.groups.get(setKey(members));
+    if (group === undefined) return undefined;
+    const { sets, weight, useful, extra } = group;
+    return { sets: sets.size, topics: weight, waste: useful === 0 ? 0 : extra / useful };
+  }
+
   get(members: readonly string[]): WantedSet | undefined {
     return this.sets.get(setKey(members));
   }

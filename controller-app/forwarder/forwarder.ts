@@ -35,9 +35,11 @@ import type { IPublishPacket, ISubscribePacket, IUnsubscribePacket, Packet } fro
 import { type Carriage, type Dataplane, THE_FORWARDER } from "../dataplane/dataplane.js";
 import type {
   AgentView,
+  AllocationView,
   FilterView,
   ForwarderCounts,
   ForwarderView,
+  GroupLoad,
   MetricView,
   TopicView,
 } from "../rest/view.js";
@@ -49,7 +51,7 @@ import { Clients } from "./clients.js";
 import { Flushes } from "./flushes.js";
 import { GroupTable } from "./groups.js";
 import { LegacyProxies, type LegacyProxy } from "./legacy.js";
-import { counterMetrics, gaugeMetrics } from "./metrics.js";
+import { allocationCounters, allocationGauges, counterMetrics, gaugeMetrics } from "./metrics.js";
 import { NetworkStats } from "./network-stats.js";
 import type { ForwarderOptions } from "./options.js";
 import { QuarantineList } from "./quarantine.js";
@@ -115,12 +117,15 @@ export class Forwarder implements ForwarderView {
       onPacket: (agent, packet) => this.onPacket(agent, packet),
       onGone: (agent, isOver) => {
         this.map.removeAgent(agent);
+        this.groups.onGone(agent.id);
         this.shares.removeAgent(agent);
         this.networkStats.onGone(agent);
         this.flushes.onGone(agent);
         this.wills.onLost(agent, isOver ? 0 : agent.lastHeard + DEAD_MS);
       },
       onReplaced: (agent) => {
+        // When it has its new claim.
+        Promise.resolve().then(() => this.groups.onReplaced(agent.id));
         this.shares.removeAgent(agent);
         this.wills.onLost(agent, 0);
       },
@@ -132,7 +137,10 @@ export class Forwarder implements ForwarderView {
       this.wills.onClaimed(client, clean, agent),
     );
     this.groups = new GroupTable({
-      ...{ clock, dataplane, range, port },
+      ...{ clock, dataplane, range, port, waste: options.waste },
+      claimOf: (id) => this.registry.withId(id)?.claim,
+      claimAt: (address) => this.registry.at(address)?.claim,
+      onMoved: (topic) => this.map.converge(topic),
       onRetired: (group) => {
         for (const agent of this.agentsByNumber.values()) agent.groups.delete(group);
       },
@@ -168,6 +176,7 @@ export class Forwarder implements ForwarderView {
     });
     dataplane.onCarriage = (address, carriage) => this.onCarriage(address, carriage);
     dataplane.onPublisher = (address, id) => this.onPublisher(address, id);
+    dataplane.onNeeds = () => this.groups.allocator.refresh();
     dataplane.onLocate = (id) => {
       if (id === THE_FORWARDER) return this.announce();
       void this.registry.withId(id)?.channel.send(encodeFabricJson(FabricTopic.LOCATE, null));
@@ -584,6 +593,15 @@ export class Forwarder implements ForwarderView {
     return { agents: this.agentsByNumber.size, filters, topics, idle: topicCount - topics };
   }
 
+  allocation(): AllocationView {
+    const { sizes, copies } = this.groups.allocator;
+    return { ...sizes, copies };
+  }
+
+  load(address: string): GroupLoad | undefined {
+    return this.groups.loadOf(address);
+  }
+
   *agents(): IterableIterator<AgentView> {
     const now = this.options.clock.now();
     for (const agent of this.agentsByNumber.values()) {
@@ -602,9 +620,9 @@ export class Forwarder implements ForwarderView {
   }
 
   *topics(): IterableIterator<TopicView> {
-    for (const { topic, group } of this.map.topics()) {
+    for (const { topic, group, edges } of this.map.topics()) {
       if (group === undefined) continue;
-      yield { topic, edges: ids(group.members), group: group.address, carriage: group.carriage };
+      yield { topic, edges, group: group.address, carriage: group.carriage };
     }
   }
 
@@ -626,6 +644,7 @@ export class Forwarder implements ForwarderView {
       ...this.stats,
       ...counters,
       ...this.map.stats,
+      ...allocationCounters(this.groups.allocator.stats),
     });
     yield* counterMetrics("forwarder_dropped_", this.drops, "datagrams dropped: ");
     yield* counterMetrics(
@@ -636,7 +655,8 @@ export class Forwarder implements ForwarderView {
     yield* counterMetrics("forwarder_plain_", this.legacy.stats, "plain datagrams of legacy proxies: ");
     yield* counterMetrics("forwarder_groups_", this.groups.stats, "no address left: ");
     yield* gaugeMetrics("forwarder_", {
-      groups: ["edge sets in use", this.groups.size],
+      groups: ["groups in use", this.groups.size],
+      ...allocationGauges(this.allocation()),
       clients: ["clients whose edge is known", this.clients.size],
       retained_messages: ["retained messages", keeper.size],
       retained_bytes: ["what the retained messages take", keeper.bytes],

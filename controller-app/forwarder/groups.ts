@@ -1,6 +1,9 @@
 import { type Clock, formatIPv4, parseIPv4, type Timer } from "@topicast/protocol";
 import type { Carriage, Dataplane } from "../dataplane/dataplane.js";
 import type { AgentClaim } from "./agents.js";
+import type { Allocator } from "./allocation.js";
+import { type EdgeSet, EdgeSets } from "./edge-sets.js";
+import type { NeedsOf, WasteBounds } from "./group-books.js";
 import type { RoutedTopic } from "./topics.js";
 
 /**
@@ -14,6 +17,14 @@ const PUBLISHER_LINGER_MS = 30_000;
 export interface GroupOptions {
   readonly clock: Clock;
   readonly dataplane: Dataplane;
+  /** The agent of that id, as it last registered; undefined where it is not. */
+  readonly claimOf: (id: string) => AgentClaim | undefined;
+  /** Likewise the one at that IPv4 address. */
+  readonly claimAt: (address: string) => AgentClaim | undefined;
+  /** What may be wasted to do with fewer groups; `defaultWaste` where absent. */
+  readonly waste?: WasteBounds | undefined;
+  /** The topic has to be acquired a group anew: the one of its edges is another than before. */
+  readonly onMoved: (topic: RoutedTopic) => void;
   /** Nobody uses the group any more. */
   readonly onRetired: (group: Group) => void;
   /** The range's first address (u32) and how many there are. */
@@ -22,7 +33,17 @@ export interface GroupOptions {
   readonly port: number;
 }
 
-/** One distinct edge set in use and its multicast address. */
+/** A single group may waste so many times what all may on average. */
+const GROUP_WASTE = 2.5;
+
+/** @param percent of the copies that somebody wants, over all groups */
+export function wasteOf(percent: number): WasteBounds {
+  return { total: percent / 100, group: (percent / 100) * GROUP_WASTE };
+}
+
+export const defaultWaste: WasteBounds = wasteOf(10);
+
+/** The edges that share a stream: those of one edge set, or of several where switches have no room; and its multicast address. */
 export interface Group {
   readonly address: string;
   /** As they last registered. */
@@ -31,8 +52,17 @@ export interface Group {
   carriage: Carriage;
 }
 
+/** A group that is used for the edges that a topic wants. */
+export interface Use {
+  readonly group: Group;
+  /** Undefined: one edge, or one that no group reaches. */
+  readonly set: EdgeSet | undefined;
+}
+
 interface Entry extends Group {
   readonly key: string;
+  /** It has a place in the switches. */
+  readonly isCarried: boolean;
   users: number;
   /** Runs while there are none. */
   linger: Timer | undefined;
@@ -54,6 +84,8 @@ export class GroupTable {
   private readonly byAddress = new Map<string, Entry>();
   /** Addresses that the switches held before, by the members' IPv4 addresses: the same set gets the same one again. */
   private readonly adopted = new Map<string, string>();
+  /** The same by address. */
+  private readonly adoptedMembers = new Map<string, readonly string[]>();
   /** Those addresses: only the same set may get them. */
   private readonly inSwitches = new Set<string>();
   /** Addresses that publishers still use from before: only who hints at one may get it. */
@@ -62,9 +94,19 @@ export class GroupTable {
   private readonly freed: string[] = [];
   private nextIndex = 1;
 
+  private readonly sets: EdgeSets;
+
   readonly stats = { exhausted: 0 };
 
-  constructor(private readonly options: GroupOptions) {}
+  constructor(private readonly options: GroupOptions) {
+    const { dataplane, waste = defaultWaste, onMoved } = options;
+    const needs: NeedsOf = (members, publishers) => dataplane.needs(members, publishers);
+    this.sets = new EdgeSets({ needs, waste, onMoved });
+  }
+
+  get allocator(): Allocator {
+    return this.sets.allocator;
+  }
 
   get size(): number {
     return this.byKey.size;
@@ -75,6 +117,7 @@ export class GroupTable {
     for (const [address, members] of found) {
       if (!this.inRange(address)) continue;
       this.adopted.set([...members].sort().join(), address);
+      this.adoptedMembers.set(address, members);
       this.inSwitches.add(address);
     }
   }
@@ -87,6 +130,8 @@ export class GroupTable {
   /** Every publisher has its route: what was reserved and not taken is free. */
   endReservations(): void {
     this.adopted.clear();
+    this.adoptedMembers.clear();
+    this.allocator.recovered();
     this.inSwitches.clear();
     this.inUse.clear();
   }
@@ -95,17 +140,76 @@ export class GroupTable {
     return this.byAddress.get(address);
   }
 
+  /** An edge is no more: groups that have it, and need not, go over to others. */
+  onGone(id: string): void {
+    this.allocator.removeEdge(id);
+  }
+
+  /** An edge has come back, maybe at another address: groups that have it for nothing go over, too. */
+  onReplaced(id: string): void {
+    if (this.allocator.sizes.shared === 0) return;
+    for (const { members, topics } of this.byKey.values()) {
+      if (members.some((m) => m.id === id)) for (const topic of topics) this.options.onMoved(topic);
+    }
+  }
+
   /**
-   * The group of this edge set, made where there is none; counts one user more, and its `publishers` (agent ids).
+   * The group for these edges, made where there is none; counts one user more, and its `publishers` (agent ids).
    * Undefined where every address of the range is taken. `hint` is the address that a publisher already uses.
    */
   acquire(
-    members: readonly AgentClaim[],
+    topic: RoutedTopic,
+    wanted: readonly AgentClaim[],
     publishers: readonly string[],
     hint: string | undefined,
-  ): Group | undefined {
+  ): Use | undefined {
+    const { set, members, isCarried } = this.carrierOf(topic, wanted, publishers, hint);
+    const entry = this.entryOf(members, isCarried, publishers, hint);
+    if (entry !== undefined) return { group: entry, set };
+    if (set !== undefined) this.sets.leave(topic, set);
+    return undefined;
+  }
+
+  /** Who gets what is sent to these edges, and whether that is by a group in the switches. */
+  private carrierOf(
+    topic: RoutedTopic,
+    wanted: readonly AgentClaim[],
+    publishers: readonly string[],
+    hint: string | undefined,
+  ): { set: EdgeSet | undefined; members: readonly AgentClaim[]; isCarried: boolean } {
+    // A datagram to the one edge itself takes the same links, and no rules.
+    if (wanted.length === 1 || wanted.some((m) => m.port !== this.options.port)) {
+      return { set: undefined, members: wanted, isCarried: false };
+    }
+    const ids = wanted.map((m) => m.id);
+    const { set, carrier } = this.sets.enter(topic, ids, publishers, this.homeOf(ids, hint));
+    const members = carrier === undefined ? undefined : this.claimsOf(carrier);
+    return { set, members: members ?? wanted, isCarried: members !== undefined };
+  }
+
+  /** The members of the group that the switches hold at that address, where these are among them and all are here. */
+  private homeOf(ids: readonly string[], hint: string | undefined): readonly string[] | undefined {
+    const addresses = hint === undefined ? undefined : this.adoptedMembers.get(hint);
+    if (addresses === undefined || addresses.length <= ids.length) return undefined;
+    const home = addresses.map((address) => this.options.claimAt(address)?.id);
+    if (!home.every((id) => id !== undefined) || !ids.every((id) => home.includes(id))) return undefined;
+    return home.sort();
+  }
+
+  private claimsOf(ids: readonly string[]): AgentClaim[] | undefined {
+    const claims = ids.map((id) => this.options.claimOf(id));
+    return claims.every((claim) => claim !== undefined) ? claims : undefined;
+  }
+
+  private entryOf(
+    members: readonly AgentClaim[],
+    isCarried: boolean,
+    publishers: readonly string[],
+    hint: string | undefined,
+  ): Entry | undefined {
     // An edge that has come back at another address is another member: its rules and copies differ.
-    const key = members.map((m) => `${m.id} ${m.address}:${m.port} ${m.mac}`).join("\n");
+    const edges = members.map((m) => `${m.id} ${m.address}:${m.port} ${m.mac}`);
+    const key = [isCarried ? "carried" : "unicast", ...edges].join("\n");
     let entry = this.byKey.get(key);
     if (entry === undefined) {
       const address = this.allocate(members, hint);
@@ -113,7 +217,7 @@ export class GroupTable {
         this.stats.exhausted += 1;
         return undefined;
       }
-      entry = newEntry(key, address, members);
+      entry = newEntry(key, address, members, isCarried);
       this.byKey.set(key, entry);
       this.byAddress.set(address, entry);
     }
@@ -135,10 +239,11 @@ export class GroupTable {
     if (publishers.some((id) => !entry.answered.has(id))) await entry.ready;
   }
 
-  /** Gives back what was acquired with these publishers. */
-  release(group: Group, publishers: readonly string[]): void {
+  /** Gives back what was acquired for the topic with these publishers; it has `next` now. */
+  release(topic: RoutedTopic, use: Use, publishers: readonly string[], next: Use | undefined): void {
     const { clock } = this.options;
-    const entry = group as Entry;
+    if (use.set !== undefined && use.set !== next?.set) this.sets.leave(topic, use.set);
+    const entry = use.group as Entry;
     entry.users -= 1;
     for (const id of publishers) {
       const publisher = entry.publishers.get(id)!;
@@ -157,12 +262,16 @@ export class GroupTable {
     return group;
   }
 
+  /** What the group at that address carries; undefined where it is in no switch. */
+  loadOf(address: string): { sets: number; topics: number; waste: number } | undefined {
+    const members = this.byAddress.get(address)?.members.map((m) => m.id);
+    return members && this.allocator.loadOf(members);
+  }
+
   /** Tells the data plane who publishes: one wish at a time, and whoever comes meanwhile is in the next. */
   private wish(entry: Entry): void {
-    const { members, address } = entry;
-    // A datagram to the one edge itself takes the same links, and no rules.
-    if (members.length === 1 || members.some((m) => m.port !== this.options.port)) return;
-    if (!entry.isBegun) return;
+    const { address } = entry;
+    if (!entry.isCarried || !entry.isBegun) return;
     entry.isBegun = false;
     entry.ready = entry.ready.then(async () => {
       entry.isBegun = true;
@@ -253,10 +362,11 @@ export class GroupTable {
   }
 }
 
-function newEntry(key: string, address: string, members: readonly AgentClaim[]): Entry {
+function newEntry(key: string, address: string, members: readonly AgentClaim[], isCarried: boolean): Entry {
   return {
     ...{
       key,
+      isCarried,
       address,
       members,
       topics: new Set(),

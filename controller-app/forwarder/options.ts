@@ -2,6 +2,7 @@ import type { Clock, Endpoint, Header } from "@topicast/protocol";
 import type { Dataplane } from "../dataplane/dataplane.js";
 import type { RetainedKeeper } from "../retained/keeper.js";
 import type { RetainedStorage } from "../retained/storage.js";
+import type { WasteBounds } from "./group-books.js";
 import type { RegistryEvent } from "./registry.js";
 
 export interface ForwarderOptions {
@@ -11,6 +12,8 @@ export interface ForwarderOptions {
   readonly dataplane: Dataplane;
   /** The groups' address range: first address (u32) and how many. */
   readonly groupRange: { readonly base: number; readonly size: number };
+  /** What may be wasted where switches have no room for a group of each edge set; `defaultWaste` where absent. */
+  readonly waste?: WasteBounds | undefined;
   /** The UDP port of the fabric; group datagrams go to it. */
   readonly port: number;
   readonly payloadBytes: number;

@@ -71,6 +71,12 @@ export class Registry {
     return agent?.id === id ? agent : undefined;
   }
 
+  /** The agent whose fabric socket has that IPv4 address. */
+  at(address: string): Agent | undefined {
+    for (const agent of this.byNumber.values()) if (agent.claim.address === address) return agent;
+    return undefined;
+  }
+
   /** The first datagram of a registration. */
   onConnect(datagram: Datagram, from: Endpoint): void {
     const claim = readClaim(this.connectReader.read(datagram.payload)?.[0]);

@@ -8,7 +8,7 @@ import {
 import type { Dataplane } from "../dataplane/dataplane.js";
 import type { Agent } from "./agents.js";
 import { Coalesced } from "./coalesced.js";
-import type { Group, GroupTable } from "./groups.js";
+import type { Group, GroupTable, Use } from "./groups.js";
 
 export interface TopicContext {
   readonly dataplane: Pick<Dataplane, "mayPublish">;
@@ -27,7 +27,7 @@ export interface TopicContext {
 export class RoutedTopic {
   /** Agents that hold, or are to get, this topic's route, and the last route sent to each (JSON; "" before). */
   private readonly publishers = new Map<Agent, string>();
-  private current: Group | undefined;
+  private current: Use | undefined;
   /** The publishers that `current` was acquired with: agent ids. */
   private counted: readonly string[] = [];
   private readonly convergence = new Coalesced(() => this.run());
@@ -41,7 +41,12 @@ export class RoutedTopic {
 
   /** The group whose address publishers have; undefined where nobody elsewhere is subscribed. */
   get group(): Group | undefined {
-    return this.current;
+    return this.current?.group;
+  }
+
+  /** Ids of the edges that want it, sorted; some of its group may not. */
+  get edges(): readonly string[] {
+    return this.current?.set?.members ?? this.group?.members.map((m) => m.id) ?? [];
   }
 
   get hasPublishers(): boolean {
@@ -73,7 +78,8 @@ export class RoutedTopic {
     const claims = edges.map((e) => e.claim);
     // Who speaks the plain form is reached through the forwarder only.
     const plain = this.context.wantsPlain(this.topic);
-    const group = elsewhere && !plain ? groups.acquire(claims, ids, this.hint) : undefined;
+    const use = elsewhere && !plain ? groups.acquire(this, claims, ids, this.hint) : undefined;
+    const group = use?.group;
     this.hint = undefined;
     if (group !== undefined) {
       group.topics.add(this);
@@ -84,21 +90,21 @@ export class RoutedTopic {
     // Who has begun to publish meanwhile is told by the next run, which its coming has asked for.
     const present = publishers.filter((agent) => this.publishers.has(agent));
     await Promise.all(present.map((agent) => this.tell(agent, group, relayOnly)));
-    this.use(group, ids);
+    this.use(use, ids);
     if (this.publishers.size > 0) return;
     this.use(undefined, []);
     onUnused(this);
   }
 
-  /** Takes `group`, already counted with these publishers, in place of the one in use. */
-  private use(group: Group | undefined, publishers: readonly string[]): void {
+  /** Takes `use`, already counted with these publishers, in place of the one of before. */
+  private use(use: Use | undefined, publishers: readonly string[]): void {
     const before = this.current;
     const { counted } = this;
-    this.current = group;
+    this.current = use;
     this.counted = publishers;
     if (before === undefined) return;
-    if (before !== group) before.topics.delete(this);
-    this.context.groups.release(before, counted);
+    if (before.group !== use?.group) before.group.topics.delete(this);
+    this.context.groups.release(this, before, counted, use);
   }
 
   /** Sends the publisher its route where it differs from the last one; resolves when the agent has it or is gone. */

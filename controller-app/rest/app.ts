@@ -216,9 +216,19 @@ function groups(view: ForwarderView, { limit, after }: z.infer<typeof groupsQuer
   const { items, more } = page(view.dataplane.groups(), (g) => parseIPv4(g.address)!, from, limit);
   return {
     dataplane: view.dataplane.kind,
-    groups: items,
+    groups: items.map((group) => ({ ...group, ...loadOf(view, group.address) })),
     next: more ? nextPath("/groups", { limit, after: items.at(-1)?.address }) : null,
   };
+}
+
+function loadOf(view: ForwarderView, address: string) {
+  const { sets = 0, topics = 0, waste = 0 } = view.load(address) ?? {};
+  return { sets, topics, waste: share(waste) };
+}
+
+/** Of three decimals. */
+function share(value: number): number {
+  return Math.round(value * 1000) / 1000;
 }
 
 function rules(view: ForwarderView, query: z.infer<typeof rulesQuery>) {
@@ -280,6 +290,11 @@ function health(view: ForwarderView) {
     if (whole < groups)
       problems.push(`${groups - whole} of ${groups} groups go by unicast copies (see /groups)`);
   }
+  const { sets, shared, waiting, copies } = view.allocation();
+  if (waiting > 0)
+    problems.push(
+      `${waiting} of ${sets} edge sets find no room in the switches and go by unicast copies (see /topology)`,
+    );
   const gaps = view.dataplane.unsteered();
   for (const gap of gaps.slice(0, GAPS_SHOWN))
     problems.push(`not all clients of ${formatEndpoint(gap)} are led to agents: ${gap.reason}`);
@@ -297,6 +312,10 @@ function health(view: ForwarderView) {
     links,
     groups,
     whole,
+    sets,
+    shared,
+    waiting,
+    waste: copies.useful === 0 ? 0 : share(copies.extra / copies.useful),
     filters,
     topics,
     idle,

@@ -12,6 +12,10 @@ export interface ForwarderView {
   /** Milliseconds since the forwarder started. */
   uptimeMs(): number;
   counts(): ForwarderCounts;
+  /** How edge sets share groups. */
+  allocation(): AllocationView;
+  /** Of one group of the data plane. */
+  load(address: string): GroupLoad | undefined;
   agents(): Iterable<AgentView>;
   filters(): Iterable<FilterView>;
   /** Routed topics that at least one edge other than the publisher's must receive. */
@@ -49,6 +53,25 @@ export interface ForwarderCounts {
   readonly topics: number;
   /** Routed topics that nobody elsewhere wants: known, so that they put nothing on the network. */
   readonly idle: number;
+}
+
+export interface AllocationView {
+  /** Distinct sets of two and more edges, and the groups that carry them. */
+  readonly sets: number;
+  readonly groups: number;
+  /** Those groups that have edges which not all of their topics want. */
+  readonly shared: number;
+  /** Sets that switches have no room for: they go by unicast. */
+  readonly waiting: number;
+  /** Copies of one message of each topic that is carried: to edges that want it, and to others. */
+  readonly copies: { readonly useful: number; readonly extra: number };
+}
+
+export interface GroupLoad {
+  readonly sets: number;
+  readonly topics: number;
+  /** Copies that nobody wants, of those that somebody wants, for one message of each topic. */
+  readonly waste: number;
 }
 
 export interface AgentView {

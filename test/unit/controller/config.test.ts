@@ -3,7 +3,7 @@ import { describe, it } from "node:test";
 import { loadControllerConfig } from "@topicast/controller/config.js";
 import { UserError } from "@topicast/protocol";
 
-type Flags = Record<string, string>;
+type Flags = Record<string, string | readonly string[]>;
 
 function errorOf(flags: Flags): string {
   try {
@@ -17,6 +17,9 @@ function errorOf(flags: Flags): string {
 
 const RANGE = "a multicast network in 224.0.0.0/4 of /14 to /30, such as 239.192.0.0/14";
 
+const LIMITS =
+  "[DPID:]groups=N,flows=N,buckets=N,outputs=N with one or more of these, such as groups=1024,buckets=8 or 00000000000000a1:groups=256, or a list of up to 4096 of these";
+
 describe("a forwarder's configuration", () => {
   it("needs nothing but an address", () => {
     assert.deepEqual(loadControllerConfig({ flags: { listen: "192.168.1.100" }, env: {} }), {
@@ -24,6 +27,8 @@ describe("a forwarder's configuration", () => {
       ryu: undefined,
       rest: { address: "127.0.0.1", port: 8081 },
       groupRange: { cidr: "239.192.0.0/14", base: 0xefc00000, size: 2 ** 18 },
+      switchLimits: undefined,
+      mergeWaste: 10,
       store: undefined,
       storeSync: false,
       passwordFile: undefined,
@@ -42,6 +47,7 @@ describe("a forwarder's configuration", () => {
       ryu: "http://10.0.0.1:8080/",
       rest: "[::1]:9000",
       "group-range": "239.255.255.252/30",
+      "merge-waste": "5",
       store: "kept",
       "store-sync": "true",
       "password-file": "users",
@@ -57,6 +63,8 @@ describe("a forwarder's configuration", () => {
       ryu: "http://10.0.0.1:8080",
       rest: { address: "::1", port: 9000 },
       groupRange: { cidr: "239.255.255.252/30", base: 0xeffffffc, size: 4 },
+      switchLimits: undefined,
+      mergeWaste: 5,
       store: "kept",
       storeSync: true,
       passwordFile: "users",
@@ -72,12 +80,34 @@ describe("a forwarder's configuration", () => {
     });
   });
 
+  it("takes limits of all switches and of single ones", () => {
+    const flags = {
+      listen: "192.168.1.100",
+      "switch-limits": ["groups=1024,buckets=8", "00000000000000a1:groups=256,outputs=0", "162:flows=9"],
+    };
+    const limits = loadControllerConfig({ flags, env: {} }).switchLimits!;
+    const none = Number.POSITIVE_INFINITY;
+    assert.deepEqual(limits(1n), { groups: 1024, flows: none, buckets: 8, outputs: 1 });
+    assert.deepEqual(limits(0xa1n), { groups: 256, flows: none, buckets: 8, outputs: 0 });
+    assert.deepEqual(limits(0xa2n), { groups: 1024, flows: 9, buckets: 8, outputs: 1 });
+  });
+
   const listen = "192.168.1.100";
   const refused: [flags: Flags, line: string][] = [
     [{}, "the address for the agents is missing: give --listen ADDRESS[:PORT]"],
     [
       { listen: "0.0.0.0" },
       '--listen: "0.0.0.0" is not accepted: must be the IPv4 address of a host, with :PORT where it is not 1883',
+    ],
+    ...["groups", "groups=x", "groups=1,groups=2", "ports=1", "1:", "g1:groups=1"].map(
+      (limits): [Flags, string] => [
+        { listen, "switch-limits": limits },
+        `--switch-limits: "${limits}" is not accepted: must be ${LIMITS}`,
+      ],
+    ),
+    [
+      { listen, "switch-limits": ["1:groups=1", "0x1:flows=1"] },
+      "--switch-limits: switch 1 named twice: put its limits into one",
     ],
     [
       { listen, ryu: "127.0.0.1:8080" },

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { noLimits, type SwitchLimits } from "@topicast/controller/dataplane/limits.js";
 import { OpenFlowDataplane } from "@topicast/controller/dataplane/openflow.js";
 import type { SwitchPort } from "@topicast/controller/dataplane/tree.js";
 import type { Endpoint } from "@topicast/protocol";
@@ -20,7 +21,12 @@ export class Whole {
   /** Datagrams of agents and the forwarder that a switch did not let in. */
   keptOff = 0;
 
-  private constructor(seed: number, faults: Faults, intercepts: readonly Endpoint[]) {
+  private constructor(
+    seed: number,
+    faults: Faults,
+    intercepts: readonly Endpoint[],
+    private readonly limits: Partial<SwitchLimits> | undefined,
+  ) {
     const shape = build({ parents: [0, 0, 1, 1, 2, 2], extra: [], agents: [3, 4, 5, 6], descending: false });
     this.network = new SimNetwork(seed, faults);
     this.ryu = new ModelRyu(this.network.clock, shape);
@@ -58,21 +64,23 @@ export class Whole {
     this.ryu.hosts = [...hosts, { mac: "02:00:00:00:00:64", ipv4: [FORWARDER.address], at: seat }];
   }
 
-  static async start(seed: number, faults = PERFECT, intercepts: readonly Endpoint[] = []): Promise<Whole> {
-    const whole = new Whole(seed, faults, intercepts);
+  /** @param limits of every switch */
+  static async start(
+    seed: number,
+    faults = PERFECT,
+    intercepts: readonly Endpoint[] = [],
+    limits?: Partial<SwitchLimits>,
+  ): Promise<Whole> {
+    const whole = new Whole(seed, faults, intercepts, limits);
     await whole.network.run(5_000, 5);
     return whole;
   }
 
   newForwarder(): SimForwarder {
     const { clock } = this.network;
-    const dataplane = new OpenFlowDataplane({
-      access: this.ryu,
-      clock,
-      range,
-      log: quiet,
-      forwarder: FORWARDER,
-    });
+    const limits = this.limits && { limits: () => ({ ...noLimits, ...this.limits }) };
+    const options = { access: this.ryu, clock, range, log: quiet, forwarder: FORWARDER };
+    const dataplane = new OpenFlowDataplane({ ...options, ...limits });
     this.forwarder = new SimForwarder(this.network, dataplane);
     return this.forwarder;
   }

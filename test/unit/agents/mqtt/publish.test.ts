@@ -379,6 +379,10 @@ describe("the uplink", () => {
     assert.deepEqual(await a.told(), ["publish t/1 here", "publish t/2 there"]);
     assert.equal(uplink.messages.length, 2);
     assert.equal(broker.stat("publish_delivered"), 1);
+    assert.equal(broker.stat("publish_unwanted"), 0);
+    broker.broker.deliver({ ...message, topic: "u/1", retain: false });
+    assert.deepEqual(await a.told(), []);
+    assert.deepEqual([broker.stat("publish_delivered"), broker.stat("publish_unwanted")], [2, 1]);
   });
 });
 

@@ -33,6 +33,7 @@ export class TestView implements ForwarderView {
     remove: (source: string) => this.shutOut.delete(source),
   };
   idle = 0;
+  waiting = 0;
 
   constructor(readonly dataplane: Dataplane) {}
 
@@ -43,6 +44,14 @@ export class TestView implements ForwarderView {
   counts() {
     const { agentList, filterList, topicList, idle } = this;
     return { agents: agentList.length, filters: filterList.length, topics: topicList.length, idle };
+  }
+
+  allocation() {
+    return { sets: 3, groups: 2, shared: 1, waiting: this.waiting, copies: { useful: 7, extra: 2 } };
+  }
+
+  load(address: string) {
+    return address === "239.192.0.1" ? { sets: 2, topics: 5, waste: 0.12345 } : undefined;
   }
 
   agents() {

@@ -219,6 +219,18 @@ describe("REST", () => {
     assert.ok(lines.some((l) => l.startsWith("process_resident_memory_bytes ")));
   });
 
+  it("tells of edge sets without room, and what groups carry and waste", async () => {
+    const view = new TestView(new UnicastDataplane());
+    view.waiting = 2;
+    const rest = await Rest.open(view);
+    const { status, problems, sets, shared, waiting, waste } = (await rest.ask("/healthz")).json;
+    assert.deepEqual([status, sets, shared, waiting, waste], ["degraded", 3, 1, 2, 0.286]);
+    assert.deepEqual(problems, [
+      "2 of 3 edge sets find no room in the switches and go by unicast copies (see /topology)",
+    ]);
+    await rest.close();
+  });
+
   it("is well without switches when none were asked for", async () => {
     const { json } = await rest.ask("/healthz");
     assert.deepEqual([json.status, json.dataplane, json.ryu, json.problems], ["ok", "unicast", null, []]);
