@@ -32,6 +32,8 @@ const AMPLE = 1 / 8;
 /** Groups that are looked at to find one near to a set, and to find one that is worth less than a set. */
 const NEAR_MAX = 256;
 const LIGHT_MAX = 16;
+/** Of the near ones so many are tried. */
+const PLANS_MAX = 8;
 /** A set may take a group's place when it is worth so many times as much. */
 const WORTH = 2;
 /** Topics that may be moved to make one group of two. */
@@ -148,7 +150,7 @@ export class Allocator {
     const { books } = this;
     books.takeNothing();
     for (const group of [...this.books.groups.values()]) {
-      const needs = this.options.needs(group.members, group.publishers);
+      const needs = this.books.needsOf(group.members, group.publishers);
       if (needs !== undefined && books.fits(needs)) books.take(group, needs);
       else for (const set of [...group.sets]) this.waiting.add(this.books.leave(set));
     }
@@ -185,8 +187,9 @@ export class Allocator {
 
   /** Puts the set on the group that wastes least by it, as it is or with the set's members added. */
   private share(set: Wanted): boolean {
+    let plans = PLANS_MAX;
     for (const { group, more, cost } of this.near(set).sort((a, b) => a.cost - b.cost)) {
-      if (!this.mayWaste(set, cost)) return false;
+      if (!this.mayWaste(set, cost) || plans-- <= 0) return false;
       if (more === 0 ? !this.reaches(group, set) : !this.mayMerge(group, set)) continue;
       this.stats.merges += 1;
       return this.books.join(more === 0 ? group : this.widen(group, set), set);
@@ -227,7 +230,7 @@ export class Allocator {
   /** The set's publishers reach the group, or there is room for that. */
   private reaches(group: Group, set: Wanted): boolean {
     if (!isMore(set.publishers, group.publishers)) return true;
-    const needs = this.options.needs(group.members, union(group.publishers, set.publishers));
+    const needs = this.books.needsOf(group.members, union(group.publishers, set.publishers));
     return needs !== undefined && this.books.fits(needs, group.needs);
   }
 
@@ -235,7 +238,7 @@ export class Allocator {
     if (group.weight > MOVED_MAX) return false;
     const members = merged(group.members, set.members);
     if (this.books.groups.has(setKey(members))) return false;
-    const needs = this.options.needs(members, union(group.publishers, set.publishers));
+    const needs = this.books.needsOf(members, union(group.publishers, set.publishers));
     return needs !== undefined && this.books.fits(needs, group.needs);
   }
 
@@ -258,7 +261,7 @@ export class Allocator {
 
   /** Takes the place of a group that is worth much less. */
   private displace(set: Wanted): boolean {
-    const needs = this.options.needs(set.members, set.publishers);
+    const needs = this.books.needsOf(set.members, set.publishers);
     const tight = needs && this.books.tight(needs);
     if (needs === undefined || tight === undefined) return false;
     let lightest: Group | undefined;
@@ -332,7 +335,7 @@ export class Allocator {
       this.books.shared.delete(group);
       this.books.shared.add(group);
       const set = [...group.sets].find((s) => wasteIn(group, s) > 0);
-      const needs = set && this.options.needs(set.members, set.publishers);
+      const needs = set && this.books.needsOf(set.members, set.publishers);
       if (needs?.every((r) => this.usedOf(r) + 1 <= r.limit * (1 - AMPLE)) !== true) continue;
       this.stats.splits += 1;
       this.books.leave(set!);

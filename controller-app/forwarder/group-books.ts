@@ -71,6 +71,9 @@ export class GroupBooks {
   private readonly used = new Map<Resource, { count: number; readonly groups: Set<Group> }>();
   /** Groups that waste something. */
   readonly shared = new Set<Group>();
+  private asked:
+    | { members: readonly string[]; publishers: ReadonlySet<string>; needs: readonly Resource[] | undefined }
+    | undefined;
   /** Of those, the ones that waste more than they may, or for one set alone. */
   readonly over = new Set<Group>();
   /** Of all sets that have a group: copies of one message of each topic, for those who want it and for others. */
@@ -78,10 +81,19 @@ export class GroupBooks {
   extra = 0;
 
   constructor(
-    private readonly needs: NeedsOf,
+    private readonly askNeeds: NeedsOf,
     private readonly waste: WasteBounds,
     private readonly onMoved: (set: Wanted) => void,
   ) {}
+
+  /** What a group would take; asked once for the same members and publishers in a row. */
+  needsOf(members: readonly string[], publishers: ReadonlySet<string>): readonly Resource[] | undefined {
+    const { asked } = this;
+    if (asked?.members === members && asked.publishers === publishers) return asked.needs;
+    const needs = this.askNeeds(members, publishers);
+    this.asked = { members, publishers, needs };
+    return needs;
+  }
 
   /** How many of it are taken. */
   countOf(resource: Resource): number {
@@ -104,7 +116,7 @@ export class GroupBooks {
 
   /** A new group, where there is room; undefined where there is none. */
   openWhereRoom(members: readonly string[], publishers: ReadonlySet<string>): Group | undefined {
-    const needs = this.needs(members, publishers);
+    const needs = this.needsOf(members, publishers);
     return needs !== undefined && this.fits(needs) ? this.open(members, publishers) : undefined;
   }
 
@@ -123,7 +135,7 @@ export class GroupBooks {
     };
     this.groups.set(group.key, group);
     for (const id of members) add(this.byMember, id, group);
-    this.take(group, this.needs(members, publishers) ?? []);
+    this.take(group, this.needsOf(members, publishers) ?? []);
     return group;
   }
 
@@ -162,12 +174,13 @@ export class GroupBooks {
     group.publishers = new Set(publishers);
     for (const set of group.sets) for (const id of set.publishers) group.publishers.add(id);
     this.giveBack(group);
-    this.take(group, this.needs(group.members, group.publishers) ?? []);
+    this.take(group, this.needsOf(group.members, group.publishers) ?? []);
   }
 
   /** Everything that groups take is to be counted anew. */
   takeNothing(): void {
     this.used.clear();
+    this.asked = undefined;
     for (const group of this.groups.values()) group.needs = [];
   }
 

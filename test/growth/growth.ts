@@ -41,12 +41,17 @@ const BASE = 0xefc00001;
 const RECEIVERS_MAX = 4;
 const TOPICS_PER_PLANT = 50;
 
+/** A topic: the edges that want it, in order, and the one that publishes it. */
+export interface TopicWish {
+  readonly members: readonly number[];
+  readonly publisher: number;
+}
+
 /**
- * What so many topics cost: filters → edge sets (the forwarder's own matching) → rules (the data plane's own planner).
  * Topics are plant/P/sensor/S, each wanted by one to four edges by its name, and each plant by one edge as a whole.
  * Each topic is published at one edge. uniform: any edge as likely; skewed: the n-th with a weight of 1/n (Zipf).
  */
-export function grow({ topology, interest, edges, topics }: Question, seed = 1): Growth {
+export function wishesOf({ interest, edges, topics }: Question, seed = 1) {
   const rand = random(seed);
   const pick = interest === "uniform" ? () => Math.floor(rand() * edges) : zipf(edges, rand);
   const wanted = new FilterTrie<number>();
@@ -65,20 +70,30 @@ export function grow({ topology, interest, edges, topics }: Question, seed = 1):
   for (const name of names) {
     for (let left = Math.floor(rand() * (RECEIVERS_MAX + 1)); left > 0; left--) want(pick(), name);
   }
+  const wishes = names.map((name): TopicWish => {
+    const members = [...wanted.match(name)].sort((a, b) => a - b);
+    return { members, publisher: pick() };
+  });
+  const told = covers.reduce((sum, cover) => sum - cover.hidden, filters);
+  return { wishes, filters, told };
+}
+
+/** What so many topics cost: filters → edge sets (the forwarder's own matching) → rules (the data plane's own planner). */
+export function grow(question: Question): Growth {
+  const { topology, interest, edges, topics } = question;
+  const { wishes, filters, told } = wishesOf(question);
   const sets = new Map<string, EdgeSet>();
   let [idle, direct] = [0, 0];
-  for (const name of names) {
-    const set = [...wanted.match(name)].sort((a, b) => a - b);
-    if (set.length === 0) idle += 1;
-    else if (set.length === 1) direct += 1;
+  for (const { members, publisher } of wishes) {
+    if (members.length === 0) idle += 1;
+    else if (members.length === 1) direct += 1;
     else {
-      const key = set.join();
-      const known = sets.get(key) ?? { members: set, publishers: new Set() };
+      const key = members.join();
+      const known = sets.get(key) ?? { members, publishers: new Set() };
       sets.set(key, known);
-      known.publishers.add(pick());
+      known.publishers.add(publisher);
     }
   }
-  const told = covers.reduce((sum, cover) => sum - cover.hidden, filters);
   const rules = planAll(topology, edges, [...sets.values()]);
   return {
     ...{ topology, interest, edges, topics, idle, direct, groups: sets.size, filters, told },

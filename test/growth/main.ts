@@ -1,13 +1,25 @@
-/** How flows, groups and control messages grow with topics and edges: a table, and with a file name a picture (SVG). */
+/**
+ * How flows, groups and control messages grow with topics and edges, without limits and with those of common hardware: tables,
+ * and with a file name a picture (SVG).
+ */
 import { writeFileSync } from "node:fs";
-import { type Growth, grow, INTERESTS } from "./growth.js";
+import { type Growth, grow, INTERESTS, type Question } from "./growth.js";
+import { growLimited, type Limited } from "./limited.js";
 import { TOPOLOGIES } from "./networks.js";
-import { picture } from "./picture.js";
+import { HARDWARE_GROUPS, picture } from "./picture.js";
 
 const TOPICS = [10, 100, 1_000, 10_000, 100_000];
 const EDGES = [4, 32, 250, 1_000];
+/** What a flow of the hardware may do without a group: nothing, or one copy. */
+const OUTPUTS = [0, 1];
+/** Percent that --merge-waste may be. */
+const WASTES = [0, 5, 10, 25, 50];
+/** On a ring a plan passes hundreds of switches for each publisher: edges times topics up to here. */
+const RING_MAX = 2_500_000;
 
-const columns: readonly [title: string, width: number, value: (row: Growth) => string | number][] = [
+type Columns<T> = readonly (readonly [title: string, width: number, value: (row: T) => string | number])[];
+
+const unlimited: Columns<Growth> = [
   ["topology", 9, (r) => r.topology],
   ["interest", 9, (r) => r.interest],
   ["edges", 6, (r) => r.edges],
@@ -25,19 +37,70 @@ const columns: readonly [title: string, width: number, value: (row: Growth) => s
   ["commands", 10, (r) => r.commands],
 ];
 
-console.log("most, mean: groups, and as many flows, on the fullest and on the average switch");
-console.log(columns.map(([title, width]) => title.padStart(width)).join(" "));
-const rows: Growth[] = [];
-for (const topology of TOPOLOGIES) {
-  for (const interest of INTERESTS) {
-    for (const edges of EDGES) {
-      for (const topics of TOPICS) {
-        const row = grow({ topology, interest, edges, topics });
-        rows.push(row);
-        console.log(columns.map(([, width, value]) => String(value(row)).padStart(width)).join(" "));
-      }
-    }
+const percent = (value: number) => `${(100 * value).toFixed(1)} %`;
+
+const limited: Columns<Limited> = [
+  ["topology", 9, (r) => r.topology],
+  ["interest", 9, (r) => r.interest],
+  ["edges", 6, (r) => r.edges],
+  ["topics", 8, (r) => r.topics],
+  ["outputs", 8, (r) => r.limits.outputs ?? 0],
+  ["bound", 6, (r) => `${r.waste} %`],
+  ["sets", 7, (r) => r.sets],
+  ["groups", 7, (r) => r.groups],
+  ["shared", 7, (r) => r.shared],
+  ["unicast", 8, (r) => r.waiting],
+  ["most", 6, (r) => r.most],
+  ["carried", 9, (r) => percent(r.carried)],
+  ["wasted", 8, (r) => percent(r.wasted)],
+  ["moves", 7, (r) => r.moves],
+  ["us/topic", 9, (r) => r.us.toFixed(0)],
+];
+
+function head<T>(columns: Columns<T>): void {
+  console.log(columns.map(([title, width]) => title.padStart(width)).join(" "));
+}
+
+function print<T>(columns: Columns<T>, row: T): T {
+  console.log(columns.map(([, width, value]) => String(value(row)).padStart(width)).join(" "));
+  return row;
+}
+
+function* questions(): Generator<Question> {
+  for (const topology of TOPOLOGIES)
+    for (const interest of INTERESTS)
+      for (const edges of EDGES) for (const topics of TOPICS) yield { topology, interest, edges, topics };
+}
+
+console.log("Without limits. most, mean: rules of groups on the fullest and on the average switch");
+head(unlimited);
+const rows = [...questions()].map((question) => print(unlimited, grow(question)));
+
+console.log(
+  `\nWith ${HARDWARE_GROUPS} groups on each switch, where more would be needed. outputs: copies that a flow makes without a ` +
+    "group; bound: of wasted copies; unicast: sets without a group; carried: copies that switches make; moves: routes told anew",
+);
+head(limited);
+const limits = (outputs: number) => ({ groups: HARDWARE_GROUPS, outputs });
+const tight = rows.filter((r) => r.rulesMost > HARDWARE_GROUPS);
+const full: Limited[] = [];
+for (const outputs of OUTPUTS) {
+  for (const { topology, interest, edges, topics } of tight) {
+    if (topology === "ring" && edges * topics > RING_MAX) continue;
+    const question = { topology, interest, edges, topics };
+    full.push(print(limited, growLimited({ ...question, limits: limits(outputs), waste: 10 })));
   }
 }
+
+console.log("\nWhat a bound of waste gains");
+head(limited);
+for (const interest of INTERESTS) {
+  for (const waste of WASTES) {
+    const question = { topology: "tree", interest, edges: 32, topics: 10_000 } as const;
+    print(limited, growLimited({ ...question, limits: limits(0), waste }));
+  }
+}
+
 const [file] = process.argv.slice(2);
-if (file !== undefined) writeFileSync(file, picture(rows.filter((r) => r.topology === "tree")));
+const isTree = ({ topology }: Question) => topology === "tree";
+if (file !== undefined) writeFileSync(file, picture(rows.filter(isTree), full.filter(isTree)));

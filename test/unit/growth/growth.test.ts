@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { Planner, spanningForest } from "@topicast/controller/dataplane/tree.js";
 import { grow, INTERESTS } from "../../growth/growth.js";
+import { growLimited } from "../../growth/limited.js";
 import { networkOf, TOPOLOGIES } from "../../growth/networks.js";
 import { picture } from "../../growth/picture.js";
 
@@ -40,12 +41,42 @@ describe("the growth of flows and groups", () => {
     assert.ok(skewed!.groups < uniform!.groups);
   });
 
+  it("stays within limits where switches have them, and a bound of waste gains something", () => {
+    for (const topology of TOPOLOGIES) {
+      const question = {
+        topology,
+        interest: "skewed",
+        edges: 24,
+        topics: 800,
+        limits: { groups: 64 },
+      } as const;
+      const [none, some] = [0, 20].map((waste) => growLimited({ ...question, waste }));
+      for (const { most, sets, groups, waiting } of [none!, some!]) {
+        assert.ok(most <= 64);
+        assert.ok(groups < sets && waiting > 0 && waiting < sets);
+      }
+      assert.equal(none!.wasted, 0);
+      assert.ok(some!.wasted > 0 && some!.wasted <= 0.2);
+      assert.ok(some!.carried > none!.carried, topology);
+    }
+  });
+
   it("can be drawn", () => {
     const rows = INTERESTS.flatMap((interest) =>
       [10, 100].map((topics) => grow({ topology: "tree", interest, edges: 4, topics })),
     );
-    const svg = picture(rows);
-    assert.equal(svg.match(/<polyline/g)?.length, 2);
+    const limited = [0, 1].map((outputs) =>
+      growLimited({
+        topology: "tree",
+        interest: "skewed",
+        edges: 4,
+        topics: 100,
+        limits: { groups: 2, outputs },
+        waste: 10,
+      }),
+    );
+    const svg = picture(rows, limited);
+    assert.equal(svg.match(/<polyline/g)?.length, 2 + 2 * 2);
     assert.doesNotMatch(svg, /NaN|Infinity|undefined/);
   });
 });
