@@ -81,6 +81,18 @@ export class Budgets {
     return { groups: statusOf("groups"), flows: statusOf("flows") };
   }
 
+  /** Entries on the switch that holds most, and how many switches have no room for one more. */
+  summary(switches: Iterable<readonly [Dpid, Holding]>) {
+    let [most_groups, most_flows, full] = [0, 0, 0];
+    for (const [dpid, { groups, flows }] of switches) {
+      const limits = this.of(dpid);
+      most_groups = Math.max(most_groups, groups);
+      most_flows = Math.max(most_flows, flows);
+      if (groups >= limits.groups || flows >= limits.flows) full += 1;
+    }
+    return { most_groups, most_flows, full };
+  }
+
   private addTo(needs: Resource[], dpid: Dpid, kind: Kind): void {
     const limit = this.of(dpid)[kind];
     if (limit === Number.POSITIVE_INFINITY) return;

@@ -156,6 +156,10 @@ export interface DataplaneStatus {
   readonly groups: number;
   /** Groups whose carriage is "openflow". */
   readonly whole: number;
+  /** Groups, and flows of groups, on the switch that holds most; switches that have no room for one more. */
+  readonly most_groups: number;
+  readonly most_flows: number;
+  readonly full: number;
   readonly counters: Readonly<Record<DataplaneCounter, number>>;
 }
 

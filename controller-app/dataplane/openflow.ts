@@ -577,6 +577,7 @@ export class OpenFlowDataplane implements Dataplane {
       located: this.planner.places.size,
       groups: this.groupTable.size,
       whole: this.groupTable.whole,
+      ...this.budgets.summary([...this.workers].map(([dpid, { ledger }]) => [dpid, ledger.held] as const)),
       counters: {
         ...this.counters,
         wants_unicast: this.groupTable.unicastAnswers,

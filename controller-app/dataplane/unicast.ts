@@ -8,6 +8,7 @@ import type {
   GroupStatus,
   GroupWish,
   QuarantineStatus,
+  Resource,
   RuleEntry,
   SteeringGap,
   TopologyStatus,
@@ -56,7 +57,7 @@ export class UnicastDataplane implements Dataplane {
     this.agents = agents;
   }
 
-  needs(): [] {
+  needs(): readonly Resource[] {
     return [];
   }
 
@@ -98,6 +99,9 @@ export class UnicastDataplane implements Dataplane {
       located: 0,
       groups: 0,
       whole: 0,
+      most_groups: 0,
+      most_flows: 0,
+      full: 0,
       counters: { ...this.counters },
     };
   }

@@ -8,6 +8,9 @@ const help: Readonly<Record<string, string>> = {
   links: "Links between switches believed to be there",
   groups: "Groups wished for",
   whole: "Groups whose datagrams the switches copy",
+  most_groups: "Groups on the switch that holds most",
+  most_flows: "Flows of groups on the switch that holds most",
+  full: "Switches that have no room for one more group",
 };
 
 /** The forwarder's numbers for Prometheus, read from the view at each scrape. */

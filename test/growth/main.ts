@@ -10,7 +10,7 @@ import { HARDWARE_GROUPS, picture } from "./picture.js";
 
 const TOPICS = [10, 100, 1_000, 10_000, 100_000];
 const EDGES = [4, 32, 250, 1_000];
-/** What a flow of the hardware may do without a group: nothing, or one copy. */
+/** What a flow of the hardware may do without a group: nothing, or one copy (told of the tree only). */
 const OUTPUTS = [0, 1];
 /** Percent that --merge-waste may be. */
 const WASTES = [0, 5, 10, 25, 50];
@@ -87,6 +87,7 @@ const full: Limited[] = [];
 for (const outputs of OUTPUTS) {
   for (const { topology, interest, edges, topics } of tight) {
     if (topology === "ring" && edges * topics > RING_MAX) continue;
+    if (outputs > 0 && topology !== "tree") continue;
     const question = { topology, interest, edges, topics };
     full.push(print(limited, growLimited({ ...question, limits: limits(outputs), waste: 10 })));
   }

@@ -3,7 +3,9 @@
  * come back, subscriptions that come and go. Every guarantee of docs/guarantees.md is checked over what happened.
  */
 import assert from "node:assert/strict";
-import { pair, random, SimAgent, type SimFabric, SimForwarder, simFabric } from "./sim.js";
+import type { Resource } from "@topicast/controller/dataplane/dataplane.js";
+import { UnicastDataplane } from "@topicast/controller/dataplane/unicast.js";
+import { PERFECT, pair, random, SimAgent, type SimFabric, SimForwarder, simFabric } from "./sim.js";
 
 export interface Trouble {
   /** Probability that a datagram is lost, at most. */
@@ -20,6 +22,25 @@ export interface ChaosResult {
   /** Of QoS 0, where only the network was bad: what should have arrived at some edge, and what has not. */
   readonly due0: number;
   readonly missed0: number;
+}
+
+/** Room for so many groups in all, as if all went through one switch; every group takes one. */
+class TightDataplane extends UnicastDataplane {
+  private readonly room: Resource;
+
+  constructor(limit: number) {
+    super();
+    this.room = { name: "groups", limit };
+  }
+
+  override needs(): readonly Resource[] {
+    return [this.room];
+  }
+}
+
+/** For every other seed edge sets must share groups. */
+function roomOf(seed: number): UnicastDataplane {
+  return seed % 2 === 0 ? new UnicastDataplane() : new TightDataplane(1 + (seed % 5));
 }
 
 /** What is wrong, and how to see it again. */
@@ -111,7 +132,7 @@ export class Chaos {
 
   /** Runs the seed's troubles, heals everything, and checks what came of it. Returns how much was delivered. */
   static async run(seed: number, trouble: Trouble): Promise<ChaosResult> {
-    const chaos = new Chaos(seed, trouble, await simFabric(seed, 4));
+    const chaos = new Chaos(seed, trouble, await simFabric(seed, 4, PERFECT, roomOf(seed)));
     await chaos.live();
     await chaos.heal();
     chaos.check();
@@ -232,7 +253,7 @@ export class Chaos {
     const ms = this.fabric.network.faults.loss > 0.1 ? GONE_MS + 1 : SETTLE_MS;
     this.silences.push({ from: this.now, to: this.now + ms });
     this.fabric.forwarder.kill();
-    this.fabric.forwarder = new SimForwarder(this.fabric.network);
+    this.fabric.forwarder = new SimForwarder(this.fabric.network, roomOf(this.seed));
   }
 
   private async heal(): Promise<void> {

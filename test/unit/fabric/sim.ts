@@ -371,9 +371,14 @@ export interface SimFabric {
 }
 
 /** A forwarder that has settled and `count` registered agents e1, e2, ... */
-export async function simFabric(seed: number, count: number, faults: Faults = PERFECT): Promise<SimFabric> {
+export async function simFabric(
+  seed: number,
+  count: number,
+  faults: Faults = PERFECT,
+  dataplane: Dataplane = new UnicastDataplane(),
+): Promise<SimFabric> {
   const network = new SimNetwork(seed, faults);
-  const forwarder = new SimForwarder(network);
+  const forwarder = new SimForwarder(network, dataplane);
   const agents = Array.from(
     { length: count },
     (_, i) => new SimAgent(network, `e${i + 1}`, formatIPv4(parseIPv4("10.0.0.101")! + i)),
