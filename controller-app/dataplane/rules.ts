@@ -20,9 +20,9 @@ export const quarantinePriority = 31_000;
 export const claimPriority = 28_500;
 export const ingressPriority = 28_000;
 export const transitPriority = 27_000;
-/** Above all else of ours: what keeps fabric datagrams off, and above that what lets announcements through. */
-export const fabricPriority = 31_000;
-export const announcePriority = 31_500;
+/** Above the groups and below the quarantine: what keeps fabric datagrams off, and above that what lets announcements through. */
+export const fabricPriority = 30_500;
+export const announcePriority = 30_700;
 /** Key of the guard among the rules; our group ids are all far above. */
 export const guardId = 0;
 

@@ -4,7 +4,7 @@ import { networkOf } from "@topicast/controller/dataplane/rules.js";
 import { FABRIC_RULES_MAX, planSpoofing, type Resident } from "@topicast/controller/dataplane/spoofing.js";
 import { type Dpid, portKey } from "@topicast/controller/dataplane/tree.js";
 import fc from "fast-check";
-import { ModelSwitch } from "./model-network.js";
+import { type ModelFlow, ModelSwitch } from "./model-network.js";
 import { Bench, range } from "./model-ryu.js";
 import { build, type Network, networks } from "./networks.js";
 
@@ -126,9 +126,27 @@ describe("keeping fabric datagrams off", () => {
     assert.equal(rule?.wanted?.flow, rule?.seen?.flow);
     assert.match(
       rule?.seen?.flow ?? "",
-      /^priority=31000,in_port=40,.*ipv4_dst=10.0.0.1,udp_dst=1883 actions=drop$/,
+      /^priority=30500,in_port=40,.*ipv4_dst=10.0.0.1,udp_dst=1883 actions=drop$/,
     );
     assert.match(rule?.why ?? "", /where no agent lives$/);
+    await bench.plane.close();
+  });
+
+  it("lets nothing of a quarantined source through, not even as an announcement", async () => {
+    const bench = await benched();
+    bench.plane.setQuarantine([STRANGER]);
+    await bench.pass(1_500);
+    const { flows } = s2(bench);
+    const priority = (found: ModelFlow | undefined) => found?.priority ?? Number.NaN;
+    const drop = flows.find(
+      (f) =>
+        f.steer !== undefined &&
+        "service" in f.steer.match &&
+        f.steer.match.service === "source" &&
+        f.steer.match.inPort === 40,
+    );
+    const pass = flows.find((f) => f.steer?.match.address === BROADCAST && f.steer.match.inPort === 40);
+    assert.ok(priority(drop) > priority(pass));
     await bench.plane.close();
   });
 
