@@ -154,10 +154,10 @@ recovers("ring of five", () => Testbed.start({ fanouts: [2, 1, 3], joins: [["s4"
 
 recovers("tree of five", () => Testbed.start({ fanouts: [2, 1, 3] }), [
   {
-    name: "the only link goes down for two seconds",
+    name: "the only link goes down for a second",
     act: async (testbed) => {
       await testbed.network.command("link s1 s3 down");
-      await sleep(2_000);
+      await sleep(1_000);
       await testbed.network.command("link s1 s3 up");
     },
     watched: 6_000,
