@@ -251,6 +251,10 @@ export class AgentFabric implements Uplink {
     return shareFilter(share).startsWith("$") ? undefined : this.shares.set(share, connected);
   }
 
+  passOn(share: string, message: Message): void {
+    this.shares.passOn(share, withoutMarks(message));
+  }
+
   setWill(clientId: string, will: ClientWill | undefined): void {
     const isOwn = will?.message.topic.startsWith("$") ?? true;
     this.wills.set(clientId, isOwn ? undefined : { ...will!, message: withoutMarks(will!.message) });

@@ -135,6 +135,13 @@ export class Shares {
     return waits.length === 0 ? undefined : Promise.all(waits).then(nothing);
   }
 
+  /** A message that a member here had and has not taken goes to another one. */
+  passOn(name: string, message: Message): void {
+    const share = this.byName.get(name);
+    if (share === undefined) this.drop(nothing);
+    else this.dispatch(share, message, 0, nothing);
+  }
+
   /** A message that another agent, or the forwarder, has sent here for a member; `mark` is the value of its mark. */
   receive(message: Message, mark: string): void {
     const cut = mark.indexOf(" ");

@@ -15,6 +15,8 @@ export interface Delivered {
   readonly subscriptionIds: readonly number[];
   /** Its place in the session's journal; 0: none. */
   place: number;
+  /** The shared subscription that it came by, where others can have it if this session ends: `$share/NAME/FILTER`. */
+  readonly share?: string;
 }
 
 /**
@@ -167,6 +169,19 @@ export class Delivery {
       yield { place: flight.place, delivered: flight.delivered, flight };
     }
     for (const delivered of this.queue) yield { place: delivered.place, delivered };
+  }
+
+  /**
+   * What other members of shared subscriptions are to get if the session ends now (MQTT 5, section 4.8.2): what has not been
+   * sent, and at QoS 1 what is not acknowledged. A QoS 2 message that has been sent is nobody else's (MQTT-4.8.2-5).
+   */
+  *leftToOthers(): IterableIterator<{ share: string; message: Publication }> {
+    for (const { delivered, flight } of this.places()) {
+      const isLeft = flight === undefined || flight.qos === 1;
+      if (delivered?.share !== undefined && isLeft) {
+        yield { share: delivered.share, message: delivered.message };
+      }
+    }
   }
 
   /** Whether a QoS 1 or 2 message offered now would leave at once. */

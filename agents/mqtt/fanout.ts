@@ -4,7 +4,7 @@ import type { Publication } from "./publication.js";
 import type { Session } from "./session.js";
 import type { Share } from "./share.js";
 import type { Stats } from "./stats.js";
-import type { Subscription, Subscriptions } from "./subscriptions.js";
+import type { Recipient, Subscription, Subscriptions } from "./subscriptions.js";
 
 /** Gives a message to every local subscriber, encoded once for all that get the same packet. */
 export class Fanout {
@@ -37,11 +37,11 @@ export class Fanout {
         recipient = recipient.own;
       }
       if (!this.mayReceive(session, message.topic)) continue;
-      const { qos, retainAsPublished, subscriptionIds } = recipient;
-      give(packets, session, qos, retainAsPublished, subscriptionIds);
+      give(packets, recipient);
     }
-    // Otherwise each group is given its messages by `deliverShared`.
-    if (!this.subscriptions.hasNetworkShares) for (const share of shares) this.giveOne(packets, share);
+    // Otherwise each group is given its messages by `deliverShared`; topics that begin with $ are this server's own.
+    const isOwn = !this.subscriptions.hasNetworkShares || message.topic.startsWith("$");
+    if (isOwn) for (const share of shares) this.giveOne(packets, share);
     return true;
   }
 
@@ -54,7 +54,7 @@ export class Fanout {
   private giveOne(packets: LivePackets, share: Share): boolean {
     const { qos, topic } = packets.message;
     const member = share.next(qos, (session) => this.mayReceive(session, topic));
-    if (member !== undefined) giveMember(packets, member);
+    if (member !== undefined) give(packets, member, share);
     return member !== undefined;
   }
 
@@ -65,21 +65,16 @@ export class Fanout {
   }
 }
 
-function giveMember(packets: LivePackets, member: Subscription): void {
-  const { session, qos, retainAsPublished, subscriptionIds } = member;
-  give(packets, session, qos, retainAsPublished, subscriptionIds);
-}
-
-function give(
-  packets: LivePackets,
-  session: Session,
-  maxQos: 0 | 1 | 2,
-  retainAsPublished: boolean,
-  subscriptionIds: readonly number[],
-): void {
+/** @param share by which it is given, where it is a message of a shared subscription */
+function give(packets: LivePackets, recipient: Recipient | Subscription, share?: Share): void {
   const { message } = packets;
-  const qos = message.qos < maxQos ? message.qos : maxQos;
+  const { session, qos: maxQos, retainAsPublished, subscriptionIds } = recipient;
+  const qos = Math.min(message.qos, maxQos) as 0 | 1 | 2;
   const retain = retainAsPublished && message.retain;
-  if (qos > 0) session.delivery.offer({ message: message.kept(), qos, retain, subscriptionIds, place: 0 });
-  else session.connection?.outgoing.sendLive(packets, retain, subscriptionIds);
+  if (qos === 0) {
+    session.connection?.outgoing.sendLive(packets, retain, subscriptionIds);
+    return;
+  }
+  const delivered = { message: message.kept(), qos, retain, subscriptionIds, place: 0 };
+  session.delivery.offer(share === undefined ? delivered : { ...delivered, share: share.name });
 }

@@ -113,7 +113,7 @@ export class Server {
     // Where its other half has not come the client must know that what it has of it is not known here.
     const isPresent = old !== undefined && !connect.clean && !old.isPartial;
     const waiting = old !== undefined && !connect.clean && !isPresent ? [...old.delivery.places()] : [];
-    if (old !== undefined && !isPresent) this.endSession(old, true);
+    if (old !== undefined && !isPresent) this.endSession(old, { isReplaced: true, isMoved: !connect.clean });
     if (!isPresent && this.sessions.size >= this.limits.sessions) return undefined;
     const session = isPresent ? old : this.newSession(client);
     session.client = client;
@@ -273,21 +273,34 @@ export class Server {
   /**
    * Forgets a session; a will that waits is published now at the latest (MQTT-3.1.2-8, MQTT-3.1.3-9).
    * @param isReplaced the client begins another one here
+   * @param isMoved what waits for it waits in another session
    */
-  endSession(session: Session, isReplaced = false): void {
+  endSession(session: Session, { isReplaced = false, isMoved = false } = {}): void {
     this.sessions.delete(session.clientId);
     if (!isReplaced) this.uplink?.release?.(session.clientId);
     session.deadlines.end.cancel();
     session.deadlines.will.cancel();
     session.journal?.end(session);
     session.journal = undefined;
+    const left = isMoved ? [] : [...session.delivery.leftToOthers()];
     session.delivery.clear();
     try {
       this.subscriptions.removeAll(session);
+      for (const { share, message } of left) this.passOn(share, message);
     } catch (error) {
       this.uplinkFailed(error);
     }
     this.publishWill(session);
+  }
+
+  /** Gives a message to another member of a shared subscription, here or elsewhere. */
+  private passOn(share: string, message: Publication): void {
+    const now = this.now();
+    if (message.hasExpired(now)) return;
+    this.stats.shared_passed_on += 1;
+    const isOwn = this.uplink?.passOn === undefined || message.topic.startsWith("$");
+    if (isOwn) this.fanout.deliverShared(share, message);
+    else this.uplink!.passOn!(share, message.toMessage(now));
   }
 
   /** Once at most (MQTT-3.1.2-10). */

@@ -47,6 +47,8 @@ export class Stats {
   receive_denied = 0;
   /** Messages said to be text whose payload is not UTF-8. */
   publish_not_text = 0;
+  /** Messages of shared subscriptions that were given to another member, because the session of the first one ended. */
+  shared_passed_on = 0;
   /** QoS 1 and 2 messages not queued because too much waits for their client. */
   queue_dropped = 0;
   /** Queued messages whose time was over before they could be sent. */

@@ -24,6 +24,8 @@ export interface Uplink {
    * @returns for the first member, what its SUBACK waits for, as with `subscribe`
    */
   setShare?(share: string, connected: number | undefined): Promise<void> | undefined;
+  /** With `setShare`: a member has gone without having taken a message of its group; gives it to another one of all edges'. */
+  passOn?(share: string, message: Message): void;
   /** Called when a client's will begins to count, and with undefined when it has been published or discarded. */
   setWill?(clientId: string, will: ClientWill | undefined): void;
   /**

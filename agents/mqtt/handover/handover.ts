@@ -56,7 +56,8 @@ export class Handover implements SessionHandover {
 
   end(clientId: string): void {
     const session = this.server.sessions.get(clientId);
-    if (session !== undefined && session.connection === undefined) this.server.endSession(session);
+    if (session !== undefined && session.connection === undefined)
+      this.server.endSession(session, { isMoved: true });
   }
 
   keep(clientId: string): boolean {

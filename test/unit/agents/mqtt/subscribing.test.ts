@@ -354,7 +354,7 @@ describe("shared subscriptions", () => {
     assert.deepEqual(await b.told(), ["publish t x"]);
   });
 
-  it("prefer members who are there; with none, the message waits for one of them", async () => {
+  it("prefer members who are there; with none, the message waits for one of them, as what one of them leaves does", async () => {
     const broker = new TestBroker();
     const keep = { clean: false, properties: { sessionExpiryInterval: 100 } };
     const away = await broker.connect5("away", keep);
@@ -367,11 +367,14 @@ describe("shared subscriptions", () => {
       broker.broker.deliver({ topic: "t", payload: Buffer.from(text), qos: 1, retain: false });
     for (const text of ["1", "2", "3"]) deliver(text);
     assert.equal((await here.take()).length, 3);
+    here.send({ cmd: "puback", messageId: 1 }, { cmd: "puback", messageId: 2 });
+    await settle();
     here.stream.destroy();
     await settle();
     deliver("4");
     const back = await broker.connect5("away", keep);
-    assert.deepEqual(back.early.map(describeWords), ["publish t 4 q1"]);
+    assert.deepEqual(back.early.map(describeWords), ["publish t 3 q1", "publish t 4 q1"]);
+    assert.equal(broker.stat("shared_passed_on"), 1);
   });
 
   it("are told to the uplink by their topic filter", async () => {

@@ -140,4 +140,62 @@ export const sessions: Play[] = [
       assert.deepEqual(texts(await plain.messages()), all);
     },
   ],
+  [
+    "what a member of a shared subscription leaves when its session ends goes to another one",
+    async (stage, t) => {
+      const filter = `$share/g/${t("+")}`;
+      for (const [i, [first, second]] of [
+        [stage.here, stage.there],
+        [stage.there, stage.here],
+        [stage.there, stage.there],
+      ].entries()) {
+        const properties = { receiveMaximum: 4 };
+        const leaver = await stage.connect(first!, t(`leaver${i}`), { silent: true, properties });
+        await subscribed(leaver, subscribeAt(2, 1, filter));
+        const p = await stage.connect(stage.here, t("p"));
+        const qos = [1, 2, 1, 2, 1, 2] as const;
+        for (const [j, each] of qos.entries()) p.send(publish(t("t"), `${j}`, { qos: each, id: j + 1 }));
+        assert.deepEqual(texts(await leaver.messages()), ["0", "1", "2", "3"]);
+        const heir = await stage.connect(second!, t(`heir${i}`));
+        await subscribed(heir, subscribeAt(2, 1, filter));
+        await stage.pass(300);
+        leaver.drop();
+        // Of QoS 2 only what had not been sent.
+        const got = (await heir.messages()).map(({ payload, dup }) => `${payload}${dup ? " dup" : ""}`);
+        assert.deepEqual(got.sort(), ["0", "2", "4", "5"], `${i}`);
+        heir.leave();
+        await stage.pass(300);
+      }
+    },
+  ],
+  [
+    "a member that comes back to its session has what it left there",
+    async (stage, t) => {
+      const filter = `$share/g/${t("+")}`;
+      const keep = { clean: false, properties: { sessionExpiryInterval: 100 } };
+      const away = await stage.connect(stage.there, t("away"), { ...keep, silent: true });
+      await subscribed(away, subscribeAt(1, 1, filter));
+      const p = await stage.connect(stage.here, t("p"));
+      for (const id of [1, 2]) p.send(publish(t("t"), `${id}`, { qos: 1, id }));
+      assert.deepEqual(texts(await away.messages()), ["1", "2"]);
+      const other = await stage.connect(stage.here, t("other"));
+      await subscribed(other, subscribeAt(1, 1, filter));
+      away.drop();
+      await stage.pass(300);
+      const back = await stage.connect(stage.here, t("away"), keep);
+      assert.deepEqual(texts(await back.messages()), ["1", "2"]);
+      assert.deepEqual(await other.messages(), []);
+    },
+  ],
+  [
+    "a shared subscription to topics that begin with $ has those of its own server",
+    async (stage, t) => {
+      const member = await stage.connect(stage.there, t("m"));
+      await subscribed(member, subscribeAt(1, 1, `$share/g/$own/${t("#")}`));
+      const p = await stage.connect(stage.there, t("p"));
+      p.send(publish(`$own/${t("t")}`, "x", { qos: 1, id: 1 }));
+      assert.deepEqual(await p.told(), ["puback 1"]);
+      assert.deepEqual(texts(await member.messages()), ["x"]);
+    },
+  ],
 ];
