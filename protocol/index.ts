@@ -30,4 +30,5 @@ export * from "./fabric/wills.js";
 export * from "./message.js";
 export * from "./mqtt/index.js";
 export * from "./sources.js";
+export * from "./token-bucket.js";
 export * from "./topics/index.js";

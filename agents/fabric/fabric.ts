@@ -162,7 +162,7 @@ export class AgentFabric implements Uplink {
     const { registration, number: source, dataEpoch: epoch } = this;
     this.subscriptions = new Subscriptions(clock, registration);
     this.wills = new Wills(registration);
-    this.quarantine = new Quarantine(registration, options.quarantine);
+    this.quarantine = new Quarantine(clock, registration, options.quarantine);
     this.sys = new NetworkSys(registration, (topic, value) => this.sessions?.publishSys(topic, value));
     this.publisher = new Publisher({
       ...{ clock, source, epoch, payloadBytes, registration, transmit, defer },
@@ -185,6 +185,7 @@ export class AgentFabric implements Uplink {
     this.publisher.close();
     this.retainer?.close();
     this.shares.close();
+    this.quarantine.close();
     this.claims?.close();
     this.flush.onLost();
   }

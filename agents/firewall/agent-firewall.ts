@@ -1,4 +1,4 @@
-import type { Clock, ShutOut } from "@topicast/protocol";
+import type { Clock, GuessLimit, ShutOut } from "@topicast/protocol";
 import type { AgentConfig } from "../config.js";
 import type { Log } from "../mqtt/log.js";
 import { type LibModSecurityEngine, startContentEngine } from "./content/engine.js";
@@ -15,6 +15,8 @@ export interface AgentFirewallOptions {
   readonly log: Log;
   /** Somebody is shut out from now on, by this agent. */
   readonly onQuarantine: (entry: ShutOut) => void;
+  /** See `FirewallOptions`. */
+  readonly onGuess: (source: string, limit: GuessLimit) => void;
 }
 
 /** An agent's firewall with its files and processes: the rules, the events, the content engine. */
@@ -31,7 +33,7 @@ export class AgentFirewall {
     private readonly options: AgentFirewallOptions,
     rules: Rules,
   ) {
-    const { clock, unixTime, log, onQuarantine } = options;
+    const { clock, unixTime, log, onQuarantine, onGuess } = options;
     const modes = new Map(
       Object.entries(config.listeners).map(([listener, { firewall }]) => [listener, firewall] as const),
     );
@@ -41,6 +43,7 @@ export class AgentFirewall {
       rules,
       modes,
       onEvent: (event, suppressed) => this.events.write(event, suppressed),
+      onGuess,
       onQuarantine: (entry) => {
         log.warn(entry, "address quarantined");
         onQuarantine(entry);

@@ -1,7 +1,7 @@
-import { FilterTrie } from "@topicast/protocol";
+import { Buckets, FilterTrie } from "@topicast/protocol";
 import { Guessing } from "./guessing.js";
 import { Payloads } from "./payloads.js";
-import { Buckets, type Rate, rateKey } from "./rates.js";
+import { type Rate, rateKey } from "./rates.js";
 import type { RateRule, Rules } from "./rules.js";
 import { type TopicLists, topicLists } from "./topics.js";
 

@@ -1,14 +1,15 @@
 import {
   addressOf,
   type Clock,
+  type GuessLimit,
   isIn,
   type QuarantineUpdate,
   ReasonCode,
   type ShutOut,
   sourceOf,
+  TokenBucket,
 } from "@topicast/protocol";
 import type { Guard, Screen } from "../mqtt/screen.js";
-import { TokenBucket } from "../token-bucket.js";
 import type { ByteStream } from "../transport/transport.js";
 import { Compiled } from "./compiled.js";
 import type { ContentEngine } from "./content.js";
@@ -27,6 +28,8 @@ export interface FirewallOptions {
   readonly onEvent: (event: FirewallEvent, suppressed: number) => void;
   /** A source is shut out from now on. */
   readonly onQuarantine?: (entry: ShutOut) => void;
+  /** A wrong password, where too many from one source, at all edges together, are to be answered by quarantine. */
+  readonly onGuess?: (source: string, limit: GuessLimit) => void;
 }
 
 const COUNTERS = {
@@ -121,6 +124,14 @@ export class Firewall implements Screen {
     const entry: ShutOut = { source: by.connection.source, rule, seconds };
     this.add(entry, by);
     this.options.onQuarantine?.(entry);
+  }
+
+  /** A wrong password: other edges may have had some of the same source. */
+  guessed(source: string): void {
+    const { guessing, quarantineMs } = this.current.rules;
+    if (guessing.address?.answer !== "quarantine") return;
+    const { id: rule, burst, perSecond } = guessing.address;
+    this.options.onGuess?.(source, { rule, burst, perSecond, seconds: quarantineMs / 1_000 });
   }
 
   /** Takes over what the whole network says. */

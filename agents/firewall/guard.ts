@@ -1,11 +1,10 @@
-import { addressOf, PropertyId, PropertySet, propertiesIn } from "@topicast/protocol";
+import { addressOf, PropertyId, PropertySet, propertiesIn, TokenBucket } from "@topicast/protocol";
 import type { Admission, ClientIdentity } from "../mqtt/authority.js";
 import type { Connect } from "../mqtt/codec/connect.js";
 import type { PublishPacket, Subscribe, Unsubscribe } from "../mqtt/codec/decode.js";
 import type { CloseReason } from "../mqtt/codec/errors.js";
 import type { Guard, Holder, Refusal, Verdict } from "../mqtt/screen.js";
 import { topicFilterOf } from "../mqtt/subscriptions.js";
-import { TokenBucket } from "../token-bucket.js";
 import { codeOf, type Kind, type PacketName } from "./codes.js";
 import type { Compiled, RateOn } from "./compiled.js";
 import type { ContentRequest, ContentVerdict } from "./content.js";
@@ -106,6 +105,7 @@ export class ConnectionGuard implements Guard {
     if (reason === "server_busy" || this.isSafe) return;
     const { guessing } = this.compiled;
     const user = reason === "bad_credentials" ? this.username : undefined;
+    if (this.connection.mode === "block") this.firewall.guessed(this.connection.source);
     for (const rule of guessing.failed(this.connection.source, user, this.firewall.clock.now())) {
       this.broken(rule, "guessing", "connect", { detail: "too many wrong passwords" });
     }

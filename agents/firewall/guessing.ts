@@ -1,4 +1,4 @@
-import { Buckets, TRACKED_MAX } from "./rates.js";
+import { Buckets, TRACKED_MAX } from "@topicast/protocol";
 import type { GuessingRule, Rules } from "./rules.js";
 
 /** Ends of locks by name, as many as `TRACKED_MAX`: the oldest is forgotten for a new one. */

@@ -1,4 +1,4 @@
-import { TokenBucket } from "../token-bucket.js";
+import { TokenBucket } from "@topicast/protocol";
 import type { TcpConfig } from "./config.js";
 import type { TcpCounters } from "./counters.js";
 

@@ -18,6 +18,7 @@ import {
   ReasonCode,
   readEdges,
   readFlushNumber,
+  readGuesses,
   readHeldRoutes,
   readMembers,
   readQuarantineReport,
@@ -50,6 +51,7 @@ import type { Agent } from "./agents.js";
 import { Clients } from "./clients.js";
 import { Flushes } from "./flushes.js";
 import { GroupTable } from "./groups.js";
+import { Guesses } from "./guesses.js";
 import { LegacyProxies, type LegacyProxy } from "./legacy.js";
 import { allocationCounters, allocationGauges, counterMetrics, gaugeMetrics } from "./metrics.js";
 import { NetworkStats } from "./network-stats.js";
@@ -90,6 +92,7 @@ export class Forwarder implements ForwarderView {
   private readonly flushes: Flushes;
   private readonly networkStats: NetworkStats;
   readonly quarantine: QuarantineList;
+  private readonly guesses = new Guesses((source, ...why) => this.quarantine.add(source, ...why));
   /** What waits for the end of settling; undefined: settled. */
   private settling: Array<() => void> | undefined = [];
   /** The switches have been read, or cannot be. */
@@ -374,6 +377,12 @@ export class Forwarder implements ForwarderView {
       case FabricTopic.SYS:
         this.networkStats.onReport(agent, readSysReport(packet));
         break;
+      case FabricTopic.GUESSES: {
+        const report = readGuesses(packet);
+        if (report === undefined) this.drop("bad_guesses");
+        else this.guesses.onReport(agent.id, report, this.options.clock.now());
+        break;
+      }
       case FabricTopic.QUARANTINE: {
         const report = readQuarantineReport(packet);
         if (report === undefined) this.drop("bad_quarantine");
@@ -638,6 +647,7 @@ export class Forwarder implements ForwarderView {
       ...this.networkStats.stats,
       ...this.flushes.stats,
       ...this.quarantine.stats,
+      ...this.guesses.stats,
     };
     yield* counterMetrics("forwarder_", {
       ...this.registry.stats,

@@ -40,6 +40,7 @@ export const FabricTopic = {
   FLUSH: "$fabric/flush",
   FLUSHED: "$fabric/flushed",
   QUARANTINE: "$fabric/quarantine",
+  GUESSES: "$fabric/guesses",
 } as const;
 
 export const FABRIC_PREFIX = "$fabric/";

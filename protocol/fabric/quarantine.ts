@@ -30,6 +30,20 @@ export interface QuarantineUpdate {
   readonly free: readonly string[];
 }
 
+/** What follows from wrong passwords, as the agent that saw them has it: so many at once, and so many a second. */
+export interface GuessLimit {
+  readonly rule: string;
+  readonly burst: number;
+  readonly perSecond: number;
+  /** How long the quarantine lasts. */
+  readonly seconds: number;
+}
+
+/** `$fabric/guesses`: wrong passwords that an agent has seen since its last one. */
+export interface GuessReport extends GuessLimit {
+  readonly failures: readonly { readonly source: string; readonly count: number }[];
+}
+
 const source = z.string().transform((text, context) => {
   const one = parseSource(text);
   if (one === text) return one;
@@ -45,6 +59,12 @@ const shut = z
     }),
   )
   .max(QUARANTINE_BATCH);
+const positive = z.number().positive().max(1e9);
+const guesses = z.object({
+  ...{ rule: z.string().max(256), burst: positive, perSecond: positive },
+  seconds: z.number().positive().max(QUARANTINE_SECONDS_MAX),
+  failures: z.array(z.object({ source, count: z.int().min(1).max(1_000_000) })).max(QUARANTINE_BATCH),
+});
 const report = z.object({ again: z.boolean(), shut });
 const update = z.object({ shut, free: z.array(source).max(QUARANTINE_BATCH) });
 
@@ -56,6 +76,11 @@ export function readQuarantineReport(packet: IPublishPacket): QuarantineReport |
 /** Undefined where it is malformed. */
 export function readQuarantineUpdate(packet: IPublishPacket): QuarantineUpdate | undefined {
   return update.safeParse(fabricJson(packet)).data;
+}
+
+/** Undefined where it is malformed. */
+export function readGuesses(packet: IPublishPacket): GuessReport | undefined {
+  return guesses.safeParse(fabricJson(packet)).data;
 }
 
 /** The same in as many parts as the bound asks for. */

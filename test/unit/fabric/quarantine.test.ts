@@ -48,6 +48,7 @@ class Network {
       modes: new Map([["tcp", "block"]]),
       onEvent: () => {},
       onQuarantine: (entry) => this.agents[index]!.fabric.quarantine.report(entry),
+      onGuess: (source, limit) => this.agents[index]!.fabric.quarantine.guessed(source, limit),
     });
     const [id, address] = [`e${index + 1}`, `10.0.1.${index + 1}`];
     this.agents[index] = new SimAgent(this.network, id, address, 1883, [], undefined, wall);
@@ -158,6 +159,30 @@ describe("quarantine over several edges", () => {
     new SimAgent(net.network, "e3", "10.0.1.3");
     await net.network.run(2_000, 10);
     assert.deepEqual(net.list, []);
+  });
+
+  it("comes over who guesses a little at each of many edges", async () => {
+    const net = new Network(5);
+    await net.network.run(5_000, 10);
+    const guess = (wall: Firewall, address: string) => {
+      const guard = wall.open({ peer: `${address}:5000`, listener: "tcp" }, () => {});
+      if (typeof guard !== "object") return;
+      guard.rejected("bad_credentials");
+      guard.closed("refused", undefined);
+    };
+    // The built-in limit is 20 a minute.
+    for (let n = 0; n < 4; n++) for (const wall of net.walls) guess(wall, "10.0.0.66");
+    await net.network.run(1_000, 5);
+    assert.equal(net.list.length, 0);
+    for (const wall of net.walls) guess(wall, "10.0.0.66");
+    guess(net.walls[0]!, "10.0.0.67");
+    await net.network.run(1_000, 5);
+    assert.deepEqual(
+      net.list.map((entry) => entry.slice(0, -2)),
+      ["10.0.0.66 guessing.address "],
+    );
+    assert.deepEqual(net.admits("10.0.0.66"), [false, false, false, false, false]);
+    assert.deepEqual(net.admits("10.0.0.67"), [true, true, true, true, true]);
   });
 
   it("is bounded: the one that ends first ends early, and many are told in parts", async () => {

@@ -111,6 +111,11 @@ const expected: Array<[string, string, "e1" | "forwarder", number, number, strin
     ...(["CONTROL", "forwarder", 0xa01, 18] as const),
     'publish $fabric/quarantine {"shut":[{"source":"192.168.1.66","rule":"guessing.address","seconds":299.95}],"free":["2001:db8::/64"]}',
   ],
+  [
+    "PUBLISH `$fabric/guesses`",
+    ...(["CONTROL", "e1", 0xf01, 20] as const),
+    'publish $fabric/guesses {"rule":"guessing.address","burst":20,"perSecond":0.5,"seconds":300,"failures":[{"source":"192.168.1.66","count":3}]}',
+  ],
   ["PUBLISH `$fabric/access`", "CONTROL", "forwarder", 0xa01, 9, `publish $fabric/access ${access}`],
   [
     "PUBLISH `$fabric/retain`: the first one",

@@ -3,7 +3,7 @@ import { describe, it } from "node:test";
 import { sourceOf } from "@topicast/agent/tcp/sources.js";
 import { seqAdd } from "@topicast/agent/tcp/wire/sequence.js";
 import { ACK } from "@topicast/agent/tcp/wire/tcp.js";
-import { TokenBucket } from "@topicast/agent/token-bucket.js";
+import { TokenBucket } from "@topicast/protocol";
 import fc from "fast-check";
 import { peerOf, type Reply, Station } from "./station.js";
 
