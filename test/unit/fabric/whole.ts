@@ -45,6 +45,8 @@ export class Whole {
       return shape.places.filter((p) => received.has(p.agent)).map((p) => p.address);
     };
     const seat = { dpid: 1n, port: 60 };
+    // Each port costs rules, and a run of thousands of seeds time.
+    this.ryu.ports = [1, 2, 3, 4, 5, 6, 7, 8, seat.port];
     const seats = new Map<string, SwitchPort>(shape.places.map((p) => [p.address, p]));
     seats.set(FORWARDER.address, seat);
     const carry = this.network.carry.bind(this.network);

@@ -25,6 +25,8 @@ export class ModelRyu implements SwitchAccess {
   /** Ryu's own lists; change them to make Ryu forget or err. */
   links: TopologySnapshot["links"];
   hosts: TopologySnapshot["hosts"];
+  /** Of each switch. */
+  ports: readonly number[] = Array.from({ length: 64 }, (_, i) => i + 1);
   up = true;
   /** Ms that each call takes. */
   latency = 1;
@@ -58,7 +60,7 @@ export class ModelRyu implements SwitchAccess {
     return {
       switches: [...this.connected].map((dpid) => ({
         dpid,
-        ports: Array.from({ length: 64 }, (_, i) => i + 1),
+        ports: this.ports,
       })),
       links: this.links.filter(({ from, to }) => there(from) && there(to)),
       hosts: this.hosts.filter(({ at }) => there(at)),
