@@ -2,6 +2,7 @@ import { isUtf8 } from "node:buffer";
 import type { ContentRequest } from "../content.js";
 import { textsIn } from "./binary.js";
 import { percentEncode } from "./encode.js";
+import { unescaped, valuesIn } from "./escapes.js";
 import type { HttpRequest } from "./modsecurity.js";
 
 /**
@@ -60,13 +61,21 @@ function readings({ payload, contentType }: ContentRequest, asJson: boolean): Re
   if (asJson && looksLikeJson(payload)) return [{ type: "application/json", arguments: [] }];
   const found: Reading[] = [];
   // As text always where it can be: what a subscriber takes as plain text must not get past as something else.
-  if (readable(payload)) found.push({ arguments: [argument("payload", withoutDeclaration(payload))] });
-  if (!isText(payload)) found.push({ arguments: textsIn(payload).map((text) => argument("text", text)) });
+  if (readable(payload)) found.push(...textReadings("payload", [withoutDeclaration(payload)]));
+  if (!isText(payload)) found.push(...textReadings("text", textsIn(payload)));
   const declared = (contentType ?? "").replace(/;.*/s, "").trim().toLowerCase();
   if (/[/+]xml$/.test(declared) || xmlDeclaration.test(payload.toString("latin1", 0, 256))) {
     found.push({ type: "application/xml", arguments: [] });
   } else if (declared === form || looksLikeForm(payload)) found.push({ type: form, arguments: [] });
   return found;
+}
+
+/** Texts as they are and, where there is more to them, with their escapes read, and the values of JSON and XML in them. */
+function textReadings(name: string, texts: readonly Buffer[]): Reading[] {
+  const more = [texts.flatMap((text) => unescaped(text) ?? []), texts.flatMap(valuesIn)];
+  return [texts, ...more.filter((found) => found.length > 0)].map((found) => ({
+    arguments: found.map((text) => argument(name, text)),
+  }));
 }
 
 const form = "application/x-www-form-urlencoded";

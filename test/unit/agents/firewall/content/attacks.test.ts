@@ -19,6 +19,18 @@ function protobuf(text: string): Buffer {
   return Buffer.concat([Buffer.from([0x08, 0x96, 0x01, 0x22, ...length]), bytes]);
 }
 
+/** JSON with each character of a string in it escaped; undefined where that takes two escapes for one. */
+function escaped(text: string, json: (escaped: string) => string): ContentRequest | undefined {
+  const codes = [...text].map((character) => character.codePointAt(0)!);
+  if (codes.some((code) => code > 0xffff)) return undefined;
+  return request({ text: json(codes.map((code) => `\\u${code.toString(16).padStart(4, "0")}`).join("")) });
+}
+
+/** XML character references (XML 1.0, section 4.1). */
+function references(text: string): string {
+  return [...text].map((character) => `&#${character.codePointAt(0)};`).join("");
+}
+
 /** Every way a string may come in; undefined where MQTT does not allow it there. */
 const ways: Readonly<Record<string, (text: string) => ContentRequest | undefined>> = {
   text: (text) => request({ text }),
@@ -36,6 +48,11 @@ const ways: Readonly<Record<string, (text: string) => ContentRequest | undefined
   "response topic": (text) => request({ properties: [["Response Topic", text]] }),
   "content type": (text) => request({ text: "21.5", contentType: text }),
   "client id": (text) => request({ kind: "connect", topics: [], clientId: text }),
+  "lines of JSON, escaped": (text) => escaped(text, (note) => `{"t":21.5}\n{"note":"${note}"}`),
+  "JSON behind a byte order mark, escaped": (text) => escaped(text, (note) => `\ufeff{"note":"${note}"}`),
+  "JSON too deep for the library, escaped": (text) =>
+    escaped(text, (note) => `${"[".repeat(70)}"${note}"${"]".repeat(70)}`),
+  "XML that does not say so": (text) => request({ text: `<note by="${references(text)}"/>` }),
   "user name": (text) => request({ kind: "connect", topics: [], username: text }),
 };
 
@@ -63,4 +80,15 @@ test("what the engine refuses of a web client it refuses of an MQTT client, whic
   for (const [way, count] of counts) t.diagnostic(`${way}: ${count} refused over MQTT`);
   assert.ok(asHttp >= 300, `only ${asHttp} of the corpus are attacks in the engine's eyes`);
   assert.deepEqual(missed, []);
+});
+
+test("an injection in escapes behind a thousand members of JSON, where the library stops reading", () => {
+  const many = Array.from({ length: 1_100 }, (_, i) => `"k${i}":${i}`).join();
+  const asked = escaped("x' or 1=1--", (note) => `{${many},"note":"${note}"}`);
+  assert.ok(refused(new Oracle().mqtt(asked!)));
+});
+
+test("the topic of a binary message without any text is judged", () => {
+  const payload = Buffer.from([0xff, 0x00, 0xfe]);
+  assert.ok(refused(new Oracle().mqtt(request({ topics: ["a/x' or 1=1--"], payload }))));
 });
