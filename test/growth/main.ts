@@ -10,8 +10,8 @@ import { HARDWARE_GROUPS, picture } from "./picture.js";
 
 const TOPICS = [10, 100, 1_000, 10_000, 100_000];
 const EDGES = [4, 32, 250, 1_000];
-/** What a flow of the hardware may do without a group: nothing, or one copy (told of the tree only). */
-const OUTPUTS = [0, 1];
+/** Copies that a flow of the hardware may make without a group; other than none is told of the tree only. */
+const OUTPUTS = [0, 1, 2];
 /** Percent that --merge-waste may be. */
 const WASTES = [0, 5, 10, 25, 50];
 /** On a ring a plan passes hundreds of switches for each publisher: edges times topics up to here. */
@@ -104,4 +104,6 @@ for (const interest of INTERESTS) {
 
 const [file] = process.argv.slice(2);
 const isTree = ({ topology }: Question) => topology === "tree";
-if (file !== undefined) writeFileSync(file, picture(rows.filter(isTree), full.filter(isTree)));
+// Where a flow makes two copies nearly all are carried: no lines worth drawing.
+const drawn = full.filter((r) => isTree(r) && (r.limits.outputs ?? 0) < 2);
+if (file !== undefined) writeFileSync(file, picture(rows.filter(isTree), drawn));
