@@ -67,7 +67,7 @@ function logarithm(groups: number): number {
 
 function* decades(): Generator<[y: number, text: string]> {
   for (let d = 0; d <= DECADES_Y; d++) yield [d / DECADES_Y, (10 ** d).toLocaleString("en")];
-  yield [logarithm(HARDWARE_GROUPS), "1,024"];
+  yield [logarithm(HARDWARE_GROUPS), ""];
 }
 
 function* shares(): Generator<[y: number, text: string]> {
@@ -86,6 +86,7 @@ function panel(
   x: number,
   y: number,
   title: string,
+  /** Without text: what hardware often has. */
   ticks: Iterable<[y: number, text: string]>,
   lines: readonly Line[],
 ): string {
@@ -98,9 +99,11 @@ function panel(
   }
   for (const [value, text] of ticks) {
     const at = yOf(value).toFixed(1);
-    const stroke = text === "1,024" ? `stroke="#555" stroke-dasharray="5 4"` : `stroke="#ddd"`;
+    const stroke = text === "" ? `stroke="#555" stroke-dasharray="5 4"` : `stroke="#ddd"`;
     parts.push(`<line x1="0" y1="${at}" x2="${WIDTH}" y2="${at}" ${stroke}/>`);
-    parts.push(`<text x="-6" y="${Number(at) + 4}" text-anchor="end">${text}</text>`);
+    if (text === "")
+      parts.push(`<text x="4" y="${Number(at) - 4}" fill="#555">1,024: what hardware often has</text>`);
+    else parts.push(`<text x="-6" y="${Number(at) + 4}" text-anchor="end">${text}</text>`);
   }
   parts.push(`<text x="${WIDTH / 2}" y="${HEIGHT + 36}" text-anchor="middle">topics</text>`);
   return `<g transform="translate(${x},${y})">${[...parts, ...lines.map(draw)].join("\n")}</g>`;
