@@ -6,6 +6,7 @@ const HEIGHT = 260;
 const LEFT = 64;
 const TOP = 44;
 const GAP = 80;
+const LINE_HEIGHT = 14;
 const ROW = HEIGHT + 90;
 const COLOURS = ["#1b6ca8", "#2a9d5c", "#c77d0a", "#b3263e"];
 /** Groups of many hardware switches. */
@@ -106,13 +107,25 @@ function panel(
     else parts.push(`<text x="-6" y="${Number(at) + 4}" text-anchor="end">${text}</text>`);
   }
   parts.push(`<text x="${WIDTH / 2}" y="${HEIGHT + 36}" text-anchor="middle">topics</text>`);
-  return `<g transform="translate(${x},${y})">${[...parts, ...lines.map(draw)].join("\n")}</g>`;
+  return `<g transform="translate(${x},${y})">${[...parts, ...lines.map(draw), ...labels(lines)].join("\n")}</g>`;
 }
 
-function draw({ name, colour, dashed = false, points }: Line): string {
+/** The lines' names at their ends, one below the other where these meet. */
+function labels(lines: readonly Line[]): string[] {
+  const ends = lines
+    .filter(({ name }) => name !== "")
+    .map((line) => ({ ...line, y: yOf(line.points.at(-1)![1]) }));
+  let free = Number.NEGATIVE_INFINITY;
+  return ends
+    .sort((a, b) => a.y - b.y)
+    .map(({ name, colour, y }) => {
+      free = Math.max(y, free + LINE_HEIGHT);
+      return `<text x="${WIDTH + 4}" y="${free.toFixed(1)}" fill="${colour}">${name}</text>`;
+    });
+}
+
+function draw({ colour, dashed = false, points }: Line): string {
   const text = points.map(([topics, y]) => `${xOf(topics).toFixed(1)},${yOf(y).toFixed(1)}`).join(" ");
   const dash = dashed ? ` stroke-dasharray="6 4"` : "";
-  const [topics, y] = points.at(-1)!;
-  const label = `<text x="${(xOf(topics) + 4).toFixed(1)}" y="${yOf(y).toFixed(1)}" fill="${colour}">${name}</text>`;
-  return `<polyline points="${text}" fill="none" stroke="${colour}" stroke-width="2"${dash}/>${name === "" ? "" : label}`;
+  return `<polyline points="${text}" fill="none" stroke="${colour}" stroke-width="2"${dash}/>`;
 }
