@@ -1,4 +1,4 @@
-import { addressOf, PropertyId, PropertySet, propertiesIn, TokenBucket } from "@topicast/protocol";
+import { addressOf, TokenBucket } from "@topicast/protocol";
 import type { Admission, ClientIdentity } from "../mqtt/authority.js";
 import type { Connect } from "../mqtt/codec/connect.js";
 import type { PublishPacket, Subscribe, Unsubscribe } from "../mqtt/codec/decode.js";
@@ -10,6 +10,7 @@ import type { Compiled, RateOn } from "./compiled.js";
 import type { ContentRequest, ContentVerdict } from "./content.js";
 import { excerpt, type FirewallEvent } from "./event.js";
 import type { Firewall } from "./firewall.js";
+import { type About, findings, wordsOf } from "./inspection.js";
 import type { Rate } from "./rates.js";
 import type { Answer, Mode, Rule } from "./rules.js";
 import { asksForAll, filterRefused, type OwnLists, ownLists, topicRefused } from "./topics.js";
@@ -23,15 +24,6 @@ export interface Opened {
   readonly source: string;
   readonly mode: Mode;
   readonly end: (code: number) => void;
-}
-
-/** Something to say of a broken rule. */
-interface About {
-  readonly topic?: string | undefined;
-  readonly detail: string;
-  readonly payload?: Buffer | undefined;
-  readonly matched?: string | undefined;
-  readonly contentRule?: number | undefined;
 }
 
 /** An account that packets are charged to. */
@@ -337,29 +329,14 @@ export class ConnectionGuard implements Guard {
     payload: Buffer,
     verdict: ContentVerdict,
   ): Verdict {
-    const rule = this.compiled.rules.content;
-    if (rule === undefined) return undefined;
-    if ("clean" in verdict && verdict.clean) {
-      for (const { id, message, matched } of verdict.noted ?? []) {
-        const about = { topic, detail: message, matched, contentRule: id };
-        this.broken({ id: rule.id, answer: "log" }, "content", packet, about);
-      }
-      return undefined;
+    const { content } = this.compiled.rules;
+    if (content === undefined) return undefined;
+    if ("failed" in verdict) this.firewall.stats.content_failed += 1;
+    for (const [rule, about] of findings(content, verdict, topic, payload)) {
+      const refusal = this.broken(rule, "content", packet, about);
+      if (refusal !== undefined) return refusal;
     }
-    if ("failed" in verdict) {
-      this.firewall.stats.content_failed += 1;
-      const answer: Answer = rule.failed === "refuse" ? "drop" : "log";
-      const detail = `no verdict on the content: ${verdict.failed}`;
-      return this.broken({ id: rule.id, answer }, "content", packet, { topic, detail });
-    }
-    const [first] = verdict.rules;
-    return this.broken(rule, "content", packet, {
-      topic,
-      payload,
-      detail: `${first?.message ?? "content is hostile"} (score ${verdict.score})`,
-      matched: first?.matched,
-      contentRule: first?.id,
-    });
+    return undefined;
   }
 
   /** Counts, tells, and says what is to be done about it in mode block. */
@@ -410,18 +387,3 @@ export class ConnectionGuard implements Guard {
     return this.connection.mode === "block" ? refusal : undefined;
   }
 }
-
-/** What the properties of a message or a will say in words. */
-function wordsOf(forward: Buffer | undefined): Pick<ContentRequest, "contentType" | "properties"> {
-  if (forward === undefined || forward.length === 0) return NO_WORDS;
-  const properties: (readonly [string, string])[] = [];
-  let contentType: string | undefined;
-  for (const { id, value } of propertiesIn(forward, PropertySet.PUBLISH)) {
-    if (id === PropertyId.CONTENT_TYPE) contentType = value as string;
-    else if (id === PropertyId.RESPONSE_TOPIC) properties.push(["Response Topic", value as string]);
-    else if (id === PropertyId.USER_PROPERTY) properties.push(value as readonly [string, string]);
-  }
-  return { contentType, properties };
-}
-
-const NO_WORDS = { contentType: undefined, properties: [] } as const;
