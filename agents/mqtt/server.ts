@@ -118,6 +118,7 @@ export class Server {
     const session = isPresent ? old : this.newSession(client);
     session.client = client;
     session.connection = connection;
+    session.hasLeft = false;
     session.connectedAt = this.now();
     this.subscriptions.presenceChanged(session);
     session.leftAt = undefined;

@@ -39,6 +39,8 @@ export class Session {
   readonly unreleased = new Map<number, Received>();
   /** It comes from another edge, and what waits for it there is not here: only the client's next session can be whole. */
   isPartial = false;
+  /** What waited here for it has gone to another edge: of its groups' messages it takes no more. */
+  hasLeft = false;
   /** When its client last connected, by the clock. */
   connectedAt = 0;
   /** The last counts of what it had at the edge that it came from, by publisher and topic. */

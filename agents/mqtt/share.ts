@@ -56,7 +56,7 @@ export class Share {
       const at = (this.turn + i) % count;
       const member = members[at]!;
       const { session } = member;
-      if (!mayReceive(session)) continue;
+      if (session.hasLeft || !mayReceive(session)) continue;
       const { connection } = session;
       const atMostOnce = Math.min(qos, member.qos) === 0;
       if (connection === undefined) {

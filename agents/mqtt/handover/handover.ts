@@ -51,6 +51,7 @@ export class Handover implements SessionHandover {
     // What the client believes to be received must be on its way for good before another edge answers for it.
     await Promise.all([...session.unreleased.values()].map(({ acknowledged }) => acknowledged));
     if (server.sessions.get(clientId) !== session || session.connection !== undefined) return undefined;
+    session.hasLeft = true;
     return encodeRest(session, server.seen.of(session, server.subscriptions), server.now());
   }
 
@@ -63,6 +64,7 @@ export class Handover implements SessionHandover {
   keep(clientId: string): boolean {
     const session = this.server.sessions.get(clientId);
     if (session === undefined) return false;
+    session.hasLeft = false;
     if (session.connection === undefined) this.server.left(session, session.leftAt ?? this.server.now());
     return true;
   }

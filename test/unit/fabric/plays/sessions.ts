@@ -1,6 +1,7 @@
 /** Sessions that outlive their connections, and those that several clients share. */
 import assert from "node:assert/strict";
 import { publish, subscribe, subscribeAt } from "../../agents/mqtt/harness.js";
+import { Player } from "../stage.js";
 import { type Play, persistent, subscribed, texts } from "./play.js";
 
 export const sessions: Play[] = [
@@ -196,6 +197,42 @@ export const sessions: Play[] = [
       p.send(publish(`$own/${t("t")}`, "x", { qos: 1, id: 1 }));
       assert.deepEqual(await p.told(), ["puback 1"]);
       assert.deepEqual(texts(await member.messages()), ["x"]);
+    },
+  ],
+  [
+    "a member of a shared subscription that moves while messages come loses none",
+    async (stage, t) => {
+      const keep = { clean: false, properties: { sessionExpiryInterval: 100 } };
+      const name = t("mover");
+      const first = await stage.connect(stage.here, name, keep);
+      await subscribed(first, subscribeAt(2, 1, `$share/g/${t("+")}`));
+      const publishers = [
+        await stage.connect(stage.here, t("p1")),
+        await stage.connect(stage.there, t("p2")),
+      ];
+      const movers = [first];
+      let sent = 0;
+      for (let move = 0; move < 6; move++) {
+        const where = move % 2 === 0 ? stage.there : stage.here;
+        const client = where.open(5).send({
+          ...{ cmd: "connect", clientId: name, keepalive: 0, protocolVersion: 5, ...keep },
+        });
+        movers.push(new Player(stage, client, false));
+        for (let i = 0; i < 12; i++) {
+          sent += 1;
+          const qos = (1 + (i % 2)) as 1 | 2;
+          publishers[i % 3 === 0 ? 0 : 1]!.send(publish(t("t"), `${sent}`, { qos, id: sent }));
+          await stage.pass(2);
+        }
+        await stage.quiet();
+      }
+      const got: string[] = [];
+      for (const mover of movers) got.push(...texts(await mover.messages()));
+      const all = Array.from({ length: sent }, (_, i) => `${i + 1}`);
+      assert.deepEqual(
+        all.filter((text) => !got.includes(text)),
+        [],
+      );
     },
   ],
 ];
