@@ -1,3 +1,5 @@
+import { createHash } from "node:crypto";
+
 /** So many a second, and so many at once after a rest. */
 export interface Rate {
   readonly perSecond: number;
@@ -43,6 +45,17 @@ export class TokenBucket {
 /** Names that one account has at a time. */
 export const TRACKED_MAX = 65_536;
 
+const NAME_MAX = 128;
+
+/**
+ * What a table keeps of a name that a client chose: itself, or where it is long a hash of it, so that a full table is no more
+ * than some megabytes.
+ */
+export function shortName(name: string): string {
+  if (name.length <= NAME_MAX) return name;
+  return `\0${createHash("sha256").update(name).digest("base64")}`;
+}
+
 /** A bucket per name, as many as `max`: the one longest unasked for is forgotten for a new one. */
 export class Buckets {
   private readonly buckets = new Map<string, TokenBucket>();
@@ -58,7 +71,8 @@ export class Buckets {
   }
 
   /** The name's bucket, which may be kept: it is the same one for all who ask, until it is forgotten. */
-  of(name: string, now: number): TokenBucket {
+  of(given: string, now: number): TokenBucket {
+    const name = shortName(given);
     let bucket = this.buckets.get(name);
     if (bucket === undefined) {
       this.makeRoom(now);
@@ -72,7 +86,7 @@ export class Buckets {
 
   /** The name's bucket is as new. */
   forget(name: string): void {
-    this.buckets.delete(name);
+    this.buckets.delete(shortName(name));
   }
 
   private makeRoom(now: number): void {

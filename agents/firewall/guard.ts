@@ -131,12 +131,13 @@ export class ConnectionGuard implements Guard {
 
   publish(topic: string, packet: PublishPacket): Verdict | Promise<Verdict> {
     this.renew();
-    const { payload } = packet;
-    const refusal = this.messageRate(topic, payload) ?? this.message("publish", topic, payload);
+    const { payload, forward } = packet;
+    const bytes = topic.length + payload.length + (forward?.length ?? 0);
+    const refusal = this.messageRate(topic, bytes) ?? this.message("publish", topic, payload);
     if (refusal !== undefined) return this.decide(refusal);
     if (this.compiled.inspected.size === 0 || this.compiled.inspected.match(topic).length === 0)
       return undefined;
-    return this.inspect("publish", [topic], payload, packet.forward);
+    return this.inspect("publish", [topic], payload, forward);
   }
 
   subscribe({ filters }: Subscribe): Verdict | Promise<Verdict> {
@@ -245,13 +246,14 @@ export class ConnectionGuard implements Guard {
     return this.broken(rule, "take-over", "connect", { detail: `the client is connected as ${who}` });
   }
 
-  private messageRate(topic: string, payload: Buffer): Verdict {
+  /** @param bytes of topic, properties and payload */
+  private messageRate(topic: string, bytes: number): Verdict {
     const now = this.firewall.clock.now();
     for (const { rate, bucket } of this.messages) {
       const { rule, topics, buckets } = rate;
       if (topics !== undefined && topics.match(topic).length === 0) continue;
       const account = bucket ?? buckets.of(topic, now);
-      if (account.take(rule.of === "bytes" ? payload.length : 1, now)) continue;
+      if (account.take(rule.of === "bytes" ? bytes : 1, now)) continue;
       const detail = `too many ${rule.of} of this ${rule.per}`;
       const refusal = this.broken(rule, "rate", "publish", { topic, detail });
       if (refusal !== undefined) return refusal;

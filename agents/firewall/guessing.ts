@@ -1,4 +1,4 @@
-import { Buckets, TRACKED_MAX } from "@topicast/protocol";
+import { Buckets, shortName, TRACKED_MAX } from "@topicast/protocol";
 import type { GuessingRule, Rules } from "./rules.js";
 
 /** Ends of locks by name, as many as `TRACKED_MAX`: the oldest is forgotten for a new one. */
@@ -42,14 +42,14 @@ class Account {
   }
 
   isLocked(name: string, now: number): boolean {
-    return this.locks.holds(name, now);
+    return this.locks.holds(shortName(name), now);
   }
 
   /** One more wrong password; true: it is one too many, and the name is locked. */
   failed(name: string, now: number): boolean {
     if (this.failures.of(name, now).take(1, now)) return false;
     this.failures.forget(name);
-    this.locks.set(name, now + this.rule.lockMs);
+    this.locks.set(shortName(name), now + this.rule.lockMs);
     return true;
   }
 }
@@ -103,5 +103,5 @@ export class Guessing {
 }
 
 function keyOf(source: string, username: string): string {
-  return `${source} ${username}`;
+  return shortName(`${source} ${username}`);
 }

@@ -38,8 +38,8 @@ class FilterNode<V extends NonNullable<unknown>> extends LevelNode<FilterNode<V>
 
 export interface FilterTrieOptions {
   /**
-   * Weight of remembered `match` results: one per topic plus one per value in its result. 0 remembers nothing.
-   * Default 262,144 (about 2 MiB of references, beside the topic strings).
+   * Weight of remembered `match` results: one per topic, one per 64 characters of it, and one per value in its result. 0
+   * remembers nothing. Default 262,144 (about 2 MiB of references, beside topic strings of 16 MiB at most).
    */
   cacheWeight?: number;
 }
@@ -166,7 +166,7 @@ export class FilterTrie<V extends NonNullable<unknown>> {
     const known = this.cache.get(topic);
     if (known !== undefined) return known;
     const found = this.find(topic);
-    const weight = 1 + found.length;
+    const weight = 1 + found.length + (topic.length >> 6);
     if (weight <= this.cacheWeight) {
       if (this.cached + weight > this.cacheWeight) this.forget();
       this.cache.set(topic, found);

@@ -90,7 +90,7 @@ export class LibModSecurityEngine implements ContentEngine {
     const { current } = this;
     this.counts.requests += 1;
     if (current === undefined) return this.count({ failed: "crashed" });
-    if (request.payload.length > this.settings.maxBytes) return this.count({ failed: "oversize" });
+    if (sizeOf(request) > this.settings.maxBytes) return this.count({ failed: "oversize" });
     const key = requestKey(request, current.inert);
     const known = current.memory.get(key);
     if (known !== undefined) {
@@ -161,4 +161,12 @@ export class LibModSecurityEngine implements ContentEngine {
     else this.counts.matched += 1;
     return verdict;
   }
+}
+
+/** Bytes of a payload, characters of all else that is judged. */
+function sizeOf({ payload, topics, clientId, username = "", contentType = "", properties }: ContentRequest) {
+  let size = payload.length + clientId.length + username.length + contentType.length;
+  for (const topic of topics) size += topic.length;
+  for (const [name, value] of properties) size += name.length + value.length;
+  return size;
 }

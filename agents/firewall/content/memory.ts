@@ -15,12 +15,13 @@ export function requestKey(request: ContentRequest, inert: boolean): string {
 }
 
 /**
- * Verdicts by key, at most `limit` of them. Two generations: when the younger is half the limit it becomes the elder, and
+ * Verdicts by key, at most `limit` of them and the rules that they quote. Two generations: when the younger is half the limit it becomes the elder, and
  * what nobody asked for since is forgotten. That costs less for each question than an exact order of use.
  */
 export class VerdictMemory {
   private younger = new Map<string, ContentVerdict>();
   private elder = new Map<string, ContentVerdict>();
+  private youngerWeight = 0;
 
   constructor(private readonly limit: number) {}
 
@@ -39,11 +40,19 @@ export class VerdictMemory {
   }
 
   set(key: string, verdict: ContentVerdict): void {
-    if (this.limit < 2) return;
-    if (this.younger.size >= this.limit >> 1) {
+    const weight = weightOf(verdict);
+    if (weight > this.limit >> 1) return;
+    if (this.youngerWeight + weight > this.limit >> 1) {
       this.elder = this.younger;
       this.younger = new Map();
+      this.youngerWeight = 0;
     }
     this.younger.set(key, verdict);
+    this.youngerWeight += weight;
   }
+}
+
+function weightOf(verdict: ContentVerdict): number {
+  if (!("clean" in verdict)) return 1;
+  return 1 + (verdict.clean ? (verdict.noted?.length ?? 0) : verdict.rules.length);
 }

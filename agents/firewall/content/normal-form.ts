@@ -5,13 +5,14 @@ import { isText, looksLikeJson, readable } from "./mapping.js";
 /**
  * What of a payload a verdict can depend on: payloads with the same normal form have the same verdict.
  *
- * A binary payload is judged by the texts in it (mapping.ts), so those are its normal form, whatever the rules. With
+ * A (small) binary payload is judged by the texts in it (mapping.ts), so those are its normal form, whatever the rules. With
  * `inert` what no rule of the families in use matches counts for nothing besides: JSON's numbers, and strings that hold
  * nothing but a number or a point in time. That holds for CRS alone and to paranoia level 2 (above, rules count special
  * characters): the differential test asks the engine itself.
  */
 export function normalForm(payload: Buffer, inert: boolean): Buffer {
-  if (inert && payload.length <= inertMax) {
+  if (payload.length > scannedMax) return payload;
+  if (inert) {
     if (isInert(payload, 0, payload.length)) return number;
     const form = looksLikeJson(payload) && isUtf8(payload) ? jsonForm(payload) : undefined;
     if (form !== undefined) return form;
@@ -20,8 +21,8 @@ export function normalForm(payload: Buffer, inert: boolean): Buffer {
   return Buffer.concat(textsIn(payload).flatMap((text) => [separator, text]));
 }
 
-/** Above this (in bytes) a payload goes by what it is: the scan is for small messages that come often. */
-const inertMax = 4096;
+/** Above this (in bytes) a payload goes by what it is: the scan is for small messages that come often, and is the agent's work. */
+const scannedMax = 4096;
 const separator = Buffer.from([0]);
 const number = Buffer.from("0");
 

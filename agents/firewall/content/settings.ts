@@ -17,9 +17,9 @@ export interface ContentSettings {
   readonly queue: number;
   /** Milliseconds from question to verdict, at most; a worker that is silent for so long is replaced. */
   readonly timeout: number;
-  /** Payloads above this, in bytes, are not judged: no verdict. */
+  /** Payloads above this, in bytes and with topics, names and properties, are not judged: no verdict. */
   readonly maxBytes: number;
-  /** Verdicts remembered, at most. */
+  /** Verdicts remembered, and rules quoted in them, at most. */
   readonly remembered: number;
 }
 

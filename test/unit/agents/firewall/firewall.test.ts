@@ -39,6 +39,15 @@ describe("rates", () => {
     assert.deepEqual([count("broken"), count("dropped"), count("rule_rates.messages.client")], [2, 2, 2]);
   });
 
+  it("of bytes count topics and properties, too", async () => {
+    const broker = new WalledBroker(rates("[{ of: bytes, per: client, limit: 100 B/s }]"));
+    const client = await at(broker, "10.0.0.1", "c");
+    const userProperties = { note: "x".repeat(60) };
+    client.send(publish("a", "", { qos: 1, id: 1, properties: { userProperties } }));
+    client.send(publish("t".repeat(60), "", { qos: 1, id: 2 }));
+    assert.deepEqual(await client.told(), ["connack 0", "puback 1 0x10", "puback 2 0x97"]);
+  });
+
   it("of messages can end the connection: 0x96 message rate too high", async () => {
     const rule = "[{ of: messages, per: client, limit: 1/s, answer: disconnect }]";
     const broker = new WalledBroker(rates(rule));
@@ -95,7 +104,7 @@ describe("rates", () => {
       rates(`
   - { id: shared, of: messages, per: address, limit: 4/h }
   - { id: own, of: messages, per: client, limit: 2/h }
-  - { id: big, of: bytes, per: client, limit: 10/h, topics: [b/#] }
+  - { id: big, of: bytes, per: client, limit: 14/h, topics: [b/#] }
 `),
     );
     const a = await at(broker, "10.0.0.1", "a");

@@ -46,6 +46,16 @@ describe("FilterTrie", () => {
     }
   });
 
+  it("keeps few long topics, whatever clients publish on", () => {
+    const trie = new FilterTrie<number>({ cacheWeight: 10_000 });
+    trie.add("#", 1);
+    const { cache } = trie as unknown as { cache: Map<string, unknown> };
+    for (let i = 0; i < 100; i++) {
+      trie.match(`${"t".repeat(65_000)}${i}`);
+      assert.ok(cache.size <= 10);
+    }
+  });
+
   it("takes a name of the greatest depth without exhausting the stack", () => {
     const trie = new FilterTrie<string>();
     const deep = "/".repeat(65_535);

@@ -68,6 +68,15 @@ test("verdicts name rule, data and score; the second time they are remembered, n
   );
 });
 
+test("what is too large to be judged is so with its properties and filters, not with its payload alone", async (t) => {
+  const content = await engine(t, { maxBytes: 1_000 });
+  const oversize = { failed: "oversize" };
+  const long = "x".repeat(1_000);
+  assert.deepEqual(content.inspect(request({ properties: [["n", long]] })), oversize);
+  assert.deepEqual(content.inspect(request({ kind: "subscribe", topics: [long, "a"] })), oversize);
+  assert.deepEqual(content.inspect(request({ contentType: long })), oversize);
+});
+
 test("one question asked many times at once goes to the engine once", async (t) => {
   const content = await engine(t);
   const verdicts = await Promise.all(Array.from({ length: 5_000 }, () => content.inspect(attack(0))));

@@ -183,6 +183,21 @@ test("remembered verdicts: everything judged is part of the key, and there are n
   assert.equal(memory.get("5000"), undefined);
 });
 
+test("remembered verdicts that quote many rules are fewer", () => {
+  const rule = { id: 1, message: "m", matched: "x".repeat(200), severity: "CRITICAL" };
+  const verdict: ContentVerdict = { clean: false, rules: Array.from({ length: 19 }, () => rule), score: 95 };
+  const memory = new VerdictMemory(1_000);
+  for (let i = 0; i < 1_000; i++) {
+    memory.set(String(i), verdict);
+    assert.ok(memory.size * 20 <= 1_000);
+  }
+});
+
+test("large binary payloads go by what they are: looking into them is the workers' task", () => {
+  const payload = Buffer.alloc(5_000, 0xff);
+  assert.equal(normalForm(payload, true), payload);
+});
+
 test("settings out of range name the setting and what it may be", () => {
   assert.throws(
     () => contentSettings({ paranoia: 5 }),
