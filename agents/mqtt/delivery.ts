@@ -117,19 +117,12 @@ export class Delivery {
 
   /** Takes over what a former process had for this session and `journal` knows; before it is connected. */
   restore(deliveries: readonly DeliveryImage[], journal: SessionJournal): void {
-    for (const { progress, content, qos, retain, id, subscriptionIds, place } of deliveries) {
-      const delivered = content && { message: content, qos, retain, subscriptionIds, place };
+    for (const image of deliveries) {
+      const { place } = image;
+      const delivered = deliveredOf(image, place);
       journal.skip(place);
-      if (delivered !== undefined) {
-        journal.knows(delivered);
-        this.account(delivered.message.bytes + MESSAGE_BYTES);
-      }
-      if (progress !== "queued") {
-        this.flights.set(id, { id, qos, state: progress, delivered, place, isOpen: false });
-        this.lastId = id;
-      } else if (delivered !== undefined) {
-        this.queue.push(delivered);
-      }
+      if (delivered !== undefined) journal.knows(delivered);
+      this.take(image, delivered, place);
     }
   }
 
@@ -140,22 +133,26 @@ export class Delivery {
   precede(deliveries: readonly DeliveryImage[], known: ReadonlyMap<string, number>): void {
     const since = [...this.queue];
     this.queue.clear();
-    for (const { progress, content, qos, retain, id, subscriptionIds } of deliveries) {
-      const delivered = content && { message: content, qos, retain, subscriptionIds, place: 0 };
-      const place = this.journal?.inserted({ progress, qos, retain, id, subscriptionIds }, delivered) ?? 0;
-      if (delivered !== undefined) this.account(delivered.message.bytes + MESSAGE_BYTES);
-      if (progress !== "queued") {
-        this.flights.set(id, { id, qos, state: progress, delivered, place, isOpen: false });
-        this.lastId = id;
-      } else if (delivered !== undefined) {
-        this.queue.push(delivered);
-      }
+    for (const image of deliveries) {
+      const delivered = deliveredOf(image, 0);
+      this.take(image, delivered, this.journal?.inserted(image, delivered) ?? 0);
     }
     for (const delivered of since) {
       if (isKnown(known, delivered.message)) this.discard(delivered);
       else this.queue.push(delivered);
     }
     this.known = known;
+  }
+
+  /** Takes what was there before, behind what has been taken of it already. */
+  private take({ progress, qos, id }: DeliveryImage, delivered: Delivered | undefined, place: number): void {
+    if (delivered !== undefined) this.account(delivered.message.bytes + MESSAGE_BYTES);
+    if (progress !== "queued") {
+      this.flights.set(id, { id, qos, state: progress, delivered, place, isOpen: false });
+      this.lastId = id;
+    } else if (delivered !== undefined) {
+      this.queue.push(delivered);
+    }
   }
 
   /** Nothing of what the other edge had arrives here any more. */
@@ -317,4 +314,12 @@ export class Delivery {
     this.bytes += bytes;
     this.budget.bytes += bytes;
   }
+}
+
+/** The message of `image`; undefined where it is not needed any more. */
+function deliveredOf(
+  { content, qos, retain, subscriptionIds }: DeliveryImage,
+  place: number,
+): Delivered | undefined {
+  return content && { message: content, qos, retain, subscriptionIds, place };
 }
