@@ -1,13 +1,14 @@
 import {
   type AccessLists,
   FabricSocket,
-  isIn,
+  isSourceOfAny,
   type KeyFile,
   openKeyFile,
   parseAcl,
   parsePasswords,
   payloadBytes,
   readAccessFile,
+  sourceOf,
   systemClock,
 } from "@topicast/protocol";
 import { type Logger, pino } from "pino";
@@ -115,10 +116,13 @@ async function openKept(
 }
 
 /** The forwarder itself, and what its settings name, is never shut out. */
-function isSafe({ listen, ryu, quarantineSafe }: ControllerConfig, source: string): boolean {
-  const address = source.replace(/\/64$/, "");
-  if (address === listen.address || (ryu !== undefined && new URL(ryu).hostname === address)) return true;
-  return isIn(quarantineSafe, address);
+export function isSafe(
+  { listen, ryu, quarantineSafe }: Pick<ControllerConfig, "listen" | "ryu" | "quarantineSafe">,
+  source: string,
+): boolean {
+  const ryuHost = ryu === undefined ? undefined : new URL(ryu).hostname.replace(/^\[(.*)\]$/, "$1");
+  const own = [listen.address, ...(ryuHost === undefined ? [] : [ryuHost])];
+  return own.some((address) => sourceOf(address) === source) || isSourceOfAny(quarantineSafe, source);
 }
 
 /** @throws UserError that names the file, the line and what is wrong there */

@@ -53,6 +53,14 @@ export function isIn(networks: readonly Network[], address: string): boolean {
   return networks.some((network) => contains(network, bytes));
 }
 
+/** Whether shutting out a source would shut out somebody in these networks: it may be the /64 of one address there. */
+export function isSourceOfAny(networks: readonly Network[], source: string): boolean {
+  if (isIn(networks, source.replace(/\/.*$/, ""))) return true;
+  const within = parseNetwork(source);
+  if (within === undefined || within.bits === 8 * within.bytes.length) return false;
+  return networks.some(({ bytes, bits }) => bits >= within.bits && contains(within, bytes));
+}
+
 function contains({ bytes, bits }: Network, address: Uint8Array): boolean {
   if (bytes.length !== address.length) return false;
   const whole = bits >> 3;

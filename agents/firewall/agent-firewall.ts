@@ -1,3 +1,4 @@
+import { networkInterfaces } from "node:os";
 import type { Clock, GuessLimit, ShutOut } from "@topicast/protocol";
 import type { AgentConfig } from "../config.js";
 import type { Log } from "../mqtt/log.js";
@@ -44,6 +45,7 @@ export class AgentFirewall {
       modes,
       onEvent: (event, suppressed) => this.events.write(event, suppressed),
       onGuess,
+      ownAddresses,
       onQuarantine: (entry) => {
         log.warn(entry, "address quarantined");
         onQuarantine(entry);
@@ -126,6 +128,11 @@ export class AgentFirewall {
     if (this.isClosed) await this.engine.close();
     this.screen.engine = this.engine;
   }
+}
+
+function ownAddresses(): string[] {
+  const all = Object.values(networkInterfaces()).flatMap((addresses) => addresses ?? []);
+  return all.filter(({ internal }) => !internal).map(({ address }) => address);
 }
 
 function rulesOf({ firewallRules }: AgentConfig): Rules {

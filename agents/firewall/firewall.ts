@@ -3,6 +3,7 @@ import {
   type Clock,
   type GuessLimit,
   isIn,
+  isSourceOfAny,
   type QuarantineUpdate,
   ReasonCode,
   type ShutOut,
@@ -26,6 +27,8 @@ export interface FirewallOptions {
   readonly engine?: ContentEngine | undefined;
   /** @param suppressed events since the last one that there were too many of */
   readonly onEvent: (event: FirewallEvent, suppressed: number) => void;
+  /** This host's own addresses: who has the same /64 of IPv6 is its neighbour. Asked when a source is to be shut out. */
+  readonly ownAddresses?: () => readonly string[];
   /** A source is shut out from now on. */
   readonly onQuarantine?: (entry: ShutOut) => void;
   /** A wrong password, where too many from one source, at all edges together, are to be answered by quarantine. */
@@ -116,6 +119,13 @@ export class Firewall implements Screen {
 
   isSafe(address: string): boolean {
     return isIn(this.current.rules.safe, address);
+  }
+
+  /** Whether others than who broke a rule would be shut out with its source: those of a safe address, or this host's link. */
+  isShared(source: string): boolean {
+    if (isSourceOfAny(this.current.rules.safe, source)) return true;
+    if (!source.endsWith("/64")) return false;
+    return (this.options.ownAddresses?.() ?? []).some((address) => sourceOf(address) === source);
   }
 
   /** Shuts out the source of `by`, which ends its own connection itself. */

@@ -345,8 +345,9 @@ export class ConnectionGuard implements Guard {
   private broken(rule: Rule, kind: Kind, packet: PacketName, about: About): Verdict {
     const { firewall, isSafe } = this;
     const { mode } = this.connection;
-    // Whoever is safe is not shut out.
-    const answer = rule.answer === "quarantine" && isSafe ? "disconnect" : rule.answer;
+    // Whoever is safe is not shut out, nor with somebody else.
+    const isSpared = rule.answer === "quarantine" && (isSafe || firewall.isShared(this.connection.source));
+    const answer = isSpared ? "disconnect" : rule.answer;
     const now = firewall.clock.now();
     firewall.count(rule.id, mode, answer);
     this.events ??= new TokenBucket(EVENTS, now);

@@ -404,6 +404,22 @@ safe: [10.0.0.7]
     assert.deepEqual(await (await at(broker, "10.0.0.1", "back", options)).told(), ["connack 0"]);
   });
 
+  it("is no more than the end of a connection where a safe host or this one's neighbours have the same /64", async () => {
+    const rate = "rates: [{ of: messages, per: client, limit: 1/h, answer: quarantine }]";
+    const { rates, safe } = rulesIn(`${rate}\nsafe: ["2001:db8:1::5"]`);
+    const ownAddresses = () => ["192.0.2.1", "2001:db8:2::1"];
+    const broker = new WalledBroker({ rates, safe }, { ownAddresses });
+    for (const address of ["2001:db8:1::6", "2001:db8:2::6", "2001:db8:3::6"]) {
+      const client = await at(broker, address, address);
+      client.send(publish("a"), publish("a"));
+      assert.deepEqual(await client.told(), ["connack 0", "disconnect 0x96"], address);
+    }
+    assert.deepEqual(
+      broker.firewall.shutOuts().map(({ source }) => source),
+      ["2001:db8:3::/64"],
+    );
+  });
+
   it("can be ended by the network's word", async () => {
     const broker = new WalledBroker({
       guessing: rulesIn("guessing: { address: { limit: 1/m, lock: 1s } }").guessing,

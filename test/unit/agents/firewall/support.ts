@@ -67,7 +67,12 @@ export class WalledBroker extends TestBroker {
 
   constructor(
     rules: Partial<Rules>,
-    { mode = "block", engine, ...options }: BrokerOptions & { mode?: Mode; engine?: ContentEngine } = {},
+    {
+      mode = "block",
+      engine,
+      ownAddresses = () => [],
+      ...options
+    }: BrokerOptions & { mode?: Mode; engine?: ContentEngine; ownAddresses?: () => readonly string[] } = {},
   ) {
     const clock = new SimClock();
     const firewall = new Firewall({
@@ -75,6 +80,7 @@ export class WalledBroker extends TestBroker {
       rules: rulesWith(rules),
       modes: new Map([["tcp", mode]]),
       engine,
+      ownAddresses,
       onEvent: (event, suppressed) => this.events.push({ ...event, suppressed }),
     });
     super({ ...options, screen: firewall }, clock);
