@@ -44,7 +44,7 @@ export class Payloads {
 }
 
 /** `none`: it is not JSON. */
-type Parsed = { readonly value: unknown } | "none";
+type Parsed = { readonly text: string; readonly value: unknown } | "none";
 
 function typeFault(type: "text" | "number" | "any", payload: Buffer): string | undefined {
   if (type === "any") return undefined;
@@ -56,6 +56,8 @@ function typeFault(type: "text" | "number" | "any", payload: Buffer): string | u
 function jsonFault(json: Parsed, schema: PayloadRule["schema"]): string | undefined {
   if (json === "none") return "is not JSON";
   if (schema === undefined) return undefined;
+  // The schema sees the last of them, a subscriber perhaps the first.
+  if (namesWritten(json.text) !== namesIn(json.value)) return "has a name twice in one object";
   try {
     if (schema(json.value)) return undefined;
   } catch {
@@ -70,8 +72,40 @@ function parse(payload: Buffer): Parsed {
   // `toString` would replace what is no UTF-8.
   if (!isUtf8(payload)) return "none";
   try {
-    return { value: JSON.parse(payload.toString()) };
+    const text = payload.toString();
+    return { text, value: JSON.parse(text) };
   } catch {
     return "none";
   }
 }
+
+/** Names of members in a text that is JSON: a colon that is in no string follows each. */
+function namesWritten(json: string): number {
+  let names = 0;
+  let isInString = false;
+  for (let i = 0; i < json.length; i++) {
+    const code = json.charCodeAt(i);
+    if (code === QUOTE) isInString = !isInString;
+    else if (isInString && code === BACKSLASH) i += 1;
+    else if (!isInString && code === COLON) names += 1;
+  }
+  return names;
+}
+
+/** Names of members that have come of it. */
+function namesIn(value: unknown): number {
+  let names = 0;
+  const open = [value];
+  while (open.length > 0) {
+    const one = open.pop();
+    if (typeof one !== "object" || one === null) continue;
+    const values = Object.values(one);
+    if (!Array.isArray(one)) names += values.length;
+    for (const inner of values) open.push(inner);
+  }
+  return names;
+}
+
+const QUOTE = 0x22;
+const BACKSLASH = 0x5c;
+const COLON = 0x3a;
