@@ -21,21 +21,19 @@ import {
   type TopologyStatus,
 } from "./dataplane.js";
 import { idOf } from "./diff.js";
+import { agentPlaces, EntryRules } from "./entry.js";
 import { changeText, type Purposes, ruleEntries, ruleName } from "./explain.js";
 import { type Group, GroupTable } from "./groups.js";
 import type { SwitchLedger } from "./ledger.js";
 import { Locator } from "./locator.js";
 import { defaultOpenFlowTiming, type OpenFlowOptions, type OpenFlowTiming } from "./options.js";
 import { changedPlaces, placeText, topologyStatus } from "./overview.js";
-import { QuarantineRules } from "./quarantine.js";
 import { inRange, isSourceId, type Rule, type RuleId, sameRule } from "./rules.js";
-import { Spoofing } from "./spoofing.js";
-import { type PortRuleChange, Steering } from "./steering.js";
+import type { PortRuleChange } from "./steering.js";
 import { TopologyModel } from "./topology.js";
 import {
   type Dpid,
   type Forest,
-  type Place,
   Planner,
   portKey,
   type SwitchPort,
@@ -73,9 +71,7 @@ export class OpenFlowDataplane implements Dataplane {
   private readonly locator: Locator;
   private readonly workers = new Map<Dpid, SwitchWorker>();
   private readonly workerHost: WorkerHost;
-  private readonly steering = new Steering();
-  private readonly quarantineRules = new QuarantineRules();
-  private readonly spoofing: Spoofing;
+  private readonly entry: EntryRules;
   private readonly changeLog: ChangeLog;
   private readonly purposes: Purposes;
   private forest: Forest = new Map();
@@ -108,7 +104,8 @@ export class OpenFlowDataplane implements Dataplane {
     this.admission = new Admission(this.budgets, clock, (dpid) => this.workers.get(dpid)?.ledger);
     this.timing = { ...defaultOpenFlowTiming, ...options.timing };
     this.model = new TopologyModel(this.timing);
-    this.spoofing = new Spoofing(range, options.forwarder);
+    const ledgerOf = (dpid: Dpid) => this.workers.get(dpid)?.ledger;
+    this.entry = new EntryRules({ ...options, counters: this.counters, ledgerOf });
     this.groupTable = new GroupTable(clock, this.timing.wantMs, {
       onCarriage: (address, carriage) => {
         const { reason = null } = this.groupTable.get(address) ?? {};
@@ -198,7 +195,7 @@ export class OpenFlowDataplane implements Dataplane {
   }
 
   setQuarantine(sources: readonly string[]): void {
-    this.quarantineRules.set(sources);
+    this.entry.setQuarantine(sources);
     this.wiringDirty = true;
     this.refreshSoon();
   }
@@ -280,8 +277,9 @@ export class OpenFlowDataplane implements Dataplane {
     const touched = new Set<SwitchWorker>();
     if (this.wiringDirty) {
       this.rewire();
-      this.steer(touched);
-      this.keepOff(touched);
+      const { model, forest, agents, locator, mayRemove } = this;
+      const network = { model, forest, agents, locator, isSettled: mayRemove };
+      this.entry.update(network, this.portRuleChange(touched));
     }
     for (const group of this.dirty) this.replan(group, touched);
     this.dirty.clear();
@@ -292,7 +290,7 @@ export class OpenFlowDataplane implements Dataplane {
   private rewire(): void {
     this.wiringDirty = false;
     const switches = [...this.model.switches()];
-    const places = this.places();
+    const places = agentPlaces(this.model);
     const links = this.model.links();
     for (const { dpid, connected } of switches)
       this.workerOf(dpid).setActive(connected && this.watch.state === "up");
@@ -327,39 +325,6 @@ export class OpenFlowDataplane implements Dataplane {
       this.dirty.add(group);
     }
     if (this.budgets.areThere) this.onNeeds();
-  }
-
-  /** Leads the clients of intercepted addresses to the agents nearest to them, and drops what is quarantined. */
-  private steer(touched: Set<SwitchWorker>): void {
-    const { steering, model, counters } = this;
-    const before = steering.refused.length;
-    const change = this.portRuleChange(touched);
-    const [places, clientPorts] = [this.places(), model.clientPorts()];
-    steering.update(this.forest, places, clientPorts, this.agents, change);
-    this.quarantineRules.update({ places, clientPorts, seenAt: (address) => model.seenAt(address) }, change);
-    const refused = steering.refused.length;
-    if (refused === before) return;
-    counters.intercepts_refused += Math.max(refused - before, 0);
-    this.options.log.warn({ refused }, "too many intercepted addresses; these are not steered");
-  }
-
-  /** Keeps off fabric datagrams from where nobody lives who may send them. */
-  private keepOff(touched: Set<SwitchWorker>): void {
-    const { spoofing, model, agents, locator, options } = this;
-    // Agents that have not come back yet after a start would be shut out.
-    if (!this.mayRemove) return;
-    const before = spoofing.lost.length;
-    const now = options.clock.now();
-    const changed = spoofing.update({ model, agents, locator }, now, this.portRuleChange(touched));
-    if (changed) this.counters.fabric_rules_refused += spoofing.left;
-    const { lost } = spoofing;
-    if (lost.length > before)
-      options.log.warn({ lost }, "strangers' fabric datagrams pass: the ports of these are not known");
-  }
-
-  /** Of the agents alone. */
-  private places(): Place[] {
-    return [...this.model.places()].filter((p) => p.agent !== THE_FORWARDER);
   }
 
   private portRuleChange(touched: Set<SwitchWorker>): PortRuleChange {
@@ -464,10 +429,9 @@ export class OpenFlowDataplane implements Dataplane {
   private onRead(dpid: Dpid): void {
     this.gone.delete(dpid);
     for (const [id, packets] of this.workers.get(dpid)?.ledger.counters() ?? []) {
-      if (typeof id === "string" && !isSourceId(id)) this.spoofing.count(dpid, id, packets);
+      if (typeof id === "string" && !isSourceId(id)) this.entry.count(dpid, id, packets);
       else this.groupTable.withId(id)?.count(dpid, id, packets);
     }
-    this.counters.fabric_drops = this.spoofing.dropped;
     if (this.adopting.length > 0 && this.allRead()) this.adopted(this.leftovers());
     this.onPass(dpid);
   }
@@ -587,19 +551,16 @@ export class OpenFlowDataplane implements Dataplane {
   }
 
   unsteered(): SteeringGap[] {
-    return this.steering.gaps((dpid) => this.workers.get(dpid)?.ledger.differences().keys() ?? []);
+    return this.entry.unsteered();
   }
 
   quarantine(): Iterable<QuarantineStatus> {
-    const ledger = (dpid: Dpid) => this.workers.get(dpid)?.ledger;
-    return this.quarantineRules.status(
-      (dpid, id) => ledger(dpid)?.differs(id) === false,
-      (dpid, id) => ledger(dpid)?.packets(id) ?? 0,
-    );
+    return this.entry.quarantine();
   }
 
   topology(): TopologyStatus {
-    const { workers, model, planner, agents, steering, budgets } = this;
+    const { workers, model, planner, agents, budgets } = this;
+    const { steering } = this.entry;
     const isUp = this.watch.state === "up";
     const now = this.options.clock.now();
     return topologyStatus({ workers, model, planner, agents, steering, budgets, isUp, now });

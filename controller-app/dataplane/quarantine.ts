@@ -5,6 +5,7 @@
 import { formatDpid } from "node-ryu-rest-client";
 import type { PortRef, QuarantineStatus } from "./dataplane.js";
 import { type SteerRule, steerRule } from "./rules.js";
+import { type PortRuleChange, type PortRules, tellChanges } from "./steering.js";
 import { type Dpid, type Place, portKey, type SwitchPort } from "./tree.js";
 
 /** Sources whose frames switches drop; what agents refuse by themselves may be more. */
@@ -19,9 +20,6 @@ export interface Wiring {
   readonly seenAt: (address: string) => SwitchPort | undefined;
 }
 
-/** Per switch the rules by their ids. */
-type QuarantinePlan = ReadonlyMap<Dpid, ReadonlyMap<string, SteerRule>>;
-
 const DROP = { mac: null, ports: [] };
 
 /**
@@ -31,7 +29,7 @@ const DROP = { mac: null, ports: [] };
 export function planQuarantine(
   sources: readonly string[],
   { clientPorts, places, seenAt }: Wiring,
-): QuarantinePlan {
+): PortRules {
   const plan = new Map<Dpid, Map<string, SteerRule>>();
   const ofAgents = new Set(places.map(portKey));
   for (const address of sources) {
@@ -52,7 +50,7 @@ export function planQuarantine(
 /** Keeps the plan, and tells what a new one changes. */
 export class QuarantineRules {
   private sources: readonly string[] = [];
-  private plan: QuarantinePlan = new Map();
+  private plan: PortRules = new Map();
   private inputs = "";
   private seenAt: Wiring["seenAt"] = () => undefined;
 
@@ -62,7 +60,7 @@ export class QuarantineRules {
   }
 
   /** Plans anew where anything has changed; `change` hears of each rule, undefined where it is to go. */
-  update(wiring: Wiring, change: (dpid: Dpid, id: string, rule: SteerRule | undefined) => void): void {
+  update(wiring: Wiring, change: PortRuleChange): void {
     if (this.sources.length === 0 && this.plan.size === 0) return;
     this.seenAt = wiring.seenAt;
     const inputs = JSON.stringify([
@@ -77,10 +75,7 @@ export class QuarantineRules {
     this.inputs = inputs;
     const before = this.plan;
     this.plan = planQuarantine(this.sources, wiring);
-    for (const [dpid, rules] of before) {
-      for (const id of rules.keys()) if (!this.plan.get(dpid)?.has(id)) change(dpid, id, undefined);
-    }
-    for (const [dpid, rules] of this.plan) for (const [id, rule] of rules) change(dpid, id, rule);
+    tellChanges(before, this.plan, change);
   }
 
   /** What has become of each source's rules. @param holds whether a switch was read back to hold a rule */
