@@ -139,7 +139,7 @@ export class Firewall implements Screen {
   /** A wrong password: other edges may have had some of the same source. */
   guessed(source: string): void {
     const { guessing, quarantineMs } = this.current.rules;
-    if (guessing.address?.answer !== "quarantine") return;
+    if (guessing.address?.answer !== "quarantine" || this.isShared(source)) return;
     const { id: rule, burst, perSecond } = guessing.address;
     this.options.onGuess?.(source, { rule, burst, perSecond, seconds: quarantineMs / 1_000 });
   }

@@ -414,6 +414,10 @@ safe: [10.0.0.7]
       client.send(publish("a"), publish("a"));
       assert.deepEqual(await client.told(), ["connack 0", "disconnect 0x96"], address);
     }
+    broker.firewall.setRules({ ...rulesWith({}), safe, guessing });
+    for (const source of ["2001:db8:1::/64", "2001:db8:2::/64", "2001:db8:3::/64"])
+      broker.firewall.guessed(source);
+    assert.deepEqual(broker.guesses, ["2001:db8:3::/64"], "wrong passwords are told on what may be shut out");
     assert.deepEqual(
       broker.firewall.shutOuts().map(({ source }) => source),
       ["2001:db8:3::/64"],

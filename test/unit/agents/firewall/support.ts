@@ -64,6 +64,8 @@ export function mistakesIn(yaml: string, files: Record<string, string> = {}): st
 export class WalledBroker extends TestBroker {
   readonly events: (FirewallEvent & { suppressed: number })[] = [];
   readonly firewall: Firewall;
+  /** Sources of wrong passwords that the network is told of. */
+  readonly guesses: string[] = [];
 
   constructor(
     rules: Partial<Rules>,
@@ -81,6 +83,7 @@ export class WalledBroker extends TestBroker {
       modes: new Map([["tcp", mode]]),
       engine,
       ownAddresses,
+      onGuess: (source) => this.guesses.push(source),
       onEvent: (event, suppressed) => this.events.push({ ...event, suppressed }),
     });
     super({ ...options, screen: firewall }, clock);
