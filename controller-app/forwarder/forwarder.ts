@@ -6,14 +6,12 @@ import {
   type Endpoint,
   encodeFabricJson,
   encodePacket,
-  encodePublish,
   epochAt,
   FABRIC_PREFIX,
   FabricTopic,
   FORWARDER_NUMBER,
   filterError,
   Kind,
-  type Message,
   PING_MS,
   ReasonCode,
   readEdges,
@@ -25,7 +23,6 @@ import {
   readReleased,
   readSysReport,
   readVacant,
-  SETTLE_MS,
   START,
   serialDistance,
   sourceOf,
@@ -52,26 +49,25 @@ import { Clients } from "./clients.js";
 import { Flushes } from "./flushes.js";
 import { GroupTable } from "./groups.js";
 import { Guesses } from "./guesses.js";
-import { LegacyProxies, type LegacyProxy } from "./legacy.js";
-import { allocationCounters, allocationGauges, counterMetrics, gaugeMetrics } from "./metrics.js";
+import { LegacyProxies } from "./legacy.js";
+import { forwarderMetrics } from "./metrics.js";
 import { NetworkStats } from "./network-stats.js";
 import type { ForwarderOptions } from "./options.js";
 import { QuarantineList } from "./quarantine.js";
-import { AGENTS_MAX, Registry, sameEndpoint } from "./registry.js";
+import { Registry, sameEndpoint } from "./registry.js";
+import { Relay } from "./relay.js";
 import { Retaining } from "./retaining.js";
+import { Settling } from "./settling.js";
 import { Shares } from "./shares.js";
 import { tellSteering } from "./steering-report.js";
 import { TopicMap } from "./topic-map.js";
 import { Wills } from "./wills.js";
 
 const FILTERS_PER_AGENT_MAX = 1_000_000;
-const SETTLE_CHECK_MS = 100;
-/** Bytes that wait for an edge before nothing from legacy proxies is added. */
-const PLAIN_BYTES_MAX = 4 * 1024 * 1024;
 /** Retain Handling (MQTT 5, section 3.8.3.1): the agent has the retained messages of this filter. */
 const HAS_RETAINED = 2;
 /** PUBACK: Topic Name invalid (MQTT 5, table 3-4). */
-const { NO_MATCHING_SUBSCRIBERS, TOPIC_NAME_INVALID } = ReasonCode;
+const { TOPIC_NAME_INVALID } = ReasonCode;
 
 /** The forwarder without its sockets: see README.md of this folder. */
 export class Forwarder implements ForwarderView {
@@ -86,6 +82,7 @@ export class Forwarder implements ForwarderView {
   private readonly accessShare = new AccessShare();
   private readonly keeper: RetainedKeeper;
   private readonly retaining: Retaining;
+  private readonly relay: Relay;
   private readonly wills: Wills;
   private readonly shares = new Shares(() => this.registry.agents.values());
   private readonly clients: Clients;
@@ -93,17 +90,11 @@ export class Forwarder implements ForwarderView {
   private readonly networkStats: NetworkStats;
   readonly quarantine: QuarantineList;
   private readonly guesses = new Guesses((source, ...why) => this.quarantine.add(source, ...why));
-  /** What waits for the end of settling; undefined: settled. */
-  private settling: Array<() => void> | undefined = [];
-  /** The switches have been read, or cannot be. */
-  private adopted = false;
-  /** Addresses of members of leftover groups, and of edges that publishers know, that have not come back yet. */
-  private readonly missing = new Set<string>();
+  private readonly settling: Settling;
   private closed = false;
 
   readonly stats = {
     resets_sent: 0,
-    relayed: 0,
     filters_refused: 0,
   };
   private readonly drops: Record<string, number> = {};
@@ -154,14 +145,22 @@ export class Forwarder implements ForwarderView {
       onChange: (filter) => {
         for (const topic of this.map.matchedBy([filter])) this.map.converge(topic);
       },
-      onPublish: (message, proxy) => this.onPlain(message, proxy),
+      onPublish: (message, proxy) => this.relay.onPlain(message, proxy),
     });
     const wantsPlain = (topic: string) => this.legacy.wants(topic);
     this.map = new TopicMap({ dataplane, groups: this.groups, groupPort: port, wantsPlain });
     const { unixTime } = options;
     this.keeper = options.retained ?? new RetainedKeeper({ clock, unixTime, storage: nowhere }).begin();
     this.retaining = new Retaining(this.keeper, (topic) => this.map.edgesOf(topic));
-    this.wills = new Wills(clock, (message) => this.publish(message), options.wills?.storage ?? nowhere);
+    this.relay = new Relay({
+      ...{ map: this.map, legacy: this.legacy, retaining: this.retaining, shares: this.shares },
+      onOverflow: () => this.drop("plain_overflow"),
+    });
+    this.wills = new Wills(
+      clock,
+      (message) => this.relay.publish(message),
+      options.wills?.storage ?? nowhere,
+    );
     this.wills.restore(options.wills?.entries ?? []);
     this.networkStats = new NetworkStats(() => ({
       "retained messages/count": this.keeper.size,
@@ -177,6 +176,17 @@ export class Forwarder implements ForwarderView {
       isProtected: (source) => (options.isSafe?.(source) ?? false) || this.isAgent(source),
       onSources: (sources) => dataplane.setQuarantine(sources),
     });
+    this.settling = new Settling({
+      clock,
+      agents: () => this.agentsByNumber.values(),
+      // First the routes that are in use get their groups again; leftovers go last.
+      onComplete: async (afterMs) => {
+        options.onEvent({ type: "settled", afterMs, agents: this.agentsByNumber.size });
+        await this.map.thaw();
+        this.groups.endReservations();
+      },
+      onOver: () => dataplane.settled(),
+    });
     dataplane.onCarriage = (address, carriage) => this.onCarriage(address, carriage);
     dataplane.onPublisher = (address, id) => this.onPublisher(address, id);
     dataplane.onNeeds = () => this.groups.allocator.refresh();
@@ -190,21 +200,17 @@ export class Forwarder implements ForwarderView {
     this.dataplane.start();
     void this.quarantine.restore();
     void this.dataplane.adopt().then((found) => {
-      this.adopted = true;
-      if (found === null) return;
-      this.groups.adopt(found);
-      for (const members of found.values()) for (const address of members) this.missing.add(address);
-      for (const { claim, confirmed } of this.agentsByNumber.values()) {
-        if (confirmed === undefined) this.missing.delete(claim.address);
-      }
+      if (found !== null) this.groups.adopt(found);
+      this.settling.adopt(found === null ? null : found.values());
     });
-    this.checkSettled();
+    this.settling.check();
     this.tick();
   }
 
   /** Leaves agents and switches as they are: known routes go on delivering without a forwarder. */
   close(): void {
     this.closed = true;
+    this.settling.close();
     this.wills.close();
     this.quarantine.close();
     for (const agent of this.agentsByNumber.values()) agent.channel.close();
@@ -349,7 +355,8 @@ export class Forwarder implements ForwarderView {
         break;
       case FabricTopic.EDGES:
         agent.publishes = true;
-        this.onEdges(readEdges(packet) ?? []);
+        // It knows these, and they have theirs to tell.
+        this.settling.expect(readEdges(packet) ?? []);
         break;
       case FabricTopic.VACANT:
         agent.vacant = readVacant(packet) ?? [];
@@ -405,18 +412,6 @@ export class Forwarder implements ForwarderView {
     return [...this.agentsByNumber.values()].some(({ claim }) => sourceOf(claim.address) === source);
   }
 
-  /** A publisher knows these: the state is not complete until they have told theirs. */
-  private onEdges(addresses: readonly string[]): void {
-    if (this.settled) return;
-    const here = new Set<string>();
-    for (const { claim, confirmed } of this.agentsByNumber.values()) {
-      if (confirmed === undefined) here.add(claim.address);
-    }
-    for (const address of addresses) {
-      if (!here.has(address) && this.missing.size < AGENTS_MAX) this.missing.add(address);
-    }
-  }
-
   private onHeld(agent: Agent, name: string, group: string | null): void {
     if (topicError(name) !== undefined) return this.drop("bad_topic");
     const topic = this.map.getOrAdd(name);
@@ -424,7 +419,7 @@ export class Forwarder implements ForwarderView {
       void agent.channel.send(encodeFabricJson(FabricTopic.ROUTE, { topic: name, group: null, to: null }));
       return;
     }
-    if (group !== null && !this.settled) {
+    if (group !== null && !this.settling.isOver) {
       topic.hint ??= group;
       this.groups.reserve(group);
     }
@@ -440,7 +435,7 @@ export class Forwarder implements ForwarderView {
     agent.confirmed = undefined;
     this.wills.confirm(agent, confirmed.wills);
     void this.shares.confirm(agent, confirmed.shares);
-    this.missing.delete(agent.claim.address);
+    this.settling.onSynced(agent.claim.address);
     for (const filter of [...agent.filters]) {
       if (!confirmed.filters.has(filter)) this.map.remove(filter, agent);
     }
@@ -469,30 +464,15 @@ export class Forwarder implements ForwarderView {
       return;
     }
     this.work(agent, packet.length ?? 0, async () => {
-      this.stats.relayed += 1;
       const topic = this.map.getOrAdd(name);
       if (topic !== undefined) {
         topic.addPublisher(agent);
         agent.confirmed?.topics.add(topic);
         this.map.converge(topic);
       }
-      const message = toMessage(packet);
-      const bytes = encodePublish(message);
-      const others = this.map.edgesOf(name).filter((edge) => edge !== agent);
-      const reasonCode = others.length > 0 || this.legacy.wants(name) ? 0 : NO_MATCHING_SUBSCRIBERS;
-      this.legacy.send(message);
-      await Promise.all(others.map((edge) => edge.channel.send(bytes)));
+      const reasonCode = await this.relay.relay(toMessage(packet), agent);
       return encodePacket({ cmd: "puback", messageId, reasonCode });
     });
-  }
-
-  /** Publishes a message of no living edge's. */
-  private publish(message: Message): void {
-    if (message.retain) void this.retaining.keep(message);
-    const bytes = encodePublish(message);
-    for (const { channel } of this.map.edgesOf(message.topic)) void channel.send(bytes);
-    this.legacy.send(message);
-    this.shares.publish(message);
   }
 
   /** Members of shared subscriptions at an agent: counted at once, and answered when all agents know of them. */
@@ -513,18 +493,6 @@ export class Forwarder implements ForwarderView {
     return encodeFabricJson(FabricTopic.FLUSHED, number);
   }
 
-  /** A message of a proxy that speaks the plain form, at QoS 0: an edge that has too much to take does not get it. */
-  private onPlain(message: Message, proxy: LegacyProxy): void {
-    if (message.retain) void this.retaining.keep(message);
-    const bytes = encodePublish(message);
-    for (const { channel } of this.map.edgesOf(message.topic)) {
-      if (channel.waitingBytes < PLAIN_BYTES_MAX) void channel.send(bytes);
-      else this.drop("plain_overflow");
-    }
-    this.legacy.send(message, proxy);
-    this.shares.publish(message);
-  }
-
   /**
    * Does a job of this agent's once routes may change, and sends the answer, if any. What the agent has unfinished is bounded;
    * a job of a registration that has ended meanwhile is not begun.
@@ -532,7 +500,7 @@ export class Forwarder implements ForwarderView {
   private work(agent: Agent, bytes: number, job: () => Promise<Buffer | undefined>): void {
     const { channel } = agent;
     void agent.work(bytes, async () => {
-      if (this.settling !== undefined) await new Promise<void>((resolve) => this.settling!.push(resolve));
+      if (!this.settling.isOver) await this.settling.end();
       if (this.agentsByNumber.get(agent.number) !== agent || agent.channel !== channel) return;
       const answer = await job();
       if (answer !== undefined) void channel.send(answer);
@@ -555,29 +523,6 @@ export class Forwarder implements ForwarderView {
 
   // --- time ---
 
-  private checkSettled(): void {
-    if (this.closed) return;
-    const age = this.options.clock.now() - this.startedAt;
-    const telling = [...this.agentsByNumber.values()].some((agent) => agent.confirmed !== undefined);
-    const waiting = age < SETTLE_MS || !this.adopted || this.missing.size > 0 || telling;
-    if (waiting && age < DEAD_MS) {
-      this.options.clock.setTimer(SETTLE_CHECK_MS, () => this.checkSettled());
-      return;
-    }
-    this.options.onEvent({ type: "settled", afterMs: age, agents: this.agentsByNumber.size });
-    void this.settle();
-  }
-
-  /** First the routes that are in use get their groups again, then what has waited, last the leftovers go. */
-  private async settle(): Promise<void> {
-    await this.map.thaw();
-    this.groups.endReservations();
-    const waiting = this.settling ?? [];
-    this.settling = undefined;
-    for (const begin of waiting) begin();
-    this.dataplane.settled();
-  }
-
   private tick(): void {
     if (this.closed) return;
     this.registry.tick();
@@ -588,7 +533,7 @@ export class Forwarder implements ForwarderView {
   // --- what REST may see ---
 
   get settled(): boolean {
-    return this.settling === undefined;
+    return this.settling.isOver;
   }
 
   uptimeMs(): number {
@@ -611,17 +556,8 @@ export class Forwarder implements ForwarderView {
     return this.groups.loadOf(address);
   }
 
-  *agents(): IterableIterator<AgentView> {
-    const now = this.options.clock.now();
-    for (const agent of this.agentsByNumber.values()) {
-      const { access: _, dataEpoch: _epoch, ...claim } = agent.claim;
-      yield {
-        ...claim,
-        filters: agent.filters.size,
-        upMs: now - agent.since,
-        silentMs: now - agent.lastHeard,
-      };
-    }
+  agents(): Iterable<AgentView> {
+    return this.registry.views(this.options.clock.now());
   }
 
   *filters(): IterableIterator<FilterView> {
@@ -635,44 +571,17 @@ export class Forwarder implements ForwarderView {
     }
   }
 
-  *metrics(): IterableIterator<MetricView> {
-    const { accessShare, retaining, keeper } = this;
-    const counters = {
-      ...accessShare.stats,
-      ...retaining.stats,
-      ...keeper.stats,
-      ...this.wills.stats,
-      ...this.shares.stats,
-      ...this.clients.stats,
-      ...this.networkStats.stats,
-      ...this.flushes.stats,
-      ...this.quarantine.stats,
-      ...this.guesses.stats,
-    };
-    yield* counterMetrics("forwarder_", {
-      ...this.registry.stats,
-      ...this.stats,
-      ...counters,
-      ...this.map.stats,
-      ...allocationCounters(this.groups.allocator.stats),
-    });
-    yield* counterMetrics("forwarder_dropped_", this.drops, "datagrams dropped: ");
-    yield* counterMetrics(
-      "forwarder_socket_",
-      this.options.socketStats?.() ?? {},
-      "datagrams of the socket: ",
-    );
-    yield* counterMetrics("forwarder_plain_", this.legacy.stats, "plain datagrams of legacy proxies: ");
-    yield* counterMetrics("forwarder_groups_", this.groups.stats, "no address left: ");
-    yield* gaugeMetrics("forwarder_", {
-      groups: ["groups in use", this.groups.size],
-      ...allocationGauges(this.allocation()),
-      clients: ["clients whose edge is known", this.clients.size],
-      retained_messages: ["retained messages", keeper.size],
-      retained_bytes: ["what the retained messages take", keeper.bytes],
-      shares: ["shared subscriptions", this.shares.size],
-      quarantine: ["sources that are shut out", this.quarantine.size],
-      will_bytes: ["what the wills of agents' clients take", this.wills.bytes],
+  metrics(): IterableIterator<MetricView> {
+    const { registry, relay, retaining, accessShare, networkStats, flushes, guesses, map } = this;
+    const { keeper, wills, shares, clients, quarantine, legacy, groups, drops } = this;
+    return forwarderMetrics({
+      counting: [
+        ...[registry, this, relay, accessShare, retaining, keeper, wills, shares, clients, networkStats],
+        ...[flushes, quarantine, guesses, map],
+      ],
+      ...{ keeper, wills, shares, clients, quarantine, legacy, groups, drops },
+      allocation: this.allocation(),
+      socket: this.options.socketStats?.() ?? {},
     });
   }
 }

@@ -19,6 +19,7 @@ import {
 } from "@topicast/protocol";
 import type { Packet } from "mqtt-packet";
 import type { Dataplane } from "../dataplane/dataplane.js";
+import type { AgentView } from "../rest/view.js";
 import { Agent, type AgentClaim } from "./agents.js";
 import { readClaim } from "./claim.js";
 
@@ -182,6 +183,19 @@ export class Registry {
     this.options.dataplane.setAgents(
       [...this.byNumber.values()].map((a) => ({ ...a.claim, vacant: a.vacant })),
     );
+  }
+
+  /** As REST shows them; not what an agent's datagrams carry beside. */
+  *views(now: number): IterableIterator<AgentView> {
+    for (const agent of this.byNumber.values()) {
+      const { access: _, dataEpoch: _epoch, ...claim } = agent.claim;
+      yield {
+        ...claim,
+        filters: agent.filters.size,
+        upMs: now - agent.since,
+        silentMs: now - agent.lastHeard,
+      };
+    }
   }
 
   /** To be called every `PING_MS`: withdraws whoever has been silent for too long. */
