@@ -97,7 +97,7 @@ export class Delivery {
 
   /** Takes a message whose bytes are its own; false (and counted) where the session has too much waiting. */
   offer(delivered: Delivered): boolean {
-    if (this.known !== undefined && isKnown(this.known, delivered.message)) return true;
+    if (this.known !== undefined && wasElsewhere(this.known, delivered)) return true;
     const bytes = delivered.message.bytes + MESSAGE_BYTES;
     const { limits, budget, stats } = this;
     if (
@@ -138,7 +138,7 @@ export class Delivery {
       this.take(image, delivered, this.journal?.inserted(image, delivered) ?? 0);
     }
     for (const delivered of since) {
-      if (isKnown(known, delivered.message)) this.discard(delivered);
+      if (wasElsewhere(known, delivered)) this.discard(delivered);
       else this.queue.push(delivered);
     }
     this.known = known;
@@ -314,6 +314,11 @@ export class Delivery {
     this.bytes += bytes;
     this.budget.bytes += bytes;
   }
+}
+
+/** Whether the other edge gave it to the session, too. A shared subscription's message is given at one edge only. */
+function wasElsewhere(known: ReadonlyMap<string, number>, { message, share }: Delivered): boolean {
+  return share === undefined && isKnown(known, message);
 }
 
 /** The message of `image`; undefined where it is not needed any more. */

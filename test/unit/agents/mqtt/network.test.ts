@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import type { ClientWill, Downlink, Uplink } from "@topicast/agent/mqtt/index.js";
 import type { Message } from "@topicast/protocol";
-import { publish, subscribe, TestBroker } from "./harness.js";
+import { describe as describePacket, publish, subscribe, subscribeAt, TestBroker } from "./harness.js";
 
 class NetworkUplink implements Uplink {
   readonly calls: string[] = [];
@@ -216,5 +216,33 @@ describe("shared subscriptions of the network", () => {
     assert.deepEqual(await a.told(), ["publish t/1 given"]);
     assert.deepEqual(await b.told(), ["publish t/1 given"]);
     assert.equal(uplink.sessions.deliverShared("$share/other/t/#", message), false);
+  });
+
+  it("are served although the session has come from an edge that had the message by a plain subscription", async () => {
+    const keep = { clean: false, properties: { sessionExpiryInterval: 100 } };
+    const message: Message = {
+      ...{ topic: "t/1", payload: Buffer.from("x"), qos: 2, retain: false, origin: "p-1" },
+    };
+    const old = new NetworkUplink();
+    const before = new TestBroker({ uplink: old });
+    const client = await before.connect5("c", keep);
+    client.send(subscribeAt(2, 1, GROUP, "t/1"));
+    await client.take();
+    const head = old.sessions.handover.yield("c", false)!;
+    before.broker.deliver(message);
+    const rest = (await old.sessions.handover.rest("c"))!;
+    assert.equal(old.sessions.deliverShared(GROUP, message), false, "what is left of it takes nothing more");
+
+    const uplink = new NetworkUplink();
+    const broker = new TestBroker({ uplink });
+    assert.ok(await uplink.sessions.handover.prepare("c", head));
+    assert.equal(uplink.sessions.deliverShared(GROUP, message), true);
+    await uplink.sessions.handover.complete("c", rest);
+    assert.equal(uplink.sessions.deliverShared(GROUP, message), true);
+    broker.broker.deliver(message);
+    const { early } = await broker.connect5("c", keep);
+    const words = early.map((packet) => describePacket(packet));
+    // Twice by its group, once by the plain subscription.
+    assert.deepEqual(words, Array(3).fill("publish t/1 x q2"));
   });
 });
