@@ -29,6 +29,7 @@ export * from "./fabric/timing.js";
 export * from "./fabric/wills.js";
 export * from "./message.js";
 export * from "./mqtt/index.js";
+export * from "./read-at-most.js";
 export * from "./sources.js";
 export * from "./token-bucket.js";
 export * from "./topics/index.js";

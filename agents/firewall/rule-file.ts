@@ -1,4 +1,3 @@
-import { readFileSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 import { type Mistake, readAccessFile, readYamlTree, UserError, type YamlTree } from "@topicast/protocol";
 import type { ValidateFunction } from "ajv";
@@ -254,7 +253,7 @@ class RuleReader {
 
   private schemaFile(file: string, path: Path): ValidateFunction | undefined {
     const at = this.resolve(file);
-    return this.attempt(path, () => compileSchema(JSON.parse(readFileSync(at, "utf8"))));
+    return this.attempt(path, () => compileSchema(JSON.parse(readAccessFile("schema", at))));
   }
 
   /** A rule with the name that it was given, or one that nobody else has. */

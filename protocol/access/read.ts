@@ -1,5 +1,6 @@
-import { readFileSync, statSync } from "node:fs";
+import { statSync } from "node:fs";
 import { UserError } from "../errors.js";
+import { readAtMost } from "../read-at-most.js";
 
 /** Some 30,000 users; what an agent takes from the forwarder in well under a second. */
 export const ACCESS_FILE_BYTES_MAX = 4 * 1024 * 1024;
@@ -16,7 +17,7 @@ export function readAccessFile(flag: string, path: string): string {
     if (size > ACCESS_FILE_BYTES_MAX) {
       throw new UserError(`${flag} ${path}: ${size} bytes, at most ${ACCESS_FILE_BYTES_MAX}`);
     }
-    bytes = readFileSync(path);
+    bytes = readAtMost(path, ACCESS_FILE_BYTES_MAX);
   } catch (error) {
     if (error instanceof UserError) throw error;
     throw new UserError(`${flag} ${path}: ${whyUnreadable(error as NodeJS.ErrnoException)}`);
@@ -36,6 +37,8 @@ function whyUnreadable({ code }: NodeJS.ErrnoException): string {
       return "is a directory";
     case "EACCES":
       return "this user may not read it";
+    case "EFBIG":
+      return "holds too much";
     default:
       return `cannot be read (${code})`;
   }

@@ -1,6 +1,7 @@
-import { readFileSync, statSync } from "node:fs";
+import { statSync } from "node:fs";
 import { isMap, isScalar, isSeq, LineCounter, parseDocument } from "yaml";
 import { UserError } from "../errors.js";
+import { readAtMost } from "../read-at-most.js";
 
 /** More than anybody writes by hand; less than what would take noticeable time. */
 const MAX_BYTES = 1_048_576;
@@ -61,12 +62,15 @@ export function readYamlText(path: string): string {
   try {
     const { size } = statSync(path);
     if (size > MAX_BYTES) throw new UserError(`${path}: ${size} bytes, at most ${MAX_BYTES}`, 2);
-    return readFileSync(path, "utf8");
+    return readAtMost(path, MAX_BYTES).toString();
   } catch (error) {
     if (error instanceof UserError) throw error;
     const { code } = error as NodeJS.ErrnoException;
-    const why =
-      code === "ENOENT" ? "no such file" : code === "EISDIR" ? "is a directory" : `cannot be read (${code})`;
-    throw new UserError(`${path}: ${why}`, 2);
+    const known: Record<string, string> = {
+      ENOENT: "no such file",
+      EISDIR: "is a directory",
+      EFBIG: `at most ${MAX_BYTES} bytes`,
+    };
+    throw new UserError(`${path}: ${known[code ?? ""] ?? `cannot be read (${code})`}`, 2);
   }
 }

@@ -1,6 +1,5 @@
-import { readFileSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
-import { UserError } from "@topicast/protocol";
+import { readAtMost, UserError } from "@topicast/protocol";
 import type { RuleSource } from "./modsecurity.js";
 import type { ContentSettings } from "./settings.js";
 
@@ -48,10 +47,13 @@ export function ruleSources(settings: ContentSettings): RuleSource[] {
   ];
 }
 
+/** Bytes of an own file, at most. */
+const ownFileMax = 4 * 1024 * 1024;
+
 function ownFile(file: string): RuleSource {
   const name = resolve(file);
   try {
-    return { name, text: readFileSync(name, "utf8"), directory: dirname(name) };
+    return { name, text: readAtMost(name, ownFileMax).toString(), directory: dirname(name) };
   } catch (error) {
     throw new UserError(`cannot read the rule file ${file}: ${(error as Error).message}`);
   }

@@ -334,4 +334,10 @@ content: { max-bytes: 2 MiB }
       UserError,
     );
   });
+
+  it("reads of a schema no more than is good for it", () => {
+    assert.deepEqual(mistakesIn("payloads: [{ topics: [a], schema-file: /dev/zero }]"), [
+      "1: payloads[0].schema-file: schema /dev/zero: holds too much",
+    ]);
+  });
 });
