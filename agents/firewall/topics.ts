@@ -1,4 +1,5 @@
 import { FilterTrie, filterContains, filterIntersection, filterMatches, TopicTree } from "@topicast/protocol";
+import { FilterTree } from "./filter-tree.js";
 import type { TopicRule } from "./rules.js";
 
 /** Filters with %u or %c that one list may have: each connection compares with its own of all of them. */
@@ -24,7 +25,7 @@ export interface Named {
 export class TopicList {
   /** Those without wildcards: as many as one likes. */
   private readonly topics = new TopicTree<true>();
-  private readonly wild: string[] = [];
+  private readonly wild = new FilterTree();
   private readonly trie = new FilterTrie<true>({ cacheWeight: 65_536 });
   private readonly patterns: string[] = [];
 
@@ -32,7 +33,7 @@ export class TopicList {
     for (const filter of filters) {
       if (isPattern(filter)) this.patterns.push(filter);
       else if (!isWild(filter)) this.topics.set(filter, true);
-      else if (this.trie.add(filter, true).added) this.wild.push(filter);
+      else if (this.trie.add(filter, true).added) this.wild.add(filter);
     }
   }
 
@@ -46,21 +47,21 @@ export class TopicList {
 
   /** Whether one of the filters matches the topic. */
   matches(topic: string, own: readonly string[]): boolean {
-    if (this.wild.length > 0 && this.trie.match(topic).length > 0) return true;
+    if (this.trie.size > 0 && this.trie.match(topic).length > 0) return true;
     return this.topics.has(topic) || own.some((filter) => filterMatches(filter, topic));
   }
 
   /** Whether one of the filters takes in all that `filter` asks for. */
   contains(filter: string, own: readonly string[]): boolean {
     if (!isWild(filter)) return this.matches(filter, own);
-    return this.wild.some((f) => filterContains(f, filter)) || own.some((f) => filterContains(f, filter));
+    return this.wild.contains(filter) || own.some((f) => filterContains(f, filter));
   }
 
   /** Whether there is a topic that `filter` and one of the filters match. */
   overlaps(filter: string, own: readonly string[]): boolean {
     if (!isWild(filter)) return this.matches(filter, own);
     const meets = (f: string) => filterIntersection(f, filter) !== undefined;
-    if (this.wild.some(meets) || own.some(meets)) return true;
+    if (this.wild.meets(filter) || own.some(meets)) return true;
     let isFound = false;
     this.topics.matching(filter, () => {
       isFound = true;
