@@ -55,7 +55,7 @@ export async function startAgent(config: AgentConfig): Promise<RunningAgent> {
     const firewall = await AgentFirewall.open(config, {
       ...{ clock: systemClock, unixTime: Date.now, log },
       onQuarantine: (entry) => fabric?.core.quarantine.report(entry),
-      onGuess: (source, limit) => fabric?.core.quarantine.guessed(source, limit),
+      onGuess: (whose, limit) => fabric?.core.quarantine.guessed(whose, limit),
     });
     if (firewall !== undefined) cleanups.push(() => firewall.close());
     const fabric = await openFabric(config, access, log, {

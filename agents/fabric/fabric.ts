@@ -332,7 +332,7 @@ export class AgentFabric implements Uplink {
       const taken = lists !== undefined && (this.options.access?.setShared(lists) ?? true);
       return taken ? undefined : this.drop("bad_access");
     }
-    if (packet.topic === FabricTopic.QUARANTINE) {
+    if (packet.topic === FabricTopic.QUARANTINE || packet.topic === FabricTopic.LOCK) {
       return this.quarantine.onPacket(packet) ? undefined : this.drop("bad_quarantine");
     }
     if (packet.topic === FabricTopic.ROUTE) {

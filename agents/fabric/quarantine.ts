@@ -3,12 +3,15 @@ import {
   type Clock,
   encodeFabricJson,
   FabricTopic,
+  type Guessed,
   type GuessLimit,
   QUARANTINE_BATCH,
   type QuarantineUpdate,
   readQuarantineUpdate,
+  readUserLock,
   type ShutOut,
   type Timer,
+  type UserLock,
 } from "@topicast/protocol";
 import type { IPublishPacket } from "mqtt-packet";
 import type { Registration } from "./registration.js";
@@ -19,6 +22,8 @@ export interface SharedQuarantine {
   shutOuts(): readonly ShutOut[];
   /** What the forwarder says. */
   onUpdate(update: QuarantineUpdate): void;
+  /** Nobody may log in as this user for a time, where he has not before. */
+  onUserLock(lock: UserLock): void;
 }
 
 /** Wrong passwords wait for others so long before the forwarder is told. */
@@ -26,9 +31,11 @@ const GUESSES_MS = 200;
 
 /** Tells the forwarder whom this agent shuts out, and the firewall whom the network does. */
 export class Quarantine {
-  /** Wrong passwords by source, since the forwarder was last told. */
-  private readonly guesses = new Map<string, number>();
-  private limit: GuessLimit | undefined;
+  /** Wrong passwords of each source and for each user, since the forwarder was last told. */
+  private readonly guesses = {
+    source: { limit: undefined as GuessLimit | undefined, counts: new Map<string, number>() },
+    user: { limit: undefined as GuessLimit | undefined, counts: new Map<string, number>() },
+  };
   private telling: Timer | undefined;
 
   constructor(
@@ -42,11 +49,14 @@ export class Quarantine {
     if (this.registration.registered) this.send(false, [shut]);
   }
 
-  /** A wrong password. The forwarder adds up those of all edges; of more sources at a time it does not hear. */
-  guessed(source: string, limit: GuessLimit): void {
-    if (!this.guesses.has(source) && this.guesses.size >= QUARANTINE_BATCH) return;
-    this.guesses.set(source, (this.guesses.get(source) ?? 0) + 1);
-    this.limit = limit;
+  /** A wrong password. The forwarder adds up those of all edges; of more sources or users at a time it does not hear. */
+  guessed(whose: Guessed, limit: GuessLimit): void {
+    const [account, name] =
+      "source" in whose ? [this.guesses.source, whose.source] : [this.guesses.user, whose.user];
+    const { counts } = account;
+    if (!counts.has(name) && counts.size >= QUARANTINE_BATCH) return;
+    counts.set(name, (counts.get(name) ?? 0) + 1);
+    account.limit = limit;
     this.telling ??= this.clock.setTimer(GUESSES_MS, () => this.tellGuesses());
   }
 
@@ -56,10 +66,12 @@ export class Quarantine {
 
   private tellGuesses(): void {
     this.telling = undefined;
-    const failures = [...this.guesses].map(([source, count]) => ({ source, count }));
-    this.guesses.clear();
-    if (!this.registration.registered) return;
-    void this.registration.send(encodeFabricJson(FabricTopic.GUESSES, { ...this.limit, failures }));
+    for (const [kind, { limit, counts }] of Object.entries(this.guesses)) {
+      const failures = [...counts].map(([name, count]) => ({ [kind]: name, count }));
+      counts.clear();
+      if (failures.length === 0 || !this.registration.registered) continue;
+      void this.registration.send(encodeFabricJson(FabricTopic.GUESSES, { ...limit, failures }));
+    }
   }
 
   /** The forwarder may be another one, or may not have heard while it was away. */
@@ -69,6 +81,11 @@ export class Quarantine {
 
   /** False: it is malformed. */
   onPacket(packet: IPublishPacket): boolean {
+    if (packet.topic === FabricTopic.LOCK) {
+      const lock = readUserLock(packet);
+      if (lock !== undefined) this.shared?.onUserLock(lock);
+      return lock !== undefined;
+    }
     const update = readQuarantineUpdate(packet);
     if (update !== undefined) this.shared?.onUpdate(update);
     return update !== undefined;

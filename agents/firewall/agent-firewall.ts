@@ -1,5 +1,5 @@
 import { networkInterfaces } from "node:os";
-import type { Clock, GuessLimit, ShutOut } from "@topicast/protocol";
+import type { Clock, Guessed, GuessLimit, ShutOut } from "@topicast/protocol";
 import type { AgentConfig } from "../config.js";
 import type { Log } from "../mqtt/log.js";
 import { type LibModSecurityEngine, startContentEngine } from "./content/engine.js";
@@ -17,7 +17,7 @@ export interface AgentFirewallOptions {
   /** Somebody is shut out from now on, by this agent. */
   readonly onQuarantine: (entry: ShutOut) => void;
   /** See `FirewallOptions`. */
-  readonly onGuess: (source: string, limit: GuessLimit) => void;
+  readonly onGuess: (whose: Guessed, limit: GuessLimit) => void;
 }
 
 /** An agent's firewall with its files and processes: the rules, the events, the content engine. */

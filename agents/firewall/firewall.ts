@@ -1,14 +1,18 @@
 import {
   addressOf,
   type Clock,
+  type Guessed,
   type GuessLimit,
   isIn,
   isSourceOfAny,
+  QUARANTINE_SECONDS_MAX,
   type QuarantineUpdate,
   ReasonCode,
   type ShutOut,
+  shortName,
   sourceOf,
   TokenBucket,
+  type UserLock,
 } from "@topicast/protocol";
 import type { Guard, Screen } from "../mqtt/screen.js";
 import type { ByteStream } from "../transport/transport.js";
@@ -31,8 +35,8 @@ export interface FirewallOptions {
   readonly ownAddresses?: () => readonly string[];
   /** A source is shut out from now on. */
   readonly onQuarantine?: (entry: ShutOut) => void;
-  /** A wrong password, where too many from one source, at all edges together, are to be answered by quarantine. */
-  readonly onGuess?: (source: string, limit: GuessLimit) => void;
+  /** A wrong password, where too many at all edges together are to be answered: of one source by quarantine, for one user by a lock. */
+  readonly onGuess?: (whose: Guessed, limit: GuessLimit) => void;
 }
 
 const COUNTERS = {
@@ -136,12 +140,23 @@ export class Firewall implements Screen {
     this.options.onQuarantine?.(entry);
   }
 
-  /** A wrong password: other edges may have had some of the same source. */
-  guessed(source: string): void {
+  /** A wrong password: other edges may have had some of the same source, or for the same user. */
+  guessed(source: string, user: string | undefined): void {
     const { guessing, quarantineMs } = this.current.rules;
-    if (guessing.address?.answer !== "quarantine" || this.isShared(source)) return;
-    const { id: rule, burst, perSecond } = guessing.address;
-    this.options.onGuess?.(source, { rule, burst, perSecond, seconds: quarantineMs / 1_000 });
+    if (guessing.address?.answer === "quarantine" && !this.isShared(source)) {
+      const { id: rule, burst, perSecond } = guessing.address;
+      this.options.onGuess?.({ source }, { rule, burst, perSecond, seconds: quarantineMs / 1_000 });
+    }
+    if (guessing.user !== undefined && user !== undefined && user !== "") {
+      const { id: rule, burst, perSecond, lockMs } = guessing.user;
+      const seconds = Math.min(lockMs / 1_000, QUARANTINE_SECONDS_MAX);
+      this.options.onGuess?.({ user: shortName(user) }, { rule, burst, perSecond, seconds });
+    }
+  }
+
+  /** What all edges together have seen of guesses for this user. */
+  onUserLock({ user, seconds }: UserLock): void {
+    this.current.guessing.lockUser(user, this.clock.now() + seconds * 1_000);
   }
 
   /** Takes over what the whole network says. */

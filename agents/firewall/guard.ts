@@ -97,7 +97,7 @@ export class ConnectionGuard implements Guard {
     if (reason === "server_busy" || this.isSafe) return;
     const { guessing } = this.compiled;
     const user = reason === "bad_credentials" ? this.username : undefined;
-    if (this.connection.mode === "block") this.firewall.guessed(this.connection.source);
+    if (this.connection.mode === "block") this.firewall.guessed(this.connection.source, user);
     for (const rule of guessing.failed(this.connection.source, user, this.firewall.clock.now())) {
       this.broken(rule, "guessing", "connect", { detail: "too many wrong passwords" });
     }

@@ -45,6 +45,10 @@ class Account {
     return this.locks.holds(shortName(name), now);
   }
 
+  lock(short: string, end: number): void {
+    this.locks.set(short, end);
+  }
+
   /** One more wrong password; true: it is one too many, and the name is locked. */
   failed(name: string, now: number): boolean {
     if (this.failures.of(name, now).take(1, now)) return false;
@@ -85,6 +89,11 @@ export class Guessing {
     if (this.address?.failed(source, now)) broken.push(this.address.rule);
     if (username !== undefined && this.user?.failed(username, now)) broken.push(this.user.rule);
     return broken;
+  }
+
+  /** Locks a user (`shortName`) until then, where users are locked at all. */
+  lockUser(user: string, end: number): void {
+    this.user?.lock(user, end);
   }
 
   succeeded(source: string, username: string | undefined): void {

@@ -89,7 +89,7 @@ export class Forwarder implements ForwarderView {
   private readonly flushes: Flushes;
   private readonly networkStats: NetworkStats;
   readonly quarantine: QuarantineList;
-  private readonly guesses = new Guesses((source, ...why) => this.quarantine.add(source, ...why));
+  private readonly guesses: Guesses;
   private readonly settling: Settling;
   private closed = false;
 
@@ -175,6 +175,10 @@ export class Forwarder implements ForwarderView {
       },
       isProtected: (source) => (options.isSafe?.(source) ?? false) || this.isAgent(source),
       onSources: (sources) => dataplane.setQuarantine(sources),
+    });
+    this.guesses = new Guesses({
+      ...{ clock, agents: () => this.agentsByNumber.values() },
+      shutOut: (source, ...why) => this.quarantine.add(source, ...why),
     });
     this.settling = new Settling({
       clock,
@@ -387,7 +391,7 @@ export class Forwarder implements ForwarderView {
       case FabricTopic.GUESSES: {
         const report = readGuesses(packet);
         if (report === undefined) this.drop("bad_guesses");
-        else this.guesses.onReport(agent.id, report, this.options.clock.now());
+        else this.guesses.onReport(agent, report);
         break;
       }
       case FabricTopic.QUARANTINE: {

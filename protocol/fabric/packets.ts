@@ -41,6 +41,7 @@ export const FabricTopic = {
   FLUSHED: "$fabric/flushed",
   QUARANTINE: "$fabric/quarantine",
   GUESSES: "$fabric/guesses",
+  LOCK: "$fabric/lock",
 } as const;
 
 export const FABRIC_PREFIX = "$fabric/";

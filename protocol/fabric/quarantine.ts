@@ -35,13 +35,24 @@ export interface GuessLimit {
   readonly rule: string;
   readonly burst: number;
   readonly perSecond: number;
-  /** How long the quarantine lasts. */
+  /** How long the quarantine, or the user's lock, lasts. */
+  readonly seconds: number;
+}
+
+/** Whose wrong passwords: those from a source, or for a user (`shortName`). */
+export type Guessed = { readonly source: string } | { readonly user: string };
+
+/** `$fabric/lock`: a user's password was guessed at too often at all edges together. */
+export interface UserLock {
+  /** As `shortName` says it. */
+  readonly user: string;
+  readonly rule: string;
   readonly seconds: number;
 }
 
 /** `$fabric/guesses`: wrong passwords that an agent has seen since its last one. */
 export interface GuessReport extends GuessLimit {
-  readonly failures: readonly { readonly source: string; readonly count: number }[];
+  readonly failures: readonly (Guessed & { readonly count: number })[];
 }
 
 const source = z.string().transform((text, context) => {
@@ -60,10 +71,14 @@ const shut = z
   )
   .max(QUARANTINE_BATCH);
 const positive = z.number().positive().max(1e9);
+const seconds = z.number().positive().max(QUARANTINE_SECONDS_MAX);
+const user = z.string().min(1).max(256);
+const count = z.int().min(1).max(1_000_000);
+const lock = z.object({ user, rule: z.string().max(256), seconds });
 const guesses = z.object({
   ...{ rule: z.string().max(256), burst: positive, perSecond: positive },
-  seconds: z.number().positive().max(QUARANTINE_SECONDS_MAX),
-  failures: z.array(z.object({ source, count: z.int().min(1).max(1_000_000) })).max(QUARANTINE_BATCH),
+  seconds,
+  failures: z.array(z.union([z.object({ source, count }), z.object({ user, count })])).max(QUARANTINE_BATCH),
 });
 const report = z.object({ again: z.boolean(), shut });
 const update = z.object({ shut, free: z.array(source).max(QUARANTINE_BATCH) });
@@ -81,6 +96,11 @@ export function readQuarantineUpdate(packet: IPublishPacket): QuarantineUpdate |
 /** Undefined where it is malformed. */
 export function readGuesses(packet: IPublishPacket): GuessReport | undefined {
   return guesses.safeParse(fabricJson(packet)).data;
+}
+
+/** Undefined where it is malformed. */
+export function readUserLock(packet: IPublishPacket): UserLock | undefined {
+  return lock.safeParse(fabricJson(packet)).data;
 }
 
 /** The same in as many parts as the bound asks for. */

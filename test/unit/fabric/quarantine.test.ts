@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { DEFAULT_RULES } from "@topicast/agent/firewall/default-rules.js";
 import { Firewall } from "@topicast/agent/firewall/firewall.js";
+import type { Connect } from "@topicast/agent/mqtt/codec/connect.js";
 import { UnicastDataplane } from "@topicast/controller/dataplane/unicast.js";
 import { type Faults, PERFECT, SimAgent, SimDisk, SimForwarder, SimNetwork } from "./sim.js";
 
@@ -48,7 +49,7 @@ class Network {
       modes: new Map([["tcp", "block"]]),
       onEvent: () => {},
       onQuarantine: (entry) => this.agents[index]!.fabric.quarantine.report(entry),
-      onGuess: (source, limit) => this.agents[index]!.fabric.quarantine.guessed(source, limit),
+      onGuess: (whose, limit) => this.agents[index]!.fabric.quarantine.guessed(whose, limit),
     });
     const [id, address] = [`e${index + 1}`, `10.0.1.${index + 1}`];
     this.agents[index] = new SimAgent(this.network, id, address, 1883, [], undefined, wall);
@@ -183,6 +184,44 @@ describe("quarantine over several edges", () => {
     );
     assert.deepEqual(net.admits("10.0.0.66"), [false, false, false, false, false]);
     assert.deepEqual(net.admits("10.0.0.67"), [true, true, true, true, true]);
+  });
+
+  it("has a lock beside it: guesses at one user's password, a few from each of many addresses at many edges", async () => {
+    const net = new Network(5);
+    await net.network.run(5_000, 10);
+    const connect = (wall: Firewall, address: string, username: string) => {
+      const guard = wall.open({ peer: `${address}:5000`, listener: "tcp" }, () => {});
+      assert.ok(typeof guard === "object");
+      const packet = { version: 5, username, will: undefined } as Connect;
+      return { guard, verdict: guard.connect(packet, "c") };
+    };
+    const known = connect(net.walls[0]!, "10.1.0.1", "plant").guard;
+    known.admitted({ clientId: "c", username: "plant" }, undefined);
+    known.closed("peer_closed", undefined);
+    let n = 0;
+    const guess = (times: number) => {
+      for (let i = 0; i < times; i++) {
+        for (const wall of net.walls) {
+          const { guard } = connect(wall, `10.2.0.${++n}`, "plant");
+          guard.rejected("bad_credentials");
+          guard.closed("refused", undefined);
+        }
+      }
+    };
+    const lets = (address: string, user = "plant") =>
+      net.walls.map((wall) => connect(wall, address, user).verdict === undefined);
+    // The built-in limit is 50 a minute.
+    guess(9);
+    await net.network.run(1_000, 5);
+    assert.deepEqual(lets("10.3.0.1"), [true, true, true, true, true]);
+    guess(2);
+    await net.network.run(1_000, 5);
+    assert.deepEqual(lets("10.3.0.1"), [false, false, false, false, false]);
+    assert.deepEqual(lets("10.3.0.1", "other"), [true, true, true, true, true]);
+    assert.deepEqual(lets("10.1.0.1"), [true, false, false, false, false], "where he has logged in before");
+    assert.equal(net.list.length, 0, "no address is shut out");
+    await net.network.run(310_000, 100);
+    assert.deepEqual(lets("10.3.0.1"), [true, true, true, true, true]);
   });
 
   it("is bounded: the one that ends first ends early, and many are told in parts", async () => {

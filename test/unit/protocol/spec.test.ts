@@ -116,6 +116,11 @@ const expected: Array<[string, string, "e1" | "forwarder", number, number, strin
     ...(["CONTROL", "e1", 0xf01, 20] as const),
     'publish $fabric/guesses {"rule":"guessing.address","burst":20,"perSecond":0.5,"seconds":300,"failures":[{"source":"192.168.1.66","count":3}]}',
   ],
+  [
+    "PUBLISH `$fabric/lock`",
+    ...(["CONTROL", "forwarder", 0xa01, 19] as const),
+    'publish $fabric/lock {"user":"plant","rule":"guessing.user","seconds":300}',
+  ],
   ["PUBLISH `$fabric/access`", "CONTROL", "forwarder", 0xa01, 9, `publish $fabric/access ${access}`],
   [
     "PUBLISH `$fabric/retain`: the first one",

@@ -416,7 +416,7 @@ safe: [10.0.0.7]
     }
     broker.firewall.setRules({ ...rulesWith({}), safe, guessing });
     for (const source of ["2001:db8:1::/64", "2001:db8:2::/64", "2001:db8:3::/64"])
-      broker.firewall.guessed(source);
+      broker.firewall.guessed(source, undefined);
     assert.deepEqual(broker.guesses, ["2001:db8:3::/64"], "wrong passwords are told on what may be shut out");
     assert.deepEqual(
       broker.firewall.shutOuts().map(({ source }) => source),

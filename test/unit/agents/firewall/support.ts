@@ -83,7 +83,7 @@ export class WalledBroker extends TestBroker {
       modes: new Map([["tcp", mode]]),
       engine,
       ownAddresses,
-      onGuess: (source) => this.guesses.push(source),
+      onGuess: (whose) => this.guesses.push("source" in whose ? whose.source : whose.user),
       onEvent: (event, suppressed) => this.events.push({ ...event, suppressed }),
     });
     super({ ...options, screen: firewall }, clock);
