@@ -56,46 +56,50 @@ export function shortName(name: string): string {
   return `\0${createHash("sha256").update(name).digest("base64")}`;
 }
 
-/** A bucket per name, as many as `max`: the one longest unasked for is forgotten for a new one. */
+/**
+ * A bucket per name, as many as `max`. It keeps two halves and forgets the older one whole: those that nobody has asked for
+ * since the newer one was begun. (Deleting a Map's oldest entry each time would make finding the next one slower and slower.)
+ */
 export class Buckets {
-  private readonly buckets = new Map<string, TokenBucket>();
+  private young = new Map<string, TokenBucket>();
+  private old = new Map<string, TokenBucket>();
+  private readonly half: number;
 
   constructor(
     private readonly limit: Rate,
     private readonly onForgotten: () => void,
-    private readonly max = TRACKED_MAX,
-  ) {}
+    max = TRACKED_MAX,
+  ) {
+    this.half = Math.ceil(max / 2);
+  }
 
   get size(): number {
-    return this.buckets.size;
+    return this.young.size + this.old.size;
   }
 
   /** The name's bucket, which may be kept: it is the same one for all who ask, until it is forgotten. */
   of(given: string, now: number): TokenBucket {
     const name = shortName(given);
-    let bucket = this.buckets.get(name);
-    if (bucket === undefined) {
-      this.makeRoom(now);
-      bucket = new TokenBucket(this.limit, now);
-    } else {
-      this.buckets.delete(name);
-    }
-    this.buckets.set(name, bucket);
+    const known = this.young.get(name);
+    if (known !== undefined) return known;
+    const bucket = this.old.get(name) ?? new TokenBucket(this.limit, now);
+    this.old.delete(name);
+    if (this.young.size >= this.half) this.forgetOld(now);
+    this.young.set(name, bucket);
     return bucket;
   }
 
   /** The name's bucket is as new. */
-  forget(name: string): void {
-    this.buckets.delete(shortName(name));
+  forget(given: string): void {
+    const name = shortName(given);
+    this.young.delete(name);
+    this.old.delete(name);
   }
 
-  private makeRoom(now: number): void {
-    if (this.buckets.size < this.max) return;
-    for (const [longest, bucket] of this.buckets) {
-      // A full one has nothing to remember.
-      if (!bucket.isFull(now)) this.onForgotten();
-      this.buckets.delete(longest);
-      return;
-    }
+  private forgetOld(now: number): void {
+    // A full one has nothing to remember.
+    for (const bucket of this.old.values()) if (!bucket.isFull(now)) this.onForgotten();
+    this.old = this.young;
+    this.young = new Map();
   }
 }

@@ -10,10 +10,30 @@ test("tables keep no long names that clients choose, and still tell them apart",
   const buckets = new Buckets(LIMIT, () => {});
   assert.equal(buckets.of(`${LONG}a`, 0), buckets.of(`${LONG}a`, 0));
   assert.notEqual(buckets.of(`${LONG}a`, 0), buckets.of(`${LONG}b`, 0));
-  const { buckets: kept } = buckets as unknown as { buckets: Map<string, unknown> };
+  const { young: kept } = buckets as unknown as { young: Map<string, unknown> };
+  assert.equal(kept.size, 2);
   for (const name of kept.keys()) assert.ok(name.length < 130);
   buckets.forget(`${LONG}a`);
   assert.equal(buckets.size, 1);
+});
+
+test("a full table forgets those that nobody has asked for longest, and never the newest half", () => {
+  let forgotten = 0;
+  const buckets = new Buckets(
+    LIMIT,
+    () => {
+      forgotten += 1;
+    },
+    8,
+  );
+  const spend = (name: string) => buckets.of(name, 0).take(1, 0);
+  for (let n = 0; n < 8; n++) assert.ok(spend(`${n}`));
+  assert.equal(spend("0"), false, "it is remembered, and asked for again");
+  for (let n = 8; n < 11; n++) assert.ok(spend(`${n}`));
+  for (const name of ["0", "8", "9", "10", "5"]) assert.equal(spend(name), false, name);
+  assert.ok(buckets.size <= 8);
+  assert.ok(spend("1"), "forgotten: it may begin anew");
+  assert.ok(forgotten > 0);
 });
 
 test("users with long names are locked, and known, like any", () => {
