@@ -291,15 +291,16 @@ export class Allocator {
     if (this.recovering) return;
     const { books } = this;
     const { waste } = this.options;
-    for (const group of books.over) {
-      while (books.isOver(group)) this.eject(group);
-      books.over.delete(group);
-    }
-    while (books.extra > waste.total * books.useful) {
+    while (books.over.size > 0 || books.extra > waste.total * books.useful) {
+      for (const group of books.over) {
+        while (books.isOver(group)) this.eject(group);
+        books.over.delete(group);
+      }
+      if (books.extra <= waste.total * books.useful) continue;
       let worst: Group | undefined;
-      for (const other of this.books.shared)
-        if (worst === undefined || other.extra > worst.extra) worst = other;
+      for (const other of books.shared) if (worst === undefined || other.extra > worst.extra) worst = other;
       if (worst === undefined) return;
+      // What stays there may now waste more than its share: it is over then, too.
       this.eject(worst);
     }
   }

@@ -190,61 +190,63 @@ describe("allocation of groups", () => {
     assert.equal(allocator.get(light)?.carrier, undefined);
   });
 
-  it("keeps its bounds, whatever comes and goes in whatever order, and tells of every move", () => {
-    const step = fc.oneof(
-      {
-        weight: 6,
-        arbitrary: fc.tuple(fc.constant("set" as const), members(12), fc.integer({ min: 0, max: 9 })),
-      },
-      { weight: 1, arbitrary: fc.tuple(fc.constant("gone" as const), fc.integer({ min: 0, max: 11 })) },
-      { weight: 1, arbitrary: fc.tuple(fc.constant("limits" as const), fc.integer({ min: 0, max: 5 })) },
-    );
-    fc.assert(
-      fc.property(
-        fc.array(fc.integer({ min: 0, max: 5 }), { minLength: 1, maxLength: 7 }),
-        fc.array(fc.tuple(step, fc.uniqueArray(fc.integer({ min: 0, max: 11 }), { maxLength: 3 })), {
-          minLength: 20,
-          maxLength: 120,
-        }),
-        fc.constantFrom(WASTE, { total: 0, group: 0 }, { total: 0.5, group: 0.5 }),
-        (limits, steps, waste) => {
-          const run = () => {
-            const { switches, needs } = tree(12, limits);
-            const follower = new Follower(needs, waste);
-            const wanted = new Map<string, number>();
-            for (const [[what, subject, weight], publishers] of steps) {
-              if (what === "set") {
-                if (weight === 0) wanted.delete(setKey(subject));
-                else wanted.set(setKey(subject), weight);
-                follower.update(subject, weight, new Set(publishers.map(name)));
-              } else if (what === "gone") {
-                const id = name(subject);
-                for (const key of [...wanted.keys()]) {
-                  if (!key.includes(id)) continue;
-                  wanted.delete(key);
-                  follower.update(key.split("\n"), 0);
-                }
-                follower.allocator.removeEdge(id);
-              } else {
-                (switches[subject % switches.length] as { limit: number }).limit = subject;
-                follower.allocator.refresh();
-              }
-              follower.follow();
-              follower.check(wanted, waste);
-              if (what !== "gone") continue;
-              for (const c of follower.allocator.carriers()) assert.ok(!c.members.includes(name(subject)));
-            }
-            const result = new Map(follower.carriers);
-            for (const key of wanted.keys()) follower.update(key.split("\n"), 0);
-            follower.check(new Map(), waste);
-            assert.deepEqual(follower.allocator.sizes, { sets: 0, groups: 0, shared: 0, waiting: 0 });
-            for (const at of switches) assert.equal(follower.allocator.usedOf(at), 0);
-            return result;
-          };
-          assert.deepEqual(run(), run());
+  for (const seeded of [{}, { seed: 60348009 }])
+    it(`keeps its bounds, whatever comes and goes in whatever order, and tells of every move ${JSON.stringify(seeded)}`, () => {
+      const step = fc.oneof(
+        {
+          weight: 6,
+          arbitrary: fc.tuple(fc.constant("set" as const), members(12), fc.integer({ min: 0, max: 9 })),
         },
-      ),
-      { numRuns: 400 },
-    );
-  });
+        { weight: 1, arbitrary: fc.tuple(fc.constant("gone" as const), fc.integer({ min: 0, max: 11 })) },
+        { weight: 1, arbitrary: fc.tuple(fc.constant("limits" as const), fc.integer({ min: 0, max: 5 })) },
+      );
+      fc.assert(
+        fc.property(
+          fc.array(fc.integer({ min: 0, max: 5 }), { minLength: 1, maxLength: 7 }),
+          fc.array(fc.tuple(step, fc.uniqueArray(fc.integer({ min: 0, max: 11 }), { maxLength: 3 })), {
+            minLength: 20,
+            maxLength: 120,
+          }),
+          fc.constantFrom(WASTE, { total: 0, group: 0 }, { total: 0.5, group: 0.5 }),
+          (limits, steps, waste) => {
+            const run = () => {
+              const { switches, needs } = tree(12, limits);
+              const follower = new Follower(needs, waste);
+              const wanted = new Map<string, number>();
+              for (const [[what, subject, weight], publishers] of steps) {
+                if (what === "set") {
+                  if (weight === 0) wanted.delete(setKey(subject));
+                  else wanted.set(setKey(subject), weight);
+                  follower.update(subject, weight, new Set(publishers.map(name)));
+                } else if (what === "gone") {
+                  const id = name(subject);
+                  for (const key of [...wanted.keys()]) {
+                    if (!key.includes(id)) continue;
+                    wanted.delete(key);
+                    follower.update(key.split("\n"), 0);
+                  }
+                  follower.allocator.removeEdge(id);
+                } else {
+                  (switches[subject % switches.length] as { limit: number }).limit = subject;
+                  follower.allocator.refresh();
+                }
+                follower.follow();
+                follower.check(wanted, waste);
+                if (what !== "gone") continue;
+                for (const c of follower.allocator.carriers()) assert.ok(!c.members.includes(name(subject)));
+              }
+              const result = new Map(follower.carriers);
+              for (const key of wanted.keys()) follower.update(key.split("\n"), 0);
+              follower.check(new Map(), waste);
+              assert.deepEqual(follower.allocator.sizes, { sets: 0, groups: 0, shared: 0, waiting: 0 });
+              for (const at of switches) assert.equal(follower.allocator.usedOf(at), 0);
+              return result;
+            };
+            assert.deepEqual(run(), run());
+          },
+        ),
+        // The seed: a group that was put right for the sum of all wasted too much by itself then.
+        { numRuns: 400, ...seeded },
+      );
+    });
 });
