@@ -8,7 +8,7 @@ const PENDING_BYTES_MAX = 4 * 1024 * 1024;
 const PENDING_PACKETS_MAX = 2_048;
 
 /** What an agent says of itself in CONNECT. */
-export interface AgentClaim {
+export interface StatedClaim {
   readonly id: string;
   /** Where group datagrams and unicast copies reach it. */
   readonly address: string;
@@ -25,13 +25,19 @@ export interface AgentClaim {
   readonly retained?: string;
 }
 
+/** The same of a registered one. */
+export interface AgentClaim extends StatedClaim {
+  /** Another one from each time that publishers were told that it is gone: then they have to be told its groups again. */
+  readonly stay: number;
+}
+
 /** One edge, over all its registrations for as long as it is alive. */
 export class Agent {
   /** Filters with local subscribers there. */
   readonly filters = new Set<string>();
   /** Topics whose route it holds, or is about to get. */
   readonly topics = new Set<RoutedTopic>();
-  /** The groups that this registration has been told of, and what (JSON). */
+  /** The groups that this registration has been told of, and what: see `tellGroup`. */
   readonly groups = new Map<Group, string>();
   /** What this registration has confirmed so far; what it has not by its first PINGREQ is withdrawn. */
   confirmed:

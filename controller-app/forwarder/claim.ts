@@ -1,9 +1,9 @@
 import { type Endpoint, INTERCEPTS_MAX, parseEndpoint, parseIPv4 } from "@topicast/protocol";
 import type { IConnectPacket, Packet } from "mqtt-packet";
-import type { AgentClaim } from "./agents.js";
+import type { StatedClaim } from "./agents.js";
 
 /** What CONNECT says; undefined where it is not a CONNECT of an agent. */
-export function readClaim(packet: Packet | undefined): AgentClaim | undefined {
+export function readClaim(packet: Packet | undefined): StatedClaim | undefined {
   if (packet?.cmd !== "connect") return undefined;
   const { clientId: id, properties } = packet as IConnectPacket;
   const { address, port, epoch, mac, intercept = [], access, retained } = properties?.userProperties ?? {};

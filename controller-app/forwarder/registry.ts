@@ -20,7 +20,7 @@ import {
 import type { Packet } from "mqtt-packet";
 import type { Dataplane } from "../dataplane/dataplane.js";
 import type { AgentView } from "../rest/view.js";
-import { Agent, type AgentClaim } from "./agents.js";
+import { Agent, type StatedClaim } from "./agents.js";
 import { readClaim } from "./claim.js";
 
 export const AGENTS_MAX = 4_096;
@@ -107,10 +107,12 @@ export class Registry {
   }
 
   /** Registers an agent, or registers it anew: what it had stays until it has had time to confirm it. */
-  private register(datagram: Datagram, from: Endpoint, claim: AgentClaim, known: Agent | undefined): Agent {
+  private register(datagram: Datagram, from: Endpoint, stated: StatedClaim, known: Agent | undefined): Agent {
     const { clock, epoch, payloadBytes } = this.options;
     const now = clock.now();
-    const moved = known !== undefined && known.claim.address !== claim.address;
+    const moved = known !== undefined && known.claim.address !== stated.address;
+    const stays = known !== undefined && !moved && known.claim.dataEpoch === stated.dataEpoch;
+    const claim = { ...stated, stay: stays ? known.claim.stay : this.stats.registrations };
     if (known !== undefined && moved) this.withdraw(known, "its address has changed");
     const endpoint = { address: from.address, port: from.port };
     const channel: ControlChannel = new ControlChannel({
@@ -129,7 +131,7 @@ export class Registry {
       this.byNumber.set(agent.number, agent);
     } else {
       agent = known;
-      if (known.claim.dataEpoch !== claim.dataEpoch) {
+      if (!stays) {
         this.tellGone(known);
         this.options.onReplaced(known);
       }
@@ -188,7 +190,7 @@ export class Registry {
   /** As REST shows them; not what an agent's datagrams carry beside. */
   *views(now: number): IterableIterator<AgentView> {
     for (const agent of this.byNumber.values()) {
-      const { access: _, dataEpoch: _epoch, ...claim } = agent.claim;
+      const { access: _, dataEpoch: _epoch, stay: _stay, ...claim } = agent.claim;
       yield {
         ...claim,
         filters: agent.filters.size,

@@ -144,9 +144,10 @@ function tellGroup(agent: Agent, group: Group): Promise<boolean> | undefined {
       epoch: m.dataEpoch,
     })),
   };
-  const body = JSON.stringify(update);
-  if (agent.groups.get(group) === body) return undefined;
-  agent.groups.set(group, body);
+  // Who was gone for a moment has left the publisher's stream, although the group reads as before.
+  const told = JSON.stringify([update, group.members.map((m) => m.stay)]);
+  if (agent.groups.get(group) === told) return undefined;
+  agent.groups.set(group, told);
   agent.publishes = true;
   return agent.channel.send(encodeFabricJson(FabricTopic.GROUP, update));
 }

@@ -2,7 +2,17 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { Coalesced } from "@topicast/controller/forwarder/coalesced.js";
-import { type Faults, SimAgent, SimForwarder, SimNetwork, settleJobs, simFabric } from "./sim.js";
+import { type Endpoint, Kind } from "@topicast/protocol";
+import {
+  type Faults,
+  FORWARDER,
+  pair,
+  SimAgent,
+  SimForwarder,
+  SimNetwork,
+  settleJobs,
+  simFabric,
+} from "./sim.js";
 
 const MEGABYTE = 1_000_000;
 
@@ -226,6 +236,25 @@ describe("the end of a life", () => {
     await network.run(1_000, 10);
     assert.deepEqual(e1.texts("fresh"), upTo(10_000));
     assert.equal(e2.fabric.counters().published_dropped, 0);
+  });
+
+  it("an edge given up by the forwarder and back at once gets what publishers' streams lose: it had left them", async () => {
+    const { network, forwarder, agents } = await simFabric(1, 3);
+    const [e1, e2, e3] = agents as [SimAgent, SimAgent, SimAgent];
+    for (const agent of [e2, e3]) await network.until(agent.subscribe("t"));
+    await publishAll(network, e1, "t", ["route"], 200);
+    const apart = pair(e3.endpoint.address, FORWARDER.address);
+    network.parted.add(apart);
+    while (!forwarder.events.includes("agent_down e3")) await network.run(1);
+    network.parted.delete(apart);
+    await network.run(1_000);
+    assert.deepEqual(e3.states, ["registered", "connecting", "unreachable", "registered"]);
+    const isFor = (to: Endpoint) => to.address === e3.endpoint.address;
+    let lost = 0;
+    network.lose = (header, to) => header.kind === Kind.DATA && isFor(to) && lost++ < 2;
+    await network.until(e1.publish("t", "lost at first", 1)!);
+    assert.deepEqual(e3.texts().slice(-1), ["lost at first"]);
+    assert.equal(lost, 3, "sent again until it was there");
   });
 
   it("close lets everyone go who waits for an acknowledgement", async () => {

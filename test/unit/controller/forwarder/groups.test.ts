@@ -9,7 +9,7 @@ import { SimClock } from "@topicast/protocol";
 import { settle } from "../dataplane/model-ryu.js";
 
 const claim = (n: number) => ({
-  ...{ id: `e${n}`, address: `10.0.0.${n}`, port: 1883, dataEpoch: 1, mac: `02:00:00:00:00:0${n}` },
+  ...{ id: `e${n}`, address: `10.0.0.${n}`, port: 1883, dataEpoch: 1, stay: 1, mac: `02:00:00:00:00:0${n}` },
   intercepts: [],
 });
 const members = [claim(1), claim(2)];
