@@ -3,7 +3,7 @@ import { describe, it } from "node:test";
 import { Chaos, seedsToRun, troubleOf } from "./chaos.js";
 
 describe("the fabric in trouble", () => {
-  const seeds = seedsToRun(400);
+  const seeds = seedsToRun(1_500);
 
   it(`keeps every guarantee over ${seeds.length} seeds of loss, partition, crash and change`, async () => {
     const sum = { published: 0, delivered: 0, due0: 0, missed0: 0 };
