@@ -72,7 +72,8 @@ describe("scripts/demo", () => {
     const { published } = JSON.parse(readFileSync(json, "utf8")) as Result;
     const { database, problems } = await inspectFiles([file]);
     assert.equal(problems, 0);
-    const numbered = "transport = 'fabric' AND topic = 'plant/7/temp' AND decode(payload, 'replace') NOT LIKE 'first %'";
+    const numbered =
+      "transport = 'fabric' AND topic = 'plant/7/temp' AND decode(payload, 'replace') NOT LIKE 'first %'";
     // The sources' ports on their way up, the switches' on the way down: each link is named by its upper end.
     assert.deepEqual(
       await database.values(
