@@ -202,9 +202,7 @@ export class Chaos {
     life.agent.unsubscribe(period.filter);
   }
 
-  private publish(life: Life): void {
-    const topic = this.pick(TOPICS);
-    const qos = this.pick([0, 0, 1, 2] as const);
+  private publish(life: Life, topic = this.pick(TOPICS), qos = this.pick([0, 0, 1, 2] as const)): void {
     const number = life.published++;
     const text = `${life.name}:${number}${this.rand() < 0.03 ? " ".repeat(4_000) : ""}`;
     const sent: Published = { text, topic, qos, life, number, at: this.now, acknowledgedAt: undefined };
@@ -262,6 +260,20 @@ export class Chaos {
     await network.run(partitions ? 8_000 : 100, 20);
     network.faults = { loss: 0, repeat: 0, delay: [0.1, 1] };
     await network.run(partitions || crashes ? 18_000 : 5_000, 20);
+    await this.publishOnceMore();
+  }
+
+  /** Whoever is there after all that is as good an edge as before: what it lacks is sent to it again. */
+  private async publishOnceMore(): Promise<void> {
+    const { network } = this.fabric;
+    const calm = network.faults;
+    network.faults = { ...calm, loss: 0.2 };
+    for (const life of this.lives.filter((l) => l.alive)) {
+      for (const topic of TOPICS) this.publish(life, topic, this.pick([1, 2]));
+    }
+    await network.run(500, 10);
+    network.faults = calm;
+    await network.run(4_000, 50);
   }
 
   // --- what must be true of it ---
