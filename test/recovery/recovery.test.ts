@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { after, describe, it } from "node:test";
 import type { Publisher, Subscriber } from "topicast/testbed/clients";
 import { eventually, Testbed } from "topicast/testbed/testbed";
-import { numbered, sleep } from "./support.js";
+import { numbered, sleep } from "../e2e/support.js";
 
 const PER_SECOND = { 0: 500, 1: 50, 2: 50 } as const;
 const QOS = [0, 1, 2] as const;
@@ -37,7 +37,18 @@ class Streams {
       publishers,
     );
     streams.running = Promise.all(QOS.map((qos) => streams.publish(qos)));
-    await eventually("the streams run", 10_000, () => streams.arrivals.length > 1_000);
+    try {
+      await streams.begin(testbed);
+    } catch (error) {
+      // Otherwise its timers would keep this process for ever.
+      streams.stopped = true;
+      throw error;
+    }
+    return streams;
+  }
+
+  private async begin(testbed: Testbed): Promise<void> {
+    await eventually("the streams run", 10_000, () => this.arrivals.length > 1_000);
     const isAdmitted = async () => {
       const { groups } = (await testbed.get("/groups")) as {
         groups: { admitted: string[]; carriage: string }[];
@@ -46,7 +57,6 @@ class Streams {
     };
     await eventually("the switches copy", 10_000, isAdmitted);
     await sleep(500);
-    return streams;
   }
 
   private async publish(qos: 0 | 1 | 2): Promise<void> {
