@@ -1,4 +1,4 @@
-import { packetSize } from "@topicast/protocol";
+import { endsWithPacket, packetSize } from "@topicast/protocol";
 import type { ReportProblem } from "./app.js";
 import { decodeCoap, looksLikeCoap } from "./decode/coap.js";
 import { decodeDns } from "./decode/dns.js";
@@ -133,15 +133,5 @@ function guess(bytes: Buffer, ports: readonly [number, number], isCut: boolean):
   // A 3-byte length of MQTT-SN begins with 1, too, as the fabric's header does.
   if (looksLikeSn(bytes)) return "mqttsn";
   if (bytes[0]! >> 4 === 0) return looksLikeFabric(bytes) ? "fabric" : undefined;
-  return isCut || arePackets(bytes) ? "mqtt" : undefined;
-}
-
-function arePackets(bytes: Buffer): boolean {
-  let at = 0;
-  while (at < bytes.length) {
-    const size = packetSize(bytes, at, bytes.length);
-    if (size <= 0) return false;
-    at += size;
-  }
-  return at === bytes.length;
+  return isCut || endsWithPacket(bytes) ? "mqtt" : undefined;
 }

@@ -200,7 +200,7 @@ export function fabricJson(packet: IPublishPacket): unknown {
 }
 
 /** Whether the fixed headers' lengths lead exactly to the end: mqtt-packet waits silently for more otherwise. */
-function endsWithPacket(bytes: Buffer): boolean {
+export function endsWithPacket(bytes: Buffer): boolean {
   let at = 0;
   while (at < bytes.length) {
     const size = packetSize(bytes, at, bytes.length);
