@@ -10,6 +10,8 @@ from ryu.lib.packet import ether_types, ethernet
 from ryu.ofproto import ofproto_v1_3
 from ryu.topology import event, switches
 
+from launcher.homes import Homes, Ways
+
 # Marks the flows that simple_switch_13 has learned, so that they can be deleted: "learned" in ASCII.
 COOKIE = 0x6C6561726E6564
 # Seconds after a port has come up during which it may turn out to lead to a switch.
@@ -28,7 +30,7 @@ def keep_frames_from_circling():
     Now, where links are observed, it floods by the links of a spanning tree and by the ports that lead to no switch, and
     takes no frame from other ports; a port that has just come up is left out for half a second, in which link discovery
     finds what it leads to. When a link leaves the tree, or a port goes down, all switches learn anew; a host that moves is
-    forgotten.
+    forgotten. Nothing is learned from a frame that comes by another way than the tree's from where its host lives.
     """
     application = simple_switch_13.SimpleSwitch13
     create = application.__init__
@@ -75,6 +77,12 @@ def take(application, ev, flooding, learn):
         return
     ports = flooding.ports(datapath.id)
     if in_port not in ports:
+        return
+    if flooding.is_edge(datapath.id, in_port):
+        is_news = flooding.homes.moves(header.src, (datapath.id, in_port))
+        if is_news and any(header.src in known for known in application.mac_to_port.values()):
+            forget(application, flooding.discovery.dps.values(), header.src)
+    elif flooding.is_astray(datapath.id, in_port, header.src):
         return
     known = application.mac_to_port.setdefault(datapath.id, {})
     if known.get(header.dst) in ports:
@@ -171,8 +179,10 @@ class Flooding:
         self.known = {}
         self.since = {}
         self.linked = set()
-        self.tree = set()
+        self.tree = {}
         self.young = set()
+        self.homes = Homes()
+        self.ways = Ways(self.tree)
         # Ports that led to switches a moment ago, and when they ceased to.
         self.freed = {}
 
@@ -204,8 +214,10 @@ class Flooding:
         }
         self.discovery.lost.clear()
         self.freed.update((port, now) for port in self.linked - linked)
-        left = self.tree - tree or edges & linked - tree or lost
+        left = self.tree.keys() - tree.keys() or edges & linked - tree.keys() or lost
         self.linked, self.tree = linked, tree
+        self.homes.settle(linked)
+        self.ways = Ways(tree)
         return bool(left)
 
     def ports(self, dpid):
@@ -216,6 +228,15 @@ class Flooding:
             if (dpid, number) in self.tree or (dpid, number) not in self.linked and (dpid, number) not in self.young
         ]
 
+    def is_edge(self, dpid, number):
+        """Whether one of `ports` leads to no switch."""
+        return (dpid, number) not in self.linked
+
+    def is_astray(self, dpid, in_port, mac):
+        """Whether a frame of this host that came in from another switch has gone round a loop."""
+        home = self.homes.at.get(mac)
+        return home is not None and self.ways.is_astray(dpid, in_port, home)
+
 
 def is_down(port):
     """Link or configuration: OFPPS_LINK_DOWN, OFPPC_PORT_DOWN (OpenFlow 1.3.5, 7.2.1)."""
@@ -224,8 +245,9 @@ def is_down(port):
 
 def spanning_tree(links):
     """
-    The ports, (datapath id, number), that lead to switches, and those of them that belong to a spanning tree: breadth
-    first from the lowest datapath id of each part, neighbours in order of id and port. A link known in one direction counts.
+    The ports, (datapath id, number), that lead to switches, and those of them that belong to a spanning tree, each with the
+    port at the other end of its link. Breadth first from the lowest datapath id of each part, neighbours in order of id and
+    port. A link known in one direction counts.
     """
     cables = {frozenset((src, dst)) for src, dst in links if src[0] != dst[0]}
     linked = {port for cable in cables for port in cable}
@@ -234,7 +256,7 @@ def spanning_tree(links):
         one, other = cable
         arcs.setdefault(one[0], []).append((other, one))
         arcs.setdefault(other[0], []).append((one, other))
-    tree, reached = set(), set()
+    tree, reached = {}, set()
     for root in sorted(arcs):
         if root in reached:
             continue
@@ -246,5 +268,5 @@ def spanning_tree(links):
                     continue
                 reached.add(there[0])
                 queue.append(there[0])
-                tree.update((there, here))
+                tree.update({there: here, here: there})
     return linked, tree

@@ -189,6 +189,30 @@ describe("Ryu as the launcher corrects it", () => {
     await flooded(b!, 3, [1, 2]);
   });
 
+  it("a frame that has gone round a closing loop teaches simple_switch_13 nothing", async () => {
+    const [near, far] = ["02:00:00:00:09:01", "02:00:00:00:09:02"];
+    const [a, b] = await Promise.all([31n, 32n].map((dpid) => connect(dpid, [1, 2, 3])));
+    await cable(a!, 1, b!, 1);
+    const outputs = () => a!.sent.filter((p) => p.frame.readUInt16BE(12) === 0x0800).map((p) => p.port);
+    await eventually(async () => {
+      a!.sent.length = 0;
+      a!.packetIn(2, broadcast(near, "10.0.9.1"));
+      await eventually(async () => assert.deepEqual(outputs(), [1, 3]), 200);
+    });
+    a!.sent.length = 0;
+    // It comes back by the link, and is not sent on.
+    a!.packetIn(1, broadcast(near, "10.0.9.1"));
+    a!.packetIn(3, udpFrame(near, far, "10.0.9.1", "10.0.9.2"));
+    await eventually(async () => assert.deepEqual(outputs(), [2]));
+    // Heard first where it does not live, as if its own frame had been overtaken: that is forgotten.
+    a!.packetIn(1, broadcast("02:00:00:00:09:03", "10.0.9.3"));
+    a!.packetIn(2, broadcast("02:00:00:00:09:03", "10.0.9.3"));
+    a!.packetIn(1, broadcast("02:00:00:00:09:03", "10.0.9.3"));
+    a!.sent.length = 0;
+    a!.packetIn(3, udpFrame("02:00:00:00:09:03", far, "10.0.9.3", "10.0.9.2"));
+    await eventually(async () => assert.equal(outputs().at(-1), 2));
+  });
+
   it("broken frames end in no traceback and in no harm", async () => {
     const a = await connect(8n, [1, 2]);
     const lldp = Buffer.from(`0180c200000e02000000080188cc${"ff".repeat(40)}`, "hex");

@@ -17,7 +17,7 @@ from ryu.lib import ofctl_utils
 from ryu.ofproto import ofproto_v1_0, ofproto_v1_2, ofproto_v1_3, ofproto_v1_4, ofproto_v1_5
 from ryu.topology import switches
 
-from launcher import corrections, hosts, links, loops
+from launcher import corrections, homes, hosts, links, loops
 
 Port = collections.namedtuple("Port", "dpid port_no")
 
@@ -93,6 +93,49 @@ class SpanningTrees(unittest.TestCase):
             both = turned + [link[::-1] for link in turned]
             chance.shuffle(both)
             self.assertEqual(loops.spanning_tree(both), loops.spanning_tree(links))
+
+
+class Ways(unittest.TestCase):
+    def test_a_flood_is_never_astray_and_a_frame_that_has_gone_round_is_at_every_other_port(self):
+        chance = random.Random(9)
+        for _ in range(300):
+            count, links = SpanningTrees().random_links(chance)
+            linked, tree = loops.spanning_tree(links)
+            ways = homes.Ways(tree)
+            home = (chance.randint(1, count), 99)
+            entered = {home[0]: None}
+            queue = [home[0]]
+            for dpid in queue:
+                for here, there in tree.items():
+                    if here[0] == dpid and there[0] not in entered:
+                        entered[there[0]] = there[1]
+                        queue.append(there[0])
+            self.assertEqual(len(entered), count)
+            for dpid, number in tree:
+                self.assertEqual(ways.is_astray(dpid, number, home), number != entered[dpid])
+
+    def test_nothing_is_known_of_ways_that_no_tree_has(self):
+        self.assertFalse(homes.Ways({}).is_astray(1, 1, (2, 1)))
+
+
+class Homes(unittest.TestCase):
+    def test_a_port_that_turns_out_to_lead_to_a_switch_is_nobodys_home(self):
+        table = homes.Homes()
+        self.assertTrue(table.moves("m", (1, 1)))
+        self.assertFalse(table.moves("m", (1, 1)))
+        self.assertTrue(table.moves("m", (1, 2)))
+        table.settle({(1, 1)})
+        self.assertEqual(table.at, {"m": (1, 2)})
+        table.settle({(1, 2)})
+        self.assertEqual(table.at, {})
+
+    def test_who_was_heard_anew_longest_ago_makes_room(self):
+        table = homes.Homes()
+        for i in range(homes.MAX_HOSTS + 10):
+            table.moves(i, (1, 1))
+        self.assertEqual(len(table.at), homes.MAX_HOSTS)
+        self.assertNotIn(9, table.at)
+        self.assertIn(10, table.at)
 
 
 class Sightings(unittest.TestCase):
