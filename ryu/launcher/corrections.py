@@ -9,6 +9,7 @@ def apply(verbose):
     connections.take_reconnection_as_leave_and_enter()
     connections.forget_what_a_switch_learned_when_it_connects()
     links.survive_lost_links()
+    links.notice_dead_links_sooner()
     hosts.keep_all_sightings()
     loops.keep_frames_from_circling()
     changes.tell()

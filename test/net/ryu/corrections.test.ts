@@ -189,6 +189,17 @@ describe("Ryu as the launcher corrects it", () => {
     await flooded(b!, 3, [1, 2]);
   });
 
+  it("a link that dies without a port going down is gone when six LLDP frames in a row have not come", async (test) => {
+    const [a, b] = await Promise.all([41n, 42n].map((dpid) => connect(dpid, [1])));
+    await cable(a!, 1, b!, 1);
+    const heard = performance.now();
+    const asked = () => a!.sent.filter((p) => p.frame.readUInt16BE(12) === LLDP).length;
+    const before = asked();
+    await eventually(async () => assert.deepEqual(await client.topologyLinks(41n), []), 9_000);
+    test.diagnostic(`gone after ${((performance.now() - heard) / 1000).toFixed(1)} s`);
+    assert.ok(asked() - before >= 5, `only ${asked() - before} LLDP frames since`);
+  });
+
   it("a frame that has gone round a closing loop teaches simple_switch_13 nothing", async () => {
     const [near, far] = ["02:00:00:00:09:01", "02:00:00:00:09:02"];
     const [a, b] = await Promise.all([31n, 32n].map((dpid) => connect(dpid, [1, 2, 3])));
