@@ -1,5 +1,5 @@
 import { type Settings, UserError, type ValuesOf, value } from "@topicast/protocol";
-import { DEFAULT_LIMITS, type Limits } from "./mqtt/limits.js";
+import { DEFAULT_LIMITS, FEATURES, type Limits } from "./mqtt/limits.js";
 import { DEFAULT_CONFIG, type TcpConfig } from "./tcp/config.js";
 
 /** How many times its rate a source may open connections at once, after a rest. */
@@ -57,7 +57,7 @@ export const limitSettings = {
 export const sessionLimitSettings = {
   "max-keepalive": {
     argument: "SECONDS",
-    help: "longest keep-alive; MQTT 5 clients that ask for a longer one, or for none, are told this one",
+    help: "longest keep-alive; MQTT 5 clients that ask for a longer one, or for none, are told this one, older ones that ask for a longer one are refused",
     value: value.wholeNumber(1, DEFAULT_LIMITS.keepAliveSeconds),
     presetHelp: `${DEFAULT_LIMITS.keepAliveSeconds}`,
   },
@@ -73,6 +73,25 @@ export const sessionLimitSettings = {
     value: value.wholeNumber(1, 65_535),
     presetHelp: `${DEFAULT_LIMITS.receiveMaximum} and ${DEFAULT_LIMITS.inflight}`,
   },
+  "max-topic-alias": {
+    argument: "N",
+    help: "topic aliases that a client may use",
+    value: value.wholeNumber(0, 65_535),
+    presetHelp: `${DEFAULT_LIMITS.topicAliases}`,
+  },
+  "max-qos": {
+    argument: "QOS",
+    help: "greatest QoS that a client may publish with, and is granted; whoever publishes above is disconnected",
+    value: value.wholeNumber(0, 2),
+    presetHelp: `${DEFAULT_LIMITS.maximumQos}`,
+  },
+  without: {
+    argument: "FEATURE",
+    help: `do without retained messages, subscriptions with wildcards, shared ones, or subscription identifiers (${FEATURES.join(", ")}): whoever uses them is told, and disconnected; may be repeated`,
+    value: value.listOf(value.oneOf(...FEATURES), FEATURES.length),
+    repeatable: true,
+    presetHelp: "all are there",
+  },
 } as const satisfies Settings;
 
 /** The settings above where they were given, as the sessions call them. */
@@ -83,6 +102,9 @@ export function sessionLimits(values: ValuesOf<typeof sessionLimitSettings>): Pa
     packetBytes: values["max-packet-size"],
     receiveMaximum: inflight,
     inflight,
+    topicAliases: values["max-topic-alias"],
+    maximumQos: values["max-qos"] as Limits["maximumQos"] | undefined,
+    without: values.without,
   };
   return Object.fromEntries(Object.entries(limits).filter(([, limit]) => limit !== undefined));
 }

@@ -13,6 +13,8 @@ export interface ListenerSettings {
   /** Paths; undefined: the forwarder's, null: none. */
   readonly passwordFile: string | null | undefined;
   readonly aclFile: string | null | undefined;
+  /** A SUBSCRIBE is refused where the rules let nothing come of it. */
+  readonly refuseUnreadable: boolean;
   /** Undefined: the transport's own limit. */
   readonly maxConnections: number | undefined;
   readonly proxyProtocol: boolean;
@@ -50,6 +52,12 @@ export const perListener = {
     help: "who may publish and receive what, as mosquitto's acl_file says it, or none",
     value: fileOrNone,
     presetHelp: "the forwarder's",
+  },
+  "refuse-unreadable": {
+    help: "with an ACL, refuse a SUBSCRIBE that could bring nothing which the client may read; mosquitto grants it",
+    value: value.toggle,
+    preset: "false",
+    presetHelp: "off",
   },
   "require-client-cert": {
     help: "refuse clients without a certificate on the TLS ports",
@@ -158,6 +166,7 @@ function settingsOf(name: ListenerName, given: Override): ListenerSettings {
     allowAnonymous: given["allow-anonymous"] === true,
     passwordFile: given["password-file"],
     aclFile: given["acl-file"],
+    refuseUnreadable: given["refuse-unreadable"] === true,
     maxConnections: given["max-connections"],
     proxyProtocol: given["proxy-protocol"] === true,
     requireClientCert: hasTls(name) && given["require-client-cert"] === true,

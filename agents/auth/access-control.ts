@@ -24,6 +24,8 @@ export interface Policy {
   readonly allowAnonymous: boolean;
   readonly users: Source<Users>;
   readonly acl: Source<Acl>;
+  /** Also refuses a SUBSCRIBE of which nothing could come; otherwise what may be received decides alone. */
+  readonly refuseUnreadable?: boolean;
 }
 
 /** Who a connected client is, as far as its admission goes. */
@@ -77,8 +79,9 @@ export class AccessControl implements Authority {
   }
 
   maySubscribe(client: ClientIdentity, filter: string): boolean {
-    const acl = this.aclOf(client);
-    return acl === undefined || acl.allowsSome(client, filter);
+    const policy = this.policyOf(client);
+    if (policy?.refuseUnreadable !== true) return true;
+    return policy.acl.value?.allowsSome(client, filter) ?? true;
   }
 
   mayReceive(client: ClientIdentity, topic: string): boolean {
@@ -93,10 +96,13 @@ export class AccessControl implements Authority {
     return { ...this.stats, ...this.checker.stats, acl_forgotten };
   }
 
-  /** The rules of the client's port; those of the first one for a session whose port is not there any more. */
-  private aclOf({ listener }: ClientIdentity): Acl | undefined {
-    const { policies } = this.options;
-    return (policies.get(listener ?? "") ?? this.first)?.acl.value;
+  private aclOf(client: ClientIdentity): Acl | undefined {
+    return this.policyOf(client)?.acl.value;
+  }
+
+  /** That of the client's port; of the first one for a session whose port is not there any more. */
+  private policyOf({ listener }: ClientIdentity): Policy | undefined {
+    return this.options.policies.get(listener ?? "") ?? this.first;
   }
 
   private async login(policy: Policy, users: Users, username: string, password: Buffer): Promise<Admission> {

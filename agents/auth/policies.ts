@@ -55,10 +55,10 @@ export class Access {
         ? undefined
         : { value: new Users(new Map([[username, hashOf(password)]])) };
     for (const [name, settings] of Object.entries(config.listeners)) {
-      const { allowAnonymous, passwordFile, aclFile, identityAsUsername } = settings;
+      const { allowAnonymous, passwordFile, aclFile, refuseUnreadable, identityAsUsername } = settings;
       if (identityAsUsername) this.identifies.add(name);
       this.policies.set(name, {
-        allowAnonymous,
+        ...{ allowAnonymous, refuseUnreadable },
         users: this.source(
           passwordFile,
           onlyUser ?? (ofForwarder ? this.sharedUsers : NONE),

@@ -4,7 +4,13 @@ import type { ByteStream } from "../transport/transport.js";
 import { AnswerQueue } from "./answers.js";
 import { decode, type ProtocolVersion } from "./codec/decode.js";
 import { encodeDisconnect } from "./codec/encode.js";
-import { type CloseReason, closeReason, DISCONNECT_CODES, FramingError } from "./codec/errors.js";
+import {
+  type CloseReason,
+  closeReason,
+  DISCONNECT_CODES,
+  disconnectCode,
+  FramingError,
+} from "./codec/errors.js";
 import { FrameReader } from "./codec/frames.js";
 import { Outbox } from "./outbox.js";
 import type { Outgoing } from "./outgoing.js";
@@ -213,7 +219,8 @@ export class Connection {
       }
     } catch (error) {
       if (error instanceof PacketError) {
-        this.close(closeReason(error), error.message, !(error instanceof FramingError));
+        const isTold = !(error instanceof FramingError);
+        this.close(closeReason(error), error.message, isTold, disconnectCode(error));
       } else {
         this.server.log?.error({ peer: this.stream.peer, err: error }, "packet handler failed");
         this.close("internal_error");

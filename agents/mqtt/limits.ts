@@ -1,3 +1,7 @@
+/** What a server need not offer: MQTT 5 clients are told what there is not. */
+export const FEATURES = ["retain", "wildcards", "shared", "subscription-ids"] as const;
+export type Feature = (typeof FEATURES)[number];
+
 /** Bounds of the sessions; README.md has the policy and the counter of each. */
 export interface Limits {
   /** Byte streams served at a time. */
@@ -12,6 +16,10 @@ export interface Limits {
   readonly clientIdBytes: number;
   /** Longest keep-alive in seconds: MQTT 5 clients that ask for a longer one, or for none, are told this one. */
   readonly keepAliveSeconds: number;
+  /** Greatest QoS of what a client publishes, its will among it, and of what a subscription is granted. */
+  readonly maximumQos: 0 | 1 | 2;
+  /** What is not offered. */
+  readonly without: readonly Feature[];
   /** Longest time that a session outlives its connection, in seconds; 4,294,967,295: for ever. */
   readonly sessionExpirySeconds: number;
   /** Most levels of a topic name or filter. */
@@ -60,6 +68,8 @@ export const DEFAULT_LIMITS: Limits = {
   packetBytes: 2_000_000,
   clientIdBytes: 65_535,
   keepAliveSeconds: 65_535,
+  maximumQos: 2,
+  without: [],
   sessionExpirySeconds: 4_294_967_295,
   topicLevels: 200,
   subscriptionsPerClient: 10_000,

@@ -108,7 +108,7 @@ export class Server {
     client: ClientIdentity,
   ): { session: Session; isPresent: boolean } | undefined {
     const { clientId } = client;
-    this.sessions.get(clientId)?.connection?.close("taken_over");
+    this.giveWay(clientId);
     const old = this.sessions.get(clientId);
     // Where its other half has not come the client must know that what it has of it is not known here.
     const isPresent = old !== undefined && !connect.clean && !old.isPartial;
@@ -134,6 +134,16 @@ export class Server {
     for (const { delivered } of waiting)
       if (delivered !== undefined) session.delivery.offer({ ...delivered, place: 0 });
     return { session, isPresent };
+  }
+
+  /**
+   * The client opens a new connection, here or elsewhere. One that it has is closed, and its will has its time as after any
+   * other end. A will that waits for its delay is not published, although Clean Start ends its session (MQTT-3.1.2-8).
+   */
+  giveWay(clientId: string): void {
+    const session = this.sessions.get(clientId);
+    if (session?.connection !== undefined) session.connection.close("taken_over");
+    else if (session !== undefined) this.setWill(session, undefined);
   }
 
   /**

@@ -11,6 +11,8 @@ export class Stats {
   refused_busy = 0;
   refused_authentication_method = 0;
   refused_will = 0;
+  /** Clients before MQTT 5 that asked for a keep-alive longer than may be. */
+  refused_keep_alive = 0;
   refused_sessions = 0;
   refused_malformed = 0;
   refused_subscriptions = 0;
@@ -82,6 +84,7 @@ export class Stats {
   closed_topic_name = 0;
   closed_topic_alias = 0;
   closed_receive_maximum = 0;
+  closed_not_supported = 0;
   closed_keep_alive = 0;
   closed_connect_timeout = 0;
   closed_taken_over = 0;

@@ -177,14 +177,14 @@ export class Wills {
   }
 
   /**
-   * The client connects at `agent`. A will that waits for its delay is not published (MQTT-3.1.3-9), unless the client begins
-   * anew: then the session that it belongs to ends, and it is published now, as one without delay is.
+   * The client connects at `agent`. A will that waits for its delay, since its agent has died, is not published (MQTT-3.1.2-8,
+   * MQTT-3.1.3-9), one without delay now. Where its agent lives that one decides: it knows whether the client was connected.
    */
   onClaimed(clientId: string, clean: boolean, agent: Agent): void {
     for (const will of [...(this.byClient.get(clientId) ?? [])]) {
       if (will.among === agent.wills) continue;
       if (will.lost === undefined) will.successor = clean ? "begins anew" : "resumes";
-      else if (clean || will.delay === 0) this.fire(will);
+      else if (will.delay === 0) this.fire(will);
       else this.discard(will);
     }
   }

@@ -26,7 +26,12 @@ export const ReasonCode = {
   QUOTA_EXCEEDED: 0x97,
   ADMINISTRATIVE_ACTION: 0x98,
   PAYLOAD_FORMAT_INVALID: 0x99,
+  RETAIN_NOT_SUPPORTED: 0x9a,
+  QOS_NOT_SUPPORTED: 0x9b,
+  SHARED_SUBSCRIPTIONS_NOT_SUPPORTED: 0x9e,
   CONNECTION_RATE_EXCEEDED: 0x9f,
+  SUBSCRIPTION_IDENTIFIERS_NOT_SUPPORTED: 0xa1,
+  WILDCARD_SUBSCRIPTIONS_NOT_SUPPORTED: 0xa2,
 } as const;
 
 /** Whoever sent this packet broke the protocol. `message` says how, `code` is the reason code that answers it. */

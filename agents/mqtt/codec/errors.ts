@@ -11,6 +11,7 @@ export type CloseReason =
   | "topic_name"
   | "topic_alias"
   | "receive_maximum"
+  | "not_supported"
   | "keep_alive"
   | "connect_timeout"
   | "taken_over"
@@ -38,11 +39,22 @@ const REASONS = new Map<number, CloseReason>([
   [ReasonCode.TOPIC_NAME_INVALID, "topic_name"],
   [ReasonCode.TOPIC_ALIAS_INVALID, "topic_alias"],
   [ReasonCode.RECEIVE_MAXIMUM_EXCEEDED, "receive_maximum"],
+  [ReasonCode.RETAIN_NOT_SUPPORTED, "not_supported"],
+  [ReasonCode.QOS_NOT_SUPPORTED, "not_supported"],
+  [ReasonCode.SHARED_SUBSCRIPTIONS_NOT_SUPPORTED, "not_supported"],
+  [ReasonCode.SUBSCRIPTION_IDENTIFIERS_NOT_SUPPORTED, "not_supported"],
+  [ReasonCode.WILDCARD_SUBSCRIPTIONS_NOT_SUPPORTED, "not_supported"],
 ]);
 
 /** What a connection is closed with when its client has broken the protocol. */
 export function closeReason(error: PacketError): CloseReason {
   return REASONS.get(error.code) ?? "protocol_error";
+}
+
+/** The reason code that the client is told of `error`, which it is closed for. */
+export function disconnectCode(error: PacketError): number | undefined {
+  const reason = closeReason(error);
+  return reason === "not_supported" ? error.code : DISCONNECT_CODES[reason];
 }
 
 /** The reason code of the DISCONNECT that tells an MQTT 5 client why; undefined where none is sent. */
@@ -61,6 +73,8 @@ export const DISCONNECT_CODES: Readonly<Record<CloseReason, number | undefined>>
   topic_name: ReasonCode.TOPIC_NAME_INVALID,
   topic_alias: ReasonCode.TOPIC_ALIAS_INVALID,
   receive_maximum: ReasonCode.RECEIVE_MAXIMUM_EXCEEDED,
+  // Each feature has a code of its own: `disconnectCode`.
+  not_supported: undefined,
   keep_alive: ReasonCode.KEEP_ALIVE_TIMEOUT,
   taken_over: ReasonCode.SESSION_TAKEN_OVER,
   shutdown: ReasonCode.SERVER_SHUTTING_DOWN,

@@ -30,7 +30,7 @@ export class Handover implements SessionHandover {
 
   yield(clientId: string, clean: boolean): SessionEntry[] | undefined {
     const { server } = this;
-    server.sessions.get(clientId)?.connection?.close("taken_over");
+    server.giveWay(clientId);
     const session = server.sessions.get(clientId);
     if (session === undefined) return undefined;
     if (clean) {

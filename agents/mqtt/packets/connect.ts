@@ -7,7 +7,7 @@ import { encodeConnack } from "../codec/encode.js";
 import { FramingError } from "../codec/errors.js";
 import type { Connection } from "../connection.js";
 import { willOf } from "../durable/adopt.js";
-import type { Limits } from "../limits.js";
+import type { Feature, Limits } from "../limits.js";
 import { Outgoing } from "../outgoing.js";
 import type { Holder, Refusal as Screened, Verdict } from "../screen.js";
 import type { Stats } from "../stats.js";
@@ -126,6 +126,11 @@ function admit(connection: Connection, connect: Connect, clientId: string, admis
     const counter = reason === "server_busy" ? "refused_busy" : "refused_credentials";
     return refuse(connection, codeOf(reason, connect), counter, reason.replaceAll("_", " "), connect);
   }
+  if (connect.version !== 5 && connect.keepAlive > server.limits.keepAliveSeconds) {
+    // It cannot be told another one. mosquitto answers so, for want of a code of its own.
+    const code = ReasonCode.CLIENT_IDENTIFIER_NOT_VALID;
+    return refuse(connection, code, "refused_keep_alive", `keep-alive ${connect.keepAlive}`, connect);
+  }
   const { username } = admission;
   const client: ClientIdentity = { clientId, username, listener: connection.stream.listener };
   const refusal = connect.will && willRefusal(connection, connect.will, client);
@@ -220,14 +225,21 @@ function refuse(
 function termsFor(connect: Connect, clientId: string, limits: Limits): Terms {
   const keepAlive = keepAliveOf(connect, limits);
   const sessionExpiry = Math.min(connect.sessionExpiry, limits.sessionExpirySeconds);
+  const { topicAliases, maximumQos } = limits;
+  const isWithout = (feature: Feature) => limits.without.includes(feature);
   // In mosquitto's order, which its suite looks for.
   const properties = {
     ...(keepAlive === connect.keepAlive ? {} : { serverKeepAlive: keepAlive }),
-    topicAliasMaximum: limits.topicAliases,
+    ...(topicAliases === 0 ? {} : { topicAliasMaximum: topicAliases }),
     ...(clientId === connect.clientId ? {} : { assignedClientIdentifier: clientId }),
     ...(sessionExpiry === connect.sessionExpiry ? {} : { sessionExpiryInterval: sessionExpiry }),
+    ...(isWithout("retain") ? { retainAvailable: false } : {}),
     maximumPacketSize: limits.packetBytes,
     receiveMaximum: limits.receiveMaximum,
+    ...(maximumQos === 2 ? {} : { maximumQoS: maximumQos }),
+    ...(isWithout("wildcards") ? { wildcardSubscriptionAvailable: false } : {}),
+    ...(isWithout("subscription-ids") ? { subscriptionIdentifiersAvailable: false } : {}),
+    ...(isWithout("shared") ? { sharedSubscriptionAvailable: false } : {}),
   };
   return { keepAlive, properties };
 }
@@ -238,11 +250,26 @@ function keepAliveOf({ keepAlive, version }: Connect, { keepAliveSeconds }: Limi
   return keepAlive === 0 ? keepAliveSeconds : Math.min(keepAlive, keepAliveSeconds);
 }
 
+/** What a message asks for that this server does not offer (MQTT-3.2.2-12, -13; sections 3.2.2.3.4 and 3.2.2.3.5). */
+export function unsupportedOf(
+  { qos, retain }: { readonly qos: number; readonly retain: boolean },
+  { maximumQos, without }: Limits,
+): PacketError | undefined {
+  if (qos > maximumQos)
+    return new PacketError(ReasonCode.QOS_NOT_SUPPORTED, `QoS ${qos}, at most ${maximumQos}`);
+  if (retain && without.includes("retain"))
+    return new PacketError(ReasonCode.RETAIN_NOT_SUPPORTED, "retained message");
+  return undefined;
+}
+
 function willRefusal(
   { server }: Connection,
-  { topic }: WillRequest,
+  will: WillRequest,
   client: ClientIdentity,
 ): PacketError | undefined {
+  const { topic } = will;
+  const unsupported = unsupportedOf(will, server.limits);
+  if (unsupported !== undefined) return unsupported;
   const levels = levelCount(topic);
   if (levels > server.limits.topicLevels) {
     return new PacketError(ReasonCode.TOPIC_NAME_INVALID, `will topic of ${levels} levels`);

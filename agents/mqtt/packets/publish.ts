@@ -8,16 +8,19 @@ import { expiresAt, Publication } from "../publication.js";
 import type { Verdict } from "../screen.js";
 import type { Server } from "../server.js";
 import type { Session } from "../session.js";
-import { isReserved, screened } from "./connect.js";
+import { isReserved, screened, unsupportedOf } from "./connect.js";
 
 /**
  * PUBLISH (MQTT 3.1.1 and 5, section 3.3): published once, acknowledged as its QoS demands (section 4.3).
- * @throws PacketError 0x90 too many topic levels, 0x93 receive maximum exceeded, 0x94 topic alias invalid
+ * @throws PacketError 0x90 too many topic levels, 0x93 receive maximum exceeded, 0x94 topic alias invalid, 0x9A or 0x9B retained
+ *   messages or this QoS are not offered
  */
 export function handlePublish(connection: Connection, session: Session, packet: PublishPacket): void {
   const { server } = connection;
   const { stats } = server;
   const { qos, id } = packet;
+  const unsupported = unsupportedOf(packet, server.limits);
+  if (unsupported !== undefined) throw unsupported;
   const topic = topicOf(connection, packet);
   stats.publish_received += 1;
   stats.publish_received_bytes += packet.payload.length;

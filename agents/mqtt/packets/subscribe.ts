@@ -1,4 +1,4 @@
-import { levelCount, ReasonCode } from "@topicast/protocol";
+import { levelCount, PacketError, ReasonCode } from "@topicast/protocol";
 import { type FilterRequest, type Subscribe, shareError } from "../codec/decode.js";
 import { encodeGranted } from "../codec/encode.js";
 import type { Connection } from "../connection.js";
@@ -11,8 +11,10 @@ import { screened } from "./connect.js";
 /**
  * SUBSCRIBE (MQTT 3.1.1 and 5, section 3.8). The SUBACK, with one reason code per filter in their order
  * (MQTT-3.8.4-6), waits until the uplink's barrier holds for each of them; retained messages follow it.
+ * @throws PacketError 0x9E, 0xA1 or 0xA2 where an MQTT 5 client uses what it has been told is not offered
  */
 export function handleSubscribe(connection: Connection, session: Session, packet: Subscribe): void {
+  if (connection.version === 5) checkFeatures(packet, connection.server.limits);
   screened(connection, session.clientId, connection.guard?.subscribe(packet), (verdict) => {
     if (!connection.endedBy(verdict)) subscribe(connection, session, packet, verdict);
   });
@@ -25,17 +27,19 @@ function subscribe(connection: Connection, session: Session, packet: Subscribe, 
   const retained: FilterRequest[] = [];
   for (const [i, request] of packet.filters.entries()) {
     const refusal = codeOf(verdict, i) ?? refusalOf(connection, session, request);
+    const qos = Math.min(request.qos, server.limits.maximumQos) as 0 | 1 | 2;
     if (refusal !== undefined) {
       server.stats.refused_subscriptions += 1;
       // MQTT 3.1.1 has one code for all of it (MQTT-3.9.3-2).
       granted.push(connection.version === 5 ? refusal : ReasonCode.UNSPECIFIED_ERROR);
       continue;
     }
-    granted.push(request.qos);
-    const { isNew, barrier } = server.subscriptions.add(session, request, packet.subscriptionId);
+    granted.push(qos);
+    const given = { ...request, qos };
+    const { isNew, barrier } = server.subscriptions.add(session, given, packet.subscriptionId);
     if (isNew && session.expiry > 0) session.heardSince = server.seen.begin();
     if (barrier !== undefined) barriers.push(barrier);
-    if (wantsRetained(request, isNew)) retained.push(request);
+    if (!server.limits.without.includes("retain") && wantsRetained(given, isNew)) retained.push(given);
   }
   const answer = () => {
     connection.outbox.push(encodeGranted("suback", packet.id, granted, connection.version));
@@ -60,9 +64,34 @@ function codeOf(verdict: Verdict, filter: number): number | undefined {
 function refusalOf({ server }: Connection, session: Session, { filter }: FilterRequest): number | undefined {
   // Of MQTT 5 it is a protocol error; versions that do not know shared subscriptions have no rule that it breaks.
   if (shareError(filter) !== undefined) return ReasonCode.TOPIC_FILTER_INVALID;
-  if (!server.authority.maySubscribe(session.client, topicFilterOf(filter))) return ReasonCode.NOT_AUTHORIZED;
+  const unsupported = featureOf(filter, server.limits);
+  if (unsupported !== undefined) return unsupported.code;
+  // As before MQTT 5, without a reason: nobody is told the rules.
+  if (!server.authority.maySubscribe(session.client, topicFilterOf(filter)))
+    return ReasonCode.UNSPECIFIED_ERROR;
   if (session.subscriptions.has(filter) || fits(session, filter, server.limits)) return undefined;
   return ReasonCode.QUOTA_EXCEEDED;
+}
+
+/** What is not offered is a protocol error where the client has been told (MQTT 5, sections 3.2.2.3.11 to -13). */
+function checkFeatures({ subscriptionId, filters }: Subscribe, limits: Limits): void {
+  if (limits.without.length === 0) return;
+  if (subscriptionId !== undefined && limits.without.includes("subscription-ids")) {
+    throw new PacketError(ReasonCode.SUBSCRIPTION_IDENTIFIERS_NOT_SUPPORTED, "subscription identifier");
+  }
+  for (const { filter } of filters) {
+    const error = featureOf(filter, limits);
+    if (error !== undefined) throw error;
+  }
+}
+
+/** What a filter uses that is not offered. */
+function featureOf(filter: string, { without }: Limits): PacketError | undefined {
+  if (without.includes("shared") && filter.startsWith("$share/"))
+    return new PacketError(ReasonCode.SHARED_SUBSCRIPTIONS_NOT_SUPPORTED, filter);
+  if (without.includes("wildcards") && /[+#]/.test(filter))
+    return new PacketError(ReasonCode.WILDCARD_SUBSCRIPTIONS_NOT_SUPPORTED, filter);
+  return undefined;
 }
 
 function fits(session: Session, filter: string, limits: Limits): boolean {

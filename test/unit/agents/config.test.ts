@@ -30,6 +30,7 @@ const STRICT: ListenerSettings = {
   allowAnonymous: false,
   passwordFile: undefined,
   aclFile: undefined,
+  refuseUnreadable: false,
   maxConnections: undefined,
   proxyProtocol: false,
   requireClientCert: false,
@@ -74,6 +75,7 @@ describe("an agent's configuration", () => {
       "proxy-protocol": "true",
       "allow-anonymous": "true",
       "acl-file": "rules",
+      "refuse-unreadable": "true",
       username: "u",
       password: "p",
       forwarder: "192.168.1.100:1900",
@@ -91,7 +93,8 @@ describe("an agent's configuration", () => {
     };
     const plain: ListenerSettings = {
       ...STRICT,
-      ...{ allowAnonymous: true, aclFile: "rules", maxConnections: 1_000, proxyProtocol: true },
+      ...{ allowAnonymous: true, aclFile: "rules", refuseUnreadable: true, maxConnections: 1_000 },
+      proxyProtocol: true,
     };
     const secure = { ...plain, requireClientCert: true, identityAsUsername: true };
     assert.deepEqual(load(flags), {
@@ -153,9 +156,21 @@ describe("an agent's configuration", () => {
 
   it("takes bounds of the sessions", () => {
     const flags = { "max-keepalive": "60", "max-packet-size": "1000000", "max-inflight": "1" };
-    assert.deepEqual(load({ interface: "x", ...flags }).sessionLimits, {
-      ...{ keepAliveSeconds: 60, packetBytes: 1_000_000, receiveMaximum: 1, inflight: 1 },
-    });
+    const none = { "max-topic-alias": "0", "max-qos": "0" };
+    const without = ["retain", "shared"];
+    assert.deepEqual(
+      loadAgentConfig({ flags: { interface: "x", id: "e1", ...flags, ...none, without }, env: {} })
+        .sessionLimits,
+      {
+        ...{ keepAliveSeconds: 60, packetBytes: 1_000_000, receiveMaximum: 1, inflight: 1 },
+        ...{ topicAliases: 0, maximumQos: 0, without },
+      },
+    );
+    assert.match(errorOf({ interface: "x", "max-qos": "3" }), /a whole number, 0 to 2/);
+    assert.match(
+      errorOf({ interface: "x", without: "wills" }),
+      /must be retain, wildcards, shared or subscription-ids/,
+    );
     for (const flag of Object.keys(flags))
       assert.match(errorOf({ interface: "x", [flag]: "0" }), /a whole number, \d+ to/);
   });

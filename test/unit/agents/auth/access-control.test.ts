@@ -15,9 +15,9 @@ interface Open<T> {
   value: T | undefined;
 }
 
-function bench(allowAnonymous: boolean, passwords?: Users, rules?: Acl) {
+function bench(allowAnonymous: boolean, passwords?: Users, rules?: Acl, refuseUnreadable = false) {
   const sources = { users: { value: passwords } as Open<Users>, acl: { value: rules } as Open<Acl> };
-  const policy: Policy = { allowAnonymous, ...sources };
+  const policy: Policy = { allowAnonymous, refuseUnreadable, ...sources };
   const control = new AccessControl({ clock: systemClock, policies: new Map([["tcp", policy]]) });
   const connect = async (given: Partial<Omit<ConnectRequest, "password">> & { password?: string }) => {
     const { password, ...rest } = given;
@@ -118,8 +118,19 @@ describe("who may do what", () => {
     }
   });
 
+  it("subscribe to anything, as with mosquitto, unless what could bring nothing is to be refused", () => {
+    const rules = "topic readwrite #\ntopic deny test/nosubscribe";
+    const anonymous = { clientId: "c", username: undefined, listener: "tcp" };
+    for (const isRefused of [false, true]) {
+      const { control } = bench(true, undefined, acl(rules), isRefused);
+      assert.equal(control.maySubscribe(anonymous, "test/nosubscribe"), !isRefused);
+      assert.ok(control.maySubscribe(anonymous, "#"));
+      assert.ok(!control.mayReceive(anonymous, "test/nosubscribe"));
+    }
+  });
+
   it("by the rules of now: no answer outlives them", () => {
-    const { control, acl: source } = bench(true, undefined, acl("user alice\ntopic read a"));
+    const { control, acl: source } = bench(true, undefined, acl("user alice\ntopic read a"), true);
     const answers = () => [
       control.mayPublish(who, "a"),
       control.maySubscribe(who, "a"),

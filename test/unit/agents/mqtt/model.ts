@@ -50,6 +50,9 @@ export class Model {
   }
 
   connect(id: string, clean: boolean, expiryMs: number, will: ModelWill | undefined): { isPresent: boolean } {
+    const before = this.sessions.get(id);
+    // A new connection ends the delay that a will waits for, whatever becomes of its session.
+    if (before !== undefined && !before.isConnected) before.will = undefined;
     this.drop(id);
     this.output.delete(id);
     if (clean) this.end(id);

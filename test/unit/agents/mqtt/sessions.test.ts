@@ -197,10 +197,26 @@ describe("CONNACK", () => {
     }
     const d = await broker.connect5("d", { keepalive: 60 });
     assert.equal(d.connack.properties?.serverKeepAlive, undefined);
-    const old = await broker.connect("e", { keepalive: 61 });
-    broker.clock.advance(91_000);
-    await settle();
-    assert.ok(!old.ended, "MQTT 3.1.1 cannot be told");
+    for (const protocolVersion of [3, 4] as const) {
+      const connect = { cmd: "connect", clientId: "e", clean: true, protocolVersion } as const;
+      const protocolId = protocolVersion === 3 ? "MQIsdp" : "MQTT";
+      for (const [keepalive, code] of [
+        [0, 0],
+        [60, 0],
+        [61, 2],
+      ] as const) {
+        const old = broker.open(protocolVersion).send({ ...connect, keepalive, protocolId });
+        assert.deepEqual(
+          await old.told(),
+          [`connack ${code}`],
+          "before MQTT 5 nobody can be told another one",
+        );
+        assert.equal(old.ended, code !== 0);
+        old.stream.destroy();
+        await settle();
+      }
+    }
+    assert.equal(broker.stat("refused_keep_alive"), 2);
   });
 });
 
@@ -250,7 +266,7 @@ describe("wills", () => {
     assert.deepEqual(await watcher.told(), []);
   });
 
-  it("are published at the latest when the session ends, by time or by Clean Start", async () => {
+  it("are published at the latest when the session ends, but for Clean Start within their delay (MQTT-3.1.2-8)", async () => {
     const { broker, watcher } = await watched();
     const short = { clean: false, properties: { sessionExpiryInterval: 3 } };
     (await broker.connect5("c", { ...short, will: will(10) })).stream.destroy();
@@ -260,7 +276,8 @@ describe("wills", () => {
     (await broker.connect5("c", { ...KEEP, will: will(10) })).stream.destroy();
     await settle();
     await broker.connect5("c", { clean: true });
-    assert.deepEqual(await watcher.told(), ["publish will gone"]);
+    broker.clock.advance(60_000);
+    assert.deepEqual(await watcher.told(), [], "the client is back");
   });
 
   it("are published on a take-over as on any other end", async () => {

@@ -66,12 +66,14 @@ export const wills: Play[] = [
       (await connect(0, 20)).drop();
       assert.deepEqual(texts(await s.messages()), ["gone"]);
       for (const where of [stage.here, stage.there]) {
-        (await connect(20, 6)).drop();
-        await stage.pass(2_000);
-        const back = await stage.connect(where, t("c"), persistent());
-        await stage.pass(8_000);
-        assert.deepEqual(await s.told(), []);
-        back.leave();
+        for (const clean of [false, true]) {
+          (await connect(20, 6)).drop();
+          await stage.pass(2_000);
+          const back = await stage.connect(where, t("c"), { ...persistent(), clean });
+          await stage.pass(8_000);
+          assert.deepEqual(await s.told(), []);
+          back.leave();
+        }
       }
     },
   ],
