@@ -3,7 +3,7 @@ import { levelCount, PacketError, ReasonCode } from "@topicast/protocol";
 import type { IConnackPacket } from "mqtt-packet";
 import type { Admission, ClientIdentity } from "../authority.js";
 import { type Connect, protocolLevel, readConnect, type WillRequest } from "../codec/connect.js";
-import { encodeConnack } from "../codec/encode.js";
+import { encodeConnack, encodeDisconnect } from "../codec/encode.js";
 import { FramingError } from "../codec/errors.js";
 import type { Connection } from "../connection.js";
 import { willOf } from "../durable/adopt.js";
@@ -148,10 +148,23 @@ function admit(connection: Connection, connect: Connect, clientId: string, admis
   const claim = clientId === connect.clientId ? server.claim(clientId, connect.clean) : undefined;
   if (claim === undefined) return open(connection, connect, client, terms);
   goOnWith(connection, clientId, claim, (isOurs) => {
-    if (!isOurs) connection.close("taken_over");
+    if (!isOurs) supersede(connection, connect, terms);
     else if (connection.isOpen) open(connection, connect, client, terms);
     else server.unclaim(clientId);
   });
+}
+
+/**
+ * The client has connected once more meanwhile, here or elsewhere: it is answered as if it had been let in before that, and
+ * taken over then (MQTT-3.1.4-3). Its other connection has the session: nobody is told that there is none.
+ */
+function supersede(connection: Connection, { version, clean }: Connect, { properties }: Terms): void {
+  if (connection.isOpen) {
+    const { outbox } = connection;
+    outbox.push(encodeConnack(version, ReasonCode.SUCCESS, !clean, properties)!);
+    if (version === 5) outbox.push(encodeDisconnect(ReasonCode.SESSION_TAKEN_OVER, undefined));
+  }
+  connection.close("taken_over");
 }
 
 /**

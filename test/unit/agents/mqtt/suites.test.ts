@@ -45,6 +45,33 @@ describe("a CONNACK that is larger than its client takes", () => {
   });
 });
 
+describe("a client that loses a race of two connections", () => {
+  const uplink = {
+    subscribe: () => Promise.resolve(),
+    unsubscribe: () => {},
+    publish: () => undefined,
+    claim: () => Promise.resolve(false),
+  };
+
+  for (const version of [3, ...versions] as const) {
+    for (const clean of [true, false]) {
+      it(`is let in and taken over: version ${version}, ${clean ? "" : "not "}clean`, async () => {
+        const broker = new TestBroker({ uplink });
+        const protocolId = version === 3 ? "MQIsdp" : "MQTT";
+        const connect = { cmd: "connect", clientId: "c", keepalive: 0, protocolVersion: version } as const;
+        const client = broker.open(version).send({ ...connect, clean, protocolId }, { cmd: "pingreq" });
+        // It is never told that there is no session, when its other connection has it.
+        const connack = `connack 0${clean || version === 3 ? "" : " present"}`;
+        const told = version === 5 ? [connack, "disconnect 0x8e"] : [connack];
+        assert.deepEqual(await client.told(), told);
+        assert.ok(client.ended);
+        assert.equal(broker.stat("closed_taken_over"), 1);
+        assert.equal(broker.stat("sessions"), 0);
+      });
+    }
+  }
+});
+
 describe("a CONNACK", () => {
   it("has its properties in the order that is looked for", async () => {
     const limits = { keepAliveSeconds: 60, sessionExpirySeconds: 5 };
