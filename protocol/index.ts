@@ -3,6 +3,7 @@ export * from "./addresses.js";
 export * from "./bind-error.js";
 export * from "./clock.js";
 export * from "./config/index.js";
+export * from "./ending-map.js";
 export * from "./errors.js";
 export * from "./fabric/channel.js";
 export * from "./fabric/claims.js";

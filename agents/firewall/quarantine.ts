@@ -1,3 +1,5 @@
+import { EndingMap } from "@topicast/protocol";
+
 /** Who is shut out at this agent. */
 export interface Quarantined {
   readonly source: string;
@@ -9,7 +11,7 @@ export interface Quarantined {
 
 /** Sources that may not connect for a time. */
 export class Quarantine {
-  private readonly entries = new Map<string, Quarantined>();
+  private readonly entries = new EndingMap<Quarantined>();
 
   constructor(
     private readonly onForgotten: () => void,
@@ -41,10 +43,7 @@ export class Quarantine {
   }
 
   private forgetFirst(): void {
-    let first: Quarantined | undefined;
-    for (const entry of this.entries.values())
-      if (first === undefined || entry.until < first.until) first = entry;
-    this.entries.delete(first!.source);
+    this.entries.delete(this.entries.first()![0]);
     this.onForgotten();
   }
 }

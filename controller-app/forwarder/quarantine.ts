@@ -1,6 +1,7 @@
 import {
   batchesOf,
   type Clock,
+  EndingMap,
   encodeFabricJson,
   FabricTopic,
   QUARANTINE_SECONDS_MAX,
@@ -12,7 +13,7 @@ import {
 import type { RetainedStorage } from "../retained/storage.js";
 import type { Agent } from "./agents.js";
 
-/** Sources in quarantine at a time; when there are too many the one that ends first ends early. */
+/** Sources in quarantine, and let in early, at a time; when there are too many the one that ends first ends early. */
 const SOURCES_MAX = 4_096;
 /** Changes wait for others so long before all agents are told. */
 const TELL_MS = 50;
@@ -41,9 +42,9 @@ export interface QuarantineOptions {
 
 /** Who is shut out of the whole network: told by agents and operators, kept in the store, told to all agents. */
 export class QuarantineList {
-  private readonly entries = new Map<string, QuarantineEntry>();
+  private readonly entries = new EndingMap<QuarantineEntry>();
   /** Let in early, and until when agents may still say otherwise. */
-  private readonly freed = new Map<string, number>();
+  private readonly freed = new EndingMap<{ readonly until: number }>();
   private readonly untold = new Map<string, QuarantineEntry | undefined>();
   private ending: Timer | undefined;
   private telling: Timer | undefined;
@@ -82,10 +83,10 @@ export class QuarantineList {
   onReport(agent: Agent, { again, shut }: QuarantineReport): void {
     for (const { source, rule, seconds } of shut) {
       this.stats.quarantine_reports += 1;
-      const isFreed = again && (this.freed.get(source) ?? 0) > this.options.unixTime();
-      if (isFreed || !this.add(source, rule, seconds, agent.id)) this.untold.set(source, undefined);
+      const isFreed = again && (this.freed.get(source)?.until ?? 0) > this.options.unixTime();
+      if (isFreed || !this.put(source, rule, seconds, agent.id)) this.untold.set(source, undefined);
     }
-    this.tellSoon();
+    if (shut.some(({ source }) => this.untold.has(source))) this.changed();
   }
 
   /** An agent has registered: it is told everything, and is not shut out itself. */
@@ -96,6 +97,12 @@ export class QuarantineList {
 
   /** @returns false where the source is protected */
   add(source: string, rule: string, seconds: number, by: string): boolean {
+    const isTaken = this.put(source, rule, seconds, by);
+    if (isTaken) this.changed();
+    return isTaken;
+  }
+
+  private put(source: string, rule: string, seconds: number, by: string): boolean {
     if (this.options.isProtected(source)) {
       this.stats.quarantine_protected += 1;
       return false;
@@ -108,11 +115,9 @@ export class QuarantineList {
     if (known !== undefined && known.until >= until - 1_000) return true;
     if (known === undefined && this.entries.size >= SOURCES_MAX) this.forgetFirst();
     const entry: QuarantineEntry = { source, rule, by, since: known?.since ?? now, until };
-    this.entries.delete(source);
     this.entries.set(source, entry);
     this.options.storage.put(source, Buffer.from(JSON.stringify(entry)));
     this.untold.set(source, entry);
-    this.changed();
     return true;
   }
 
@@ -120,7 +125,8 @@ export class QuarantineList {
   remove(source: string): boolean {
     const entry = this.entries.get(source);
     if (entry === undefined) return false;
-    this.freed.set(source, entry.until);
+    if (this.freed.size >= SOURCES_MAX) this.freed.delete(this.freed.first()![0]);
+    this.freed.set(source, { until: entry.until });
     this.delete(source);
     this.changed();
     return true;
@@ -133,8 +139,7 @@ export class QuarantineList {
   }
 
   private forgetFirst(): void {
-    const [first] = [...this.entries.values()].sort((a, b) => a.until - b.until);
-    this.delete(first!.source);
+    this.delete(this.entries.first()![0]);
     this.stats.quarantine_forgotten += 1;
   }
 
@@ -150,16 +155,15 @@ export class QuarantineList {
     this.ending?.cancel();
     this.ending = undefined;
     const now = this.options.unixTime();
-    const ends = [...this.entries.values(), ...[...this.freed.values()].map((until) => ({ until }))];
-    if (ends.length === 0) return;
-    const next = Math.min(...ends.map(({ until }) => until));
+    const next = Math.min(...[this.entries, this.freed].map((map) => map.first()?.[1].until ?? Infinity));
+    if (next === Infinity) return;
     this.ending = this.options.clock.setTimer(Math.max(next - now, 1), () => this.end());
   }
 
   private end(): void {
     const now = this.options.unixTime();
-    for (const { source, until } of [...this.entries.values()]) if (until <= now) this.delete(source);
-    for (const [source, until] of [...this.freed]) if (until <= now) this.freed.delete(source);
+    for (const source of endedIn(this.entries, now)) this.delete(source);
+    for (const source of endedIn(this.freed, now)) this.freed.delete(source);
     this.changed();
   }
 
@@ -186,6 +190,12 @@ export class QuarantineList {
     ].map((update) => encodeFabricJson(FabricTopic.QUARANTINE, update));
     for (const { channel } of agents) for (const packet of packets) void channel.send(packet);
   }
+}
+
+/** Whoever has ended by then; each is to be deleted before the next. */
+function* endedIn(map: EndingMap<{ readonly until: number }>, now: number): Generator<string> {
+  for (let first = map.first(); first !== undefined && first[1].until <= now; first = map.first())
+    yield first[0];
 }
 
 function shutOutOf({ source, rule, until }: QuarantineEntry, now: number): ShutOut[] {
