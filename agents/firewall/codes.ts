@@ -15,7 +15,7 @@ export type Kind =
   | "quarantine";
 
 /** The packet that a rule is broken with. */
-export type PacketName = "open" | "connect" | "publish" | "subscribe" | "unsubscribe" | "end";
+export type PacketName = "open" | "connect" | "publish" | "subscribe" | "unsubscribe" | "auth" | "end";
 
 const {
   QUOTA_EXCEEDED,

@@ -40,7 +40,7 @@ export const DEFAULT_RULES: Rules = {
   },
   protocol: { id: "protocol", answer: "quarantine", perSecond: 20 / 60, burst: 20 },
   takeOver: { id: "take-over", answer: "drop", by: "user" },
-  content: { id: "content", answer: "drop", failed: "pass", topics: ["#"], engine: {}, isOptional: true },
+  content: { id: "content", answer: "drop", failed: "refuse", topics: ["#"], engine: {}, isOptional: true },
   quarantineMs: 5 * MINUTE_MS,
   safe: [],
   mqtt3: "acknowledge",

@@ -50,6 +50,8 @@ export class ConnectionGuard implements Guard {
   private version = 5;
   /** Its CONNECT was in order, as far as the protocol goes. */
   private hasConnected = false;
+  /** Its one error of protocol is counted. */
+  private isMistaken = false;
   private clientId: string | undefined;
   private username: string | undefined;
   private isAdmitted = false;
@@ -91,6 +93,14 @@ export class ConnectionGuard implements Guard {
       will?.payload ?? NOTHING,
       will?.forward,
     );
+  }
+
+  auth(detail: string, clientId = this.clientId): void {
+    this.renew();
+    this.clientId = clientId;
+    const { protocol } = this.compiled.rules;
+    if (this.mistaken("auth", detail) || protocol === undefined) return;
+    this.broken({ id: protocol.id, answer: "log" }, "protocol", "auth", { detail });
   }
 
   rejected(reason: (Admission & { admitted: false })["reason"]): void {
@@ -172,17 +182,23 @@ export class ConnectionGuard implements Guard {
   closed(reason: CloseReason, detail: string | undefined): void {
     this.firewall.leave(this);
     const isMistake = MISTAKES.has(reason) || (reason === "refused" && !this.hasConnected);
-    if (!isMistake) return;
+    if (!isMistake || this.isMistaken) return;
+    this.mistaken("end", `${reason.replaceAll("_", " ")}${detail === undefined ? "" : `: ${detail}`}`);
+  }
+
+  /** Counts an error of protocol, once a connection. @returns whether it is one too many, which has been told then */
+  private mistaken(packet: "auth" | "end", what: string): boolean {
+    this.isMistaken = true;
     this.firewall.stats.protocol_mistakes += 1;
     const { mistakes, rules } = this.firewall.compiled;
     const { source } = this.connection;
     const now = this.firewall.clock.now();
-    if (this.isSafe || mistakes === undefined || mistakes.of(source, now).take(1, now)) return;
+    if (this.isSafe || mistakes === undefined || mistakes.of(source, now).take(1, now)) return false;
     mistakes.forget(source);
-    const last = `${reason.replaceAll("_", " ")}${detail === undefined ? "" : `: ${detail}`}`;
-    this.broken(rules.protocol!, "protocol", "end", {
-      detail: `too many protocol errors, the last one ${last}`,
+    this.broken(rules.protocol!, "protocol", packet, {
+      detail: `too many protocol errors, the last one ${what}`,
     });
+    return true;
   }
 
   /** Between two packets: the rules may be others. */
@@ -334,7 +350,7 @@ export class ConnectionGuard implements Guard {
     const { content } = this.compiled.rules;
     if (content === undefined) return undefined;
     if ("failed" in verdict) this.firewall.stats.content_failed += 1;
-    for (const [rule, about] of findings(content, verdict, topic, payload)) {
+    for (const [rule, about] of findings(content, this.connection.mode, verdict, topic, payload)) {
       const refusal = this.broken(rule, "content", packet, about);
       if (refusal !== undefined) return refusal;
     }

@@ -1,6 +1,6 @@
 import { PropertyId, PropertySet, propertiesIn } from "@topicast/protocol";
 import type { ContentRequest, ContentVerdict } from "./content.js";
-import type { ContentRule, Rule } from "./rules.js";
+import type { ContentRule, Mode, Rule } from "./rules.js";
 
 /** Something to say of a broken rule. */
 export interface About {
@@ -29,6 +29,7 @@ export function wordsOf(forward: Buffer | undefined): Pick<ContentRequest, "cont
 /** What an engine's verdict breaks: the rule with its answer, which is the milder one where nothing was found for sure. */
 export function findings(
   rule: ContentRule,
+  mode: Mode,
   verdict: ContentVerdict,
   topic: string | undefined,
   payload: Buffer,
@@ -36,9 +37,12 @@ export function findings(
   const { id } = rule;
   if ("failed" in verdict) {
     const detail = `no verdict on the content: ${verdict.failed}`;
+    // Where clients wait for verdicts fewer are asked for at a time: nothing would have been refused for that.
+    const wouldWait = mode === "detect" && verdict.failed === "busy";
+    const answer = rule.failed === "refuse" && !wouldWait ? "drop" : "log";
     return [
       [
-        { id, answer: rule.failed === "refuse" ? "drop" : "log" },
+        { id, answer },
         { topic, detail },
       ],
     ];

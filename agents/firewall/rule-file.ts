@@ -187,7 +187,7 @@ class RuleReader {
   private content(given: Exclude<Given<"content">, "off">): ContentRule {
     const {
       answer = "drop",
-      failed = "pass",
+      failed = "refuse",
       topics = ["#"],
       files,
       "max-bytes": maxBytes,

@@ -36,6 +36,8 @@ export interface Holder {
 export interface Guard {
   /** Before the password is checked. @param clientId the client's own identifier, or the one assigned to it */
   connect(packet: Connect, clientId: string): Verdict | Promise<Verdict>;
+  /** Asks for an authentication method, in CONNECT or AUTH: none is served, and the connection ends. @param detail in words */
+  auth(detail: string, clientId?: string): void;
   /** The client is not let in, by its user name and password. */
   rejected(reason: (Admission & { admitted: false })["reason"]): void;
   /** The client is who it says. @param holder who loses the connection to it, undefined: nobody at this agent */

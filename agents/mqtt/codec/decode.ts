@@ -83,9 +83,11 @@ export type ClientPacket =
   | Subscribe
   | Unsubscribe
   | Disconnect
-  | { readonly type: typeof Type.PINGREQ };
+  | { readonly type: typeof Type.PINGREQ }
+  | { readonly type: typeof Type.AUTH };
 
 const PINGREQ = { type: Type.PINGREQ } as const;
+const AUTH = { type: Type.AUTH } as const;
 
 /** Reason codes that a client may acknowledge with (MQTT 5, tables 3-4 and 3-5; 3-6 and 3-7). */
 const RECEIVED_CODES = new Set([0x00, 0x10, 0x80, 0x83, 0x87, 0x90, 0x91, 0x97, 0x99]);
@@ -132,9 +134,8 @@ export function decode(frame: Buffer, version: ProtocolVersion): ClientPacket {
       return readDisconnect(fields, version);
     case Type.CONNECT:
       throw protocolError("a second CONNECT (MQTT-3.1.0-2)");
-    case Type.AUTH:
-      throw protocolError("AUTH without an authentication method (MQTT-4.12.0-6)");
     default:
+      if (type === Type.AUTH && version === 5) return AUTH;
       requireFlags(flags, 0, version);
       if (type === Type.PINGRESP && !fields.done) throw new FramingError("PINGRESP with a body");
       throw protocolError(`packet type ${type} is not for a client to send`);

@@ -50,6 +50,7 @@ export function handleConnect(connection: Connection, frame: Buffer): void {
   if (connect.authenticationMethod !== undefined) {
     const code = ReasonCode.BAD_AUTHENTICATION_METHOD;
     const detail = `authentication method ${connect.authenticationMethod}`;
+    connection.guard?.auth(detail, clientId);
     return refuse(connection, code, "refused_authentication_method", detail, connect);
   }
   screened(connection, clientId, connection.guard?.connect(connect, clientId), (refusal) => {

@@ -1,3 +1,4 @@
+import { protocolError } from "@topicast/protocol";
 import { type ClientPacket, Type } from "../codec/decode.js";
 import { PINGRESP } from "../codec/encode.js";
 import type { Connection } from "../connection.js";
@@ -30,5 +31,8 @@ export function handlePacket(connection: Connection, session: Session, packet: C
       return connection.outbox.push(PINGRESP);
     case Type.DISCONNECT:
       return handleDisconnect(connection, session, packet);
+    case Type.AUTH:
+      connection.guard?.auth("AUTH");
+      throw protocolError("AUTH without an authentication method (MQTT-4.12.0-6)");
   }
 }

@@ -14,7 +14,7 @@ const STATS = {
   ...{ crashed: 0, timeout: 0, oversize: 0, restarts: 0, waiting: 0 },
 };
 
-/** Calls hostile what holds "evil", at once or when the test lets it; fails on "crash". */
+/** Calls hostile what holds "evil", at once or when the test lets it; fails on the words for that. */
 class WordEngine implements ContentEngine {
   readonly requests: ContentRequest[] = [];
   readonly stats = STATS;
@@ -25,11 +25,9 @@ class WordEngine implements ContentEngine {
   inspect(request: ContentRequest): ContentVerdict | Promise<ContentVerdict> {
     this.requests.push({ ...request, payload: Buffer.from(request.payload) });
     const text = [...request.topics, request.clientId, request.payload].join(" ");
-    const verdict: ContentVerdict = text.includes("evil")
-      ? HOSTILE
-      : text.includes("crash")
-        ? { failed: "crashed" }
-        : { clean: true };
+    const failed = (["crashed", "busy", "oversize", "timeout"] as const).find((word) => text.includes(word));
+    const others: ContentVerdict = failed === undefined ? { clean: true } : { failed };
+    const verdict = text.includes("evil") ? HOSTILE : others;
     if (!this.takesTime) return verdict;
     return new Promise((resolve) => this.waiting.push(() => resolve(verdict)));
   }
@@ -153,10 +151,27 @@ describe("content", () => {
       const broker = new WalledBroker(rule(`{ failed: ${failed}, answer: quarantine }`), { engine });
       const client = broker.from("10.0.0.1", 5);
       client.send({ cmd: "connect", clientId: "c", protocolVersion: 5, keepalive: 0 });
-      client.send(publish("a", "crash", { qos: 1, id: 1 }));
+      client.send(publish("a", "crashed", { qos: 1, id: 1 }));
       assert.deepEqual(await client.told(), ["connack 0", `puback 1 ${code}`]);
       assert.deepEqual(broker.told(), [`content ${answer} c: no verdict on the content: crashed`]);
       assert.equal(broker.counter("content_failed"), 1);
+    }
+  });
+
+  it("without a verdict is refused unless the rules say otherwise; mode detect says so, but for what would have waited", async () => {
+    for (const [mode, code] of [
+      ["block", "0x87"],
+      ["detect", "0x10"],
+    ] as const) {
+      for (const failed of ["crashed", "busy", "oversize", "timeout"]) {
+        const broker = new WalledBroker(rule("{}"), { engine: new WordEngine(), mode });
+        const client = broker.from("10.0.0.1", 5);
+        client.send({ cmd: "connect", clientId: "c", protocolVersion: 5, keepalive: 0 });
+        client.send(publish("a", failed, { qos: 1, id: 1 }));
+        assert.deepEqual(await client.told(), ["connack 0", `puback 1 ${code}`]);
+        const answer = mode === "detect" && failed === "busy" ? "log" : "drop";
+        assert.deepEqual(broker.told(), [`content ${answer} c: no verdict on the content: ${failed}`]);
+      }
     }
   });
 

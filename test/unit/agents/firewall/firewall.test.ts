@@ -491,6 +491,41 @@ safe: [10.0.0.7]
     await settle();
     assert.equal(broker.counter("protocol_mistakes"), 5);
   });
+
+  it("follows authentication methods, in CONNECT and AUTH: none is served, each is told", async () => {
+    const { protocol } = rulesIn("protocol: { limit: 2/m }");
+    const broker = new WalledBroker({ protocol });
+    const scram = broker.from("10.0.0.1", 5);
+    const properties = { authenticationMethod: "SCRAM-SHA-1" };
+    scram.send({ cmd: "connect", clientId: "s", clean: true, keepalive: 0, protocolVersion: 5, properties });
+    assert.deepEqual(await scram.told(), ["connack 140"]);
+    const anew = await at(broker, "10.0.0.1", "a");
+    anew.raw("f0 02 19 00");
+    assert.deepEqual(await anew.told(), ["connack 0", "disconnect 0x82"]);
+    assert.deepEqual(
+      broker.events.map(({ packet }) => packet),
+      ["auth", "auth"],
+    );
+    assert.deepEqual(broker.told(), [
+      "protocol log s: authentication method SCRAM-SHA-1",
+      "protocol log a: AUTH",
+    ]);
+    assert.equal(broker.counter("protocol_mistakes"), 2);
+    (await at(broker, "10.0.0.1", "b")).raw("f0 00");
+    await settle();
+    assert.deepEqual(broker.told(), ["protocol quarantine b: too many protocol errors, the last one AUTH"]);
+    assert.deepEqual([broker.counter("rule_protocol"), broker.counter("quarantine")], [3, 1]);
+  });
+
+  it("does not follow what is no AUTH before MQTT 5, nor where the rule is off", async () => {
+    const old = new WalledBroker({ protocol: rulesIn("protocol: { limit: 2/m }").protocol });
+    (await at(old, "10.0.0.1", "a", { version: 4 })).raw("f0 00");
+    const off = new WalledBroker({});
+    (await at(off, "10.0.0.1", "a")).raw("f0 00");
+    await settle();
+    assert.deepEqual([old.told(), off.told()], [[], []]);
+    assert.deepEqual([old.counter("protocol_mistakes"), off.counter("protocol_mistakes")], [1, 1]);
+  });
 });
 
 describe("taking over a client", () => {

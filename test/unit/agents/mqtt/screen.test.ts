@@ -25,6 +25,7 @@ class ScriptedScreen implements Screen {
     };
     return {
       connect: (_packet, clientId) => ask("connect", clientId),
+      auth: (detail, clientId) => this.asked.push(`auth ${clientId ?? "(known)"}: ${detail}`),
       rejected: (reason) => this.asked.push(`rejected ${reason}`),
       admitted: ({ clientId, username }, holder) => {
         const verdict = ask("admitted", `${username}@${clientId} after ${holder?.username}`);
