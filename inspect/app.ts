@@ -83,6 +83,10 @@ export class MqttStream implements StreamReader {
     (this.frames ?? this.cutters)[side].gap(missing, at);
   }
 
+  onFin(at: Moment): void {
+    this.connection.onFin(at);
+  }
+
   onEnd(at: Moment): void {
     for (const cutter of this.cutters) cutter.end(at);
     if (this.version === undefined) this.decide(this.guess);

@@ -172,9 +172,13 @@ function whoGetsSql(topic: string): string {
 function tablesFor(questions: readonly string[], flags: Flags): readonly TableName[] {
   if (questions.length === 0 || flags.output !== undefined) return tableNames;
   const text = questions.join(" ").toLowerCase();
-  // The view `names` is made of dns, and gives the others' server_name.
+  // The view `names` is made of dns and hosts, and gives the others' server_name.
   return tableNames.filter(
-    (name) => name === "dns" || text.includes(name) || /information_schema|duckdb_|show|describe/.test(text),
+    (name) =>
+      name === "dns" ||
+      name === "hosts" ||
+      text.includes(name) ||
+      /information_schema|duckdb_|show|describe/.test(text),
   );
 }
 

@@ -19,6 +19,16 @@ const DNS_PORTS = [53, 5353, 5355];
 /** 1883 is the fabric's and plain MQTT's; gateways for MQTT-SN have no registered port, these are in use. */
 const MQTT_PORTS = [1883, 1884, 1885, 1886, 2442, 10_000, 20_000];
 
+/** How a datagram was captured. */
+export interface Capturing {
+  /** Its end was not. */
+  readonly isCut: boolean;
+  /** It was before, elsewhere on its way. */
+  readonly isCopy: boolean;
+  /** The interface. */
+  readonly link: string | undefined;
+}
+
 /** Reads UDP datagrams: what they are, then what they say. */
 export class Datagrams {
   readonly coap: CoapTracker;
@@ -42,16 +52,11 @@ export class Datagrams {
     this.sn.end();
   }
 
-  /**
-   * Returns what the datagram was read as, and the row of an MQTT-SN message.
-   * @param isCut its end was not captured
-   * @param link where it was captured
-   */
+  /** Returns what the datagram was read as, and the row of an MQTT-SN message. */
   take(
     bytes: Buffer,
     hosts: Hosts,
-    isCut: boolean,
-    link: string | undefined,
+    { isCut, isCopy, link }: Capturing,
     at: Moment,
   ): { application?: string; sn?: Row<"mqttsn"> } {
     const ports = [hosts.src_port, hosts.dst_port] as const;
@@ -68,7 +73,7 @@ export class Datagrams {
       case "mqttsn": {
         const message = decodeSn(bytes);
         if (message.problem !== undefined) this.problem("mqttsn", message.problem, at);
-        return { application, sn: this.sn.onMessage(message, hosts, at) };
+        return { application, sn: this.sn.onMessage(message, hosts, isCopy, at) };
       }
       case "mqtt":
         this.onPlain(bytes, hosts, at);

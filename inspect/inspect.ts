@@ -42,6 +42,7 @@ export async function inspectFiles(
         onFrame?.(frame);
         inspector.onFrame(frame);
       },
+      onName: (address: string, name: string) => inspector.onName(address, name),
       onDamage: (reason: string) => inspector.onDamage(reason),
     };
     for (const [i, file] of files.entries()) {

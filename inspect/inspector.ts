@@ -4,7 +4,7 @@ import { decodeIcmp, QUOTED_HEAD } from "./decode/icmp.js";
 import { DecodeAs } from "./decode-as.js";
 import { Detector } from "./detect.js";
 import { Fragments } from "./net/fragments.js";
-import { emptyIp, Protocol, readIp } from "./net/ip.js";
+import { emptyIp, type IpPacket, Protocol, readIp } from "./net/ip.js";
 import { EtherType, type LinkLayer, readLink } from "./net/link.js";
 import type { CapturedFrame } from "./read/record.js";
 import { Recent } from "./recent.js";
@@ -25,8 +25,14 @@ export interface InspectorOptions {
   readonly decodeAs?: readonly string[];
 }
 
+/** The same datagram is not sent again, unchanged, while it is still on its way. */
+const COPY_US = 1_000_000;
+
 interface Quotable {
   readonly frame: number;
+  readonly timeUs: number;
+  /** Where it was captured. */
+  readonly link: string;
   readonly sn: Row<"mqttsn"> | undefined;
 }
 
@@ -45,7 +51,7 @@ export class Inspector {
   private readonly streams: Streams;
   private readonly fragments: Fragments;
   private readonly quotable = new Recent<string, Quotable>(MAX_QUOTABLE);
-  private readonly link: LinkLayer = { etherType: 0, at: 0, vlan: -1 };
+  private readonly link: LinkLayer = { etherType: 0, at: 0, vlan: -1, way: 0 };
   private readonly ip = emptyIp();
   private readonly segment = emptySegment();
   private last: Moment = { frame: 0, timeUs: 0 };
@@ -80,6 +86,12 @@ export class Inspector {
   /** The capture itself is damaged after the last frame. */
   onDamage(reason: string): void {
     this.problem("capture", reason, this.last);
+  }
+
+  /** The file has a name for an address. */
+  onName(address: string, name: string): void {
+    this.names.add(address, name.toLowerCase());
+    this.sink.put("hosts", { address, name });
   }
 
   onFrame(frame: CapturedFrame): void {
@@ -194,12 +206,19 @@ export class Inspector {
     row.dst_port = bytes.readUInt16BE(2);
     row.payload_length = length - 8;
     const hosts = { src: row.src!, src_port: row.src_port, dst: row.dst!, dst_port: row.dst_port };
-    const { application, sn } = this.datagrams.take(payload, hosts, length > bytes.length, row.interface, at);
+    const key = quoteKey(this.ip, bytes.toString("latin1", 0, QUOTED_HEAD));
+    const link = `${row.interface ?? ""} ${this.link.way}`;
+    const before = this.quotable.get(key);
+    const isCopy = before !== undefined && before.link !== link && at.timeUs - before.timeUs < COPY_US;
+    const isCut = length > bytes.length;
+    const { application, sn } = this.datagrams.take(
+      payload,
+      hosts,
+      { isCut, isCopy, link: row.interface },
+      at,
+    );
     row.application = application;
-    this.quotable.set(this.quoteKey(hosts, bytes.toString("latin1", 0, QUOTED_HEAD)), {
-      frame: at.frame,
-      sn,
-    });
+    if (!isCopy) this.quotable.set(key, { frame: at.frame, timeUs: at.timeUs, link, sn });
   }
 
   private onIcmp(bytes: Buffer, at: Moment): void {
@@ -219,22 +238,16 @@ export class Inspector {
       meaning,
     };
     if (quoted !== undefined) {
-      const hosts = { src: quoted.ip.source, dst: quoted.ip.destination };
-      row.quoted_src = hosts.src;
-      row.quoted_dst = hosts.dst;
+      row.quoted_src = quoted.ip.source;
+      row.quoted_dst = quoted.ip.destination;
       row.quoted_protocol = protocolName(quoted.ip.protocol);
       if (quoted.sourcePort > 0) row.quoted_src_port = quoted.sourcePort;
       if (quoted.destinationPort > 0) row.quoted_dst_port = quoted.destinationPort;
-      const found = this.quotable.get(this.quoteKey(hosts, quoted.head));
+      const found = this.quotable.get(quoteKey(quoted.ip, quoted.head));
       row.quoted_frame = found?.frame;
       if (found?.sn !== undefined) this.datagrams.sn.onIcmp(found.sn, at.frame, meaning);
     }
     this.sink.put("icmp", row);
-  }
-
-  /** A datagram is known again by addresses, ports, length and checksum. */
-  private quoteKey({ src, dst }: { src: string; dst: string }, head: string): string {
-    return `${src} ${dst} ${head}`;
   }
 
   private putStream(stream: Stream): void {
@@ -269,6 +282,11 @@ export class Inspector {
       end: stream.end,
     });
   }
+}
+
+/** A datagram is known again by addresses, identification, ports, length and checksum. */
+function quoteKey({ source, destination, identification }: IpPacket, head: string): string {
+  return `${source} ${destination} ${identification} ${head}`;
 }
 
 function protocolName(protocol: number): string {

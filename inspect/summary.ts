@@ -15,7 +15,7 @@ const SECTIONS: readonly Section[] = [
   {
     title: "MQTT servers",
     max: 8,
-    sql: `SELECT coalesce(server_name, server) AS server, server_port AS port, count(DISTINCT client_id) AS clients,
+    sql: `SELECT coalesce(server_name, server) AS server, server_port AS port, count(DISTINCT client_no) AS clients,
       count(*) AS connections, string_agg(DISTINCT version, ', ' ORDER BY version) AS versions,
       string_agg(DISTINCT transport, ', ') AS over, sum(messages_up) AS up, sum(messages_down) AS down
       FROM mqtt_connections GROUP BY 1, 2 ORDER BY connections DESC`,

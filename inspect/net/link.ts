@@ -35,6 +35,8 @@ export interface LinkLayer {
   at: number;
   /** Outermost VLAN id, -1 without. */
   vlan: number;
+  /** Of a cooked frame, a number for the interface and the direction in which it was captured. */
+  way: number;
 }
 
 /** Finds the packet in a frame. Returns false for a link type that is not known. */
@@ -42,13 +44,18 @@ export function readLink(bytes: Buffer, linkType: number, into: LinkLayer): bool
   into.vlan = -1;
   into.etherType = 0;
   into.at = -1;
+  into.way = 0;
   const { length } = bytes;
   if (linkType === LINK.ETHERNET) {
     if (length >= 14) behindEtherType(bytes, 12, into);
   } else if (linkType === LINK.SLL) {
-    if (length >= 16) behindEtherType(bytes, 14, into);
+    if (length < 16) return true;
+    into.way = bytes.readUInt16BE(0);
+    behindEtherType(bytes, 14, into);
   } else if (linkType === LINK.SLL2) {
-    if (length >= 20) behindTags(bytes, bytes.readUInt16BE(0), 20, into);
+    if (length < 20) return true;
+    into.way = bytes.readUInt32BE(4) * 256 + bytes[10]!;
+    behindTags(bytes, bytes.readUInt16BE(0), 20, into);
   } else if (
     linkType === LINK.RAW ||
     linkType === LINK.IPV4 ||

@@ -1,3 +1,4 @@
+import { formatIPv4, formatIPv6 } from "@topicast/protocol";
 import { type CaptureEvents, type CaptureParser, MAX_RECORD_BYTES, splitTime, Window } from "./record.js";
 
 /** The pcapng file format (draft-ietf-opsawg-pcapng): sections of blocks, interfaces numbered within each section. */
@@ -7,10 +8,16 @@ export const Block = {
   INTERFACE: 1,
   PACKET: 2,
   SIMPLE_PACKET: 3,
+  NAME_RESOLUTION: 4,
   ENHANCED_PACKET: 6,
 } as const;
 
 export const BYTE_ORDER_MAGIC = 0x1a2b3c4d;
+/** By the kind of a record in a Name Resolution Block: IPv4, IPv6. */
+const ADDRESS_BYTES = new Map([
+  [1, 4],
+  [2, 16],
+]);
 const OPTION_NAME = 2;
 const OPTION_TSRESOL = 9;
 const OPTION_TSOFFSET = 14;
@@ -111,6 +118,8 @@ export class PcapngParser implements CaptureParser {
       const snap = this.interfaces[0]?.snapLength || length;
       // These blocks have no time of their own.
       this.frame(0, 0n, Math.min(length, snap, end - at - 4), length, at + 4, end);
+    } else if (type === Block.NAME_RESOLUTION) {
+      this.readNames(at, end);
     } else if (type === Block.INTERFACE || type === Block.ENHANCED_PACKET || type === Block.PACKET) {
       this.events.onDamage(`a block of type ${type} that is too short`, false);
     }
@@ -167,6 +176,24 @@ export class PcapngParser implements CaptureParser {
       perSecond,
       offset,
     });
+  }
+
+  /** Records of an address and the names that it has, each ended by a zero byte. */
+  private readNames(at: number, end: number): void {
+    const { bytes } = this.window;
+    for (let record = at; record + 4 <= end; ) {
+      const kind = this.uint16(record);
+      const length = this.uint16(record + 2);
+      const value = record + 4;
+      const addressBytes = ADDRESS_BYTES.get(kind);
+      if (kind === 0 || value + length > end) return;
+      if (addressBytes !== undefined && addressBytes <= length) {
+        const address = addressBytes === 4 ? formatIPv4(bytes.readUInt32BE(value)) : formatIPv6(bytes, value);
+        const names = bytes.toString("utf8", value + addressBytes, value + length).split("\0");
+        for (const name of names) if (name !== "") this.events.onName?.(address, name);
+      }
+      record = value + length + (-length & 3);
+    }
   }
 
   private stop(reason: string): false {

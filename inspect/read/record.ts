@@ -17,6 +17,8 @@ export interface CapturedFrame {
 /** What a parser of capture files tells. */
 export interface CaptureEvents {
   onFrame(frame: CapturedFrame): void;
+  /** The file itself has a name for an address. */
+  onName?(address: string, name: string): void;
   /** The file is damaged here. After `isEnd` nothing more can be read. */
   onDamage(reason: string, isEnd: boolean): void;
 }

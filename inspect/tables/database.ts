@@ -21,6 +21,19 @@ const NAMED: readonly TableName[] = [
   "coap",
 ];
 
+/** Whatever the server is called: every name that DNS gave for its address, aliases on the way included. */
+const NAMES = `CREATE VIEW names AS
+  WITH told AS (SELECT * FROM dns WHERE type IN ('A', 'AAAA') AND section IN ('answer', 'additional'))
+  SELECT data AS address, lower(question) AS name FROM told WHERE section = 'answer'
+  UNION SELECT data, lower(name) FROM told
+  UNION SELECT told.data, lower(alias.name) FROM told JOIN dns alias USING (frame)
+    WHERE told.section = 'answer' AND alias.section = 'answer' AND alias.type = 'CNAME'
+  UNION SELECT address, lower(name) FROM hosts`;
+
+/** Whether two addresses are one machine's. */
+const IS_LOCAL = `CREATE MACRO is_local(a, b) AS
+  a = b OR (a LIKE '127.%' OR a = '::1') AND (b LIKE '127.%' OR b = '::1')`;
+
 export interface Answer {
   readonly columns: readonly string[];
   readonly rows: readonly (readonly duckdb.DuckDBValue[])[];
@@ -57,12 +70,8 @@ export class Database implements RowSink {
     try {
       await connection.run("SET TimeZone = 'UTC'");
       for (const table of tableNames) await connection.run(createTable(table));
-      // Whoever the server is called: every name that DNS gave for its address.
-      await connection.run(
-        "CREATE VIEW names AS SELECT DISTINCT data AS address, lower(question) AS name FROM dns " +
-          "WHERE section = 'answer' AND type IN ('A', 'AAAA') UNION SELECT data, lower(name) FROM dns " +
-          "WHERE section IN ('answer', 'additional') AND type IN ('A', 'AAAA')",
-      );
+      await connection.run(NAMES);
+      await connection.run(IS_LOCAL);
     } catch (error) {
       database.close();
       throw new UserError(`${path}: ${firstLine(error)}; choose a file that does not exist yet`);

@@ -22,6 +22,9 @@ const flag = column<boolean>("BOOLEAN");
 const time = column<number>("TIMESTAMPTZ");
 const blob = column<Buffer>("BLOB");
 
+const client_no = big(
+  "number of the client: all connections of one client id to one server are one's, each without id is its own",
+);
 const frame = big(
   "number of the frame, from 1 over all files; of several, the one that completed the packet",
 );
@@ -92,6 +95,7 @@ export const schema = {
     ...hosts,
     from_client: flag("sent by the client; null where it cannot be known"),
     client_id: text("client identifier of the connection, that which the server assigned included"),
+    client_no,
     ...server,
     version: text("3.1, 3.1.1, 5"),
     version_inferred: flag("the CONNECT is not in the capture: the version is judged by the packets"),
@@ -122,6 +126,7 @@ export const schema = {
     client: text("IP address of the client"),
     client_port: int("its port"),
     client_id: text("client identifier"),
+    client_no,
     ...server,
     version: text("3.1, 3.1.1, 5"),
     version_inferred: flag("as in mqtt"),
@@ -143,7 +148,7 @@ export const schema = {
     longest_silence_s: real("longest time without a packet of the client while connected, in seconds"),
     keep_alive_exceeded: flag("that is more than one and a half keep-alive intervals (MQTT-3.1.2-24)"),
     end_frame: big("frame of the end"),
-    end: text("disconnect, server disconnect, closed, reset, taken over; null: still open"),
+    end: text("disconnect, server disconnect, closed (by either side), reset, taken over; null: still open"),
     will_due: flag("ended so that the server publishes the will"),
     duplicate_client_id: flag(
       "another connection used the same client id at this server while this one was open",
@@ -158,6 +163,7 @@ export const schema = {
     client: text("IP address of the client"),
     client_port: int("its port"),
     client_id: text("client identifier"),
+    client_no,
     ...server,
     message_id: int("packet identifier of the SUBSCRIBE"),
     filter: text("topic filter as sent, $share/… included"),
@@ -183,6 +189,7 @@ export const schema = {
     client: text("IP address of the client"),
     client_port: int("its port"),
     client_id: text("client identifier"),
+    client_no,
     ...server,
     topic: text("of the PUBLISH"),
     qos: int("of the PUBLISH to the client"),
@@ -205,7 +212,7 @@ export const schema = {
     origin_client_id: text("client identifier of its publisher"),
     latency_ms: real("from that PUBLISH to this one, in milliseconds"),
     is_will: flag(
-      "topic and payload are those of a will that was due, or may have been, and no PUBLISH explains it",
+      "topic and payload are a will's that was due, and no PUBLISH since explains it; or may have been, and none does",
     ),
     will_client_id: text("whose will"),
   },
@@ -237,6 +244,7 @@ export const schema = {
     ack_ms: real("how long that took, in milliseconds"),
     icmp_frame: big("frame of an ICMP error that quotes this message"),
     answer: text("what came back: the acknowledgement's type, or the ICMP error; null: nothing"),
+    is_copy: flag("the same datagram captured once more on its way, as with Linux' interface any"),
   },
   coap: {
     no: big("number of the message, from 1"),
@@ -267,10 +275,10 @@ export const schema = {
     response_no: big("of a request: number of its first response"),
     response_frame: big("frame of that"),
     response_code: text("its code"),
-    response_ms: real("from the request to that, in milliseconds"),
+    response_ms: real("from the request, as first sent, to that, in milliseconds"),
     ack_no: big("of a CON: number of the ACK or RST with its message id"),
     retransmission: flag(
-      "same endpoint, message id and type as less than 247 s before (RFC 7252, section 4.8.2)",
+      "the same message as less than 247 s before (RFC 7252, section 4.8.2): sent, or captured, again",
     ),
   },
   fabric: {
@@ -301,6 +309,10 @@ export const schema = {
     type: text("A, AAAA, CNAME, PTR, …"),
     ttl: big("time to live, in seconds"),
     data: text("address or name; of other types JSON"),
+  },
+  hosts: {
+    address: text("IP address"),
+    name: text("what the file itself calls it (pcapng's Name Resolution Block)"),
   },
   icmp: {
     frame,

@@ -18,6 +18,8 @@ export type Side = 0 | 1;
 export interface StreamReader {
   onBytes(side: Side, bytes: Buffer, at: Moment): void;
   onGap(side: Side, missing: number, at: Moment): void;
+  /** One side has sent everything. */
+  onFin?(at: Moment): void;
   /** Nothing more comes from either side. */
   onEnd(at: Moment): void;
 }
@@ -156,6 +158,7 @@ function take(stream: Stream, side: Side, { flags, seq, ack, payload, cut }: Seg
   stream.frames += 1;
   stream.last = at;
   const direction = stream.directions[side];
+  const hadFinished = direction.finished;
   const data = flags & SYN ? (seq + 1) | 0 : seq;
   if (flags & SYN) {
     stream.hasSyn = true;
@@ -167,6 +170,7 @@ function take(stream: Stream, side: Side, { flags, seq, ack, payload, cut }: Seg
   if (payload.length + cut > 0 && (flags & RST) === 0) direction.take(data, payload, cut, at);
   if (flags & FIN) direction.onFin((data + payload.length + cut) | 0);
   if (stream.end !== undefined) return;
+  if (direction.finished && !hadFinished) stream.reader?.onFin?.(at);
   if (flags & RST) stream.end = "reset";
   else if (stream.directions[0].finished && stream.directions[1].finished) stream.end = "fin";
   if (stream.end !== undefined) stream.finish();

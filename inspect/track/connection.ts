@@ -3,7 +3,8 @@ import { type MqttPacket, Type, VERSION_NAMES, type Version } from "../decode/mq
 import type { Row } from "../tables/schema.js";
 import type { Moment } from "../tcp/direction.js";
 import type { Endpoint } from "../tcp/streams.js";
-import type { MqttTracker } from "./mqtt.js";
+import type { MqttTracker, Will } from "./mqtt.js";
+import type { Origin } from "./origins.js";
 import { describeFilter, type PacketRow, Session } from "./session.js";
 
 const MAX_ALIASES = 65_535;
@@ -23,6 +24,8 @@ export class Connection {
   private isClosed = false;
   private takenOver = false;
   private persists = false;
+  /** The first side closes. */
+  private finAt: Moment | undefined;
 
   constructor(
     private readonly tracker: MqttTracker,
@@ -70,6 +73,7 @@ export class Connection {
     // Before the row is made, so that it has the client id.
     if (packet.type === Type.CONNECT) this.onConnect(packet, at);
     if (packet.type === Type.CONNACK) this.onConnack(packet, at);
+    this.row.client_no ??= this.tracker.newClient();
     const row = this.describe(packet, fromClient, inferred, at);
     switch (packet.type) {
       case Type.CONNECT:
@@ -97,10 +101,18 @@ export class Connection {
     this.put(row);
   }
 
+  /** One side has sent everything: a client's end, or the server has given it up, which a dead one never answers. */
+  onFin(at: Moment): void {
+    if (this.isClosed || this.finAt !== undefined) return;
+    this.finAt = at;
+    this.announceWill(at);
+  }
+
   /** The byte stream has ended, or the capture. */
   close(how: "fin" | "reset" | undefined, at: Moment): void {
-    if (how !== undefined)
-      this.finish(this.takenOver ? "taken over" : how === "fin" ? "closed" : "reset", true, at);
+    const end = this.takenOver ? "taken over" : how === "reset" ? "reset" : "closed";
+    if (how !== undefined) this.finish(end, true, at);
+    else if (this.finAt !== undefined) this.finish(end, true, this.finAt);
     else this.onSilence(at);
     if (this.key !== undefined) this.tracker.offline(this.key, this);
     this.tracker.sink.put("mqtt_connections", this.row);
@@ -115,6 +127,7 @@ export class Connection {
     row.connection = this.number;
     row.from_client = fromClient;
     row.client_id = this.row.client_id;
+    row.client_no = this.row.client_no;
     row.server = this.server.address;
     row.server_port = this.server.port;
     row.server_name = this.row.server_name;
@@ -148,7 +161,8 @@ export class Connection {
       row.will_qos = will.qos;
       row.will_retain = will.retain;
       row.will_payload = Buffer.from(will.payload);
-      this.tracker.wills.remember(this.host, will.topic, will.payload, connect.clientId);
+      const whose = { clientId: connect.clientId, timeUs: at.timeUs };
+      this.tracker.wills.remember(this.host, will.topic, will.payload, whose);
     }
     if (connect.clientId !== "") this.claim(connect.clientId, at);
   }
@@ -156,6 +170,7 @@ export class Connection {
   /** The client id is this connection's from now on, with the session that belongs to it. */
   private claim(clientId: string, at: Moment): void {
     this.key = `${this.host} ${this.server.port} ${clientId}`;
+    this.row.client_no = this.tracker.clientOf(this.key, this.row.client_no);
     const before = this.tracker.takeOver(this.key, this);
     if (before !== undefined && before !== this && !before.isClosed) {
       before.row.duplicate_client_id = true;
@@ -203,9 +218,22 @@ export class Connection {
     row.end = end;
     row.end_frame = at.frame;
     row.will_due = isWillDue && row.will_topic !== undefined && (row.connack_code ?? 0) === 0;
+    if (row.will_due && this.finAt === undefined) this.announceWill(at);
     // A session that another connection has taken is no longer this one's to end.
     const isOurs = this.key === undefined || this.tracker.session(this.key) === this.session;
     if (!this.persists && isOurs && !this.takenOver) this.session.end(at.frame);
+  }
+
+  /** From now on the server publishes the will. */
+  private announceWill({ timeUs }: Moment): void {
+    const {
+      will_topic: topic,
+      will_payload: payload,
+      client_id: clientId = "",
+      connack_code: code = 0,
+    } = this.row;
+    if (topic === undefined || payload === undefined || code !== 0) return;
+    this.tracker.dueWills.remember(this.host, topic, payload, { clientId, timeUs });
   }
 
   private onSignOfLife(at: Moment): void {
@@ -221,7 +249,7 @@ export class Connection {
   }
 
   private get host(): string {
-    return this.tracker.hostOf(this.server);
+    return this.tracker.names.machine(this.server.address);
   }
 
   // --- subscriptions ---
@@ -238,6 +266,7 @@ export class Connection {
         client: this.client.address,
         client_port: this.client.port,
         client_id: this.row.client_id,
+        client_no: this.row.client_no,
         server: this.server.address,
         server_port: this.server.port,
         server_name: this.row.server_name,
@@ -336,8 +365,9 @@ export class Connection {
         )
       : [];
     const matches = named.length > 0 ? named : this.session.matching(topic);
-    const origin = tracker.published.find(host, topic, payload);
-    const willOf = origin === undefined ? tracker.wills.find(host, topic, payload) : undefined;
+    const published = tracker.published.find(host, topic, payload);
+    const will = this.willBehind(published, topic, payload);
+    const origin = will === undefined ? published : undefined;
     for (const match of matches.length > 0 ? matches : [undefined]) {
       tracker.sink.put("mqtt_deliveries", {
         no: row.no,
@@ -347,6 +377,7 @@ export class Connection {
         client: this.client.address,
         client_port: this.client.port,
         client_id: row.client_id,
+        client_no: row.client_no,
         server: row.server,
         server_port: row.server_port,
         server_name: row.server_name,
@@ -366,10 +397,18 @@ export class Connection {
         origin_no: origin?.no,
         origin_client_id: origin?.clientId,
         latency_ms: origin === undefined ? undefined : (row.time! - origin.timeUs) / 1000,
-        is_will: willOf !== undefined,
-        will_client_id: willOf,
+        is_will: will !== undefined,
+        will_client_id: will?.clientId,
       });
     }
+  }
+
+  /** Whose will a delivery is: one that was due after it was last published; without any PUBLISH one that may have been. */
+  private willBehind(published: Origin | undefined, topic: string, payload: Buffer): Will | undefined {
+    const { tracker, host } = this;
+    const due = tracker.dueWills.find(host, topic, payload);
+    if (published === undefined) return due ?? tracker.wills.find(host, topic, payload);
+    return due !== undefined && due.timeUs >= published.timeUs ? due : undefined;
   }
 }
 

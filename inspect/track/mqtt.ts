@@ -21,17 +21,26 @@ export interface Hosts {
   readonly dst_port: number;
 }
 
+export interface Will {
+  readonly clientId: string;
+  readonly timeUs: number;
+}
+
 /** Follows all MQTT in a capture by the standard's rules: connections, sessions, handshakes, where messages came from. */
 export class MqttTracker {
   readonly packets: HeldRows<"mqtt">;
   readonly subscriptions: HeldRows<"mqtt_subscriptions">;
   readonly published = new Origins<Origin>();
-  readonly wills = new Origins<string>();
+  /** Of each CONNECT the will; those that were due. */
+  readonly wills = new Origins<Will>();
+  readonly dueWills = new Origins<Will>();
+  private readonly clients = new Recent<string, number>(MAX_SESSIONS);
   /** By server and client id. */
   private readonly sessions = new Recent<string, Session>(MAX_SESSIONS);
   private readonly online = new Map<string, Connection>();
   private packetCount = 0;
   private connectionCount = 0;
+  private clientCount = 0;
 
   constructor(
     readonly sink: RowSink,
@@ -84,10 +93,17 @@ export class MqttTracker {
     };
   }
 
-  /** The machine that serves: its name where it has one, since a name's addresses are one server's. */
-  hostOf({ address }: Endpoint): string {
-    if (address === "::1" || address.startsWith("127.")) return "localhost";
-    return this.names.of(address) ?? address;
+  /** The number of whoever uses this key; a new one is `known`, where that is told. */
+  clientOf(key: string, known: number | undefined): number {
+    const before = this.clients.get(key);
+    if (before !== undefined) return before;
+    const number = known ?? this.newClient();
+    this.clients.set(key, number);
+    return number;
+  }
+
+  newClient(): number {
+    return ++this.clientCount;
   }
 
   /** The connection that has used this client id at this server until now, which the new one replaces. */

@@ -67,6 +67,7 @@ export class SnTracker {
   onMessage(
     m: SnMessage,
     hosts: Pick<Row<"mqttsn">, "src" | "src_port" | "dst" | "dst_port">,
+    isCopy: boolean,
     at: Moment,
   ): Row<"mqttsn"> {
     const from = `${hosts.src} ${hosts.src_port}`;
@@ -100,12 +101,14 @@ export class SnTracker {
       gateway_id: m.gatewayId,
       payload,
       payload_length: payload?.length,
+      is_copy: isCopy,
     };
+    this.held.hold(row);
+    if (isCopy) return row;
     this.answer(peer, row, to);
     const expected = ANSWERS[m.type];
     if (expected !== undefined)
       for (const type of expected.split(" ")) peer.open.set(`${from} ${type} ${m.messageId ?? ""}`, row);
-    this.held.hold(row);
     return row;
   }
 

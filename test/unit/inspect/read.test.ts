@@ -141,6 +141,38 @@ test("pcapng, big-endian: if_tsresol of powers of two, if_tsoffset, simple and o
   assert.equal(frames[2]?.bytes.length, 2, "a simple packet is cut to the snapshot length");
 });
 
+test("pcapng: names that the file itself has for addresses", () => {
+  const record = (kind: number, value: Buffer) => {
+    const head = Buffer.alloc(4);
+    head.writeUInt16LE(kind, 0);
+    head.writeUInt16LE(value.length, 2);
+    return Buffer.concat([head, value, Buffer.alloc(-value.length & 3)]);
+  };
+  const six = Buffer.from("2a05d014000000000000000000000009", "hex");
+  const body = Buffer.concat([
+    record(1, Buffer.concat([Buffer.from([3, 120, 0, 1]), Buffer.from("one.example\0two.example\0")])),
+    record(3, Buffer.from("some other kind")),
+    record(2, Buffer.concat([six, Buffer.from("six.example\0")])),
+    record(0, Buffer.alloc(0)),
+    record(1, Buffer.from([9, 9, 9, 9, 65, 0])),
+  ]);
+  const block = Buffer.alloc(12 + body.length);
+  block.writeUInt32LE(4, 0);
+  block.writeUInt32LE(block.length, 4);
+  body.copy(block, 8);
+  block.writeUInt32LE(block.length, block.length - 4);
+  const names: string[] = [];
+  const bytes = Buffer.concat([new PcapngEncoder().header(), block]);
+  const parser = parserFor(bytes, {
+    onFrame: () => assert.fail(),
+    onName: (address, name) => names.push(`${address} ${name}`),
+    onDamage: (reason) => assert.fail(reason),
+  });
+  parser?.push(bytes);
+  parser?.end();
+  assert.deepEqual(names, ["3.120.0.1 one.example", "3.120.0.1 two.example", "2a05:d014::9 six.example"]);
+});
+
 test("gzip: whole, damaged, and files that are no captures", async () => {
   const folder = mkdtempSync(join(tmpdir(), "inspect-"));
   const count = async (bytes: Buffer) => {
