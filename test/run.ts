@@ -12,7 +12,7 @@ import { run } from "node:test";
 import { spec } from "node:test/reporters";
 
 const here = import.meta.dirname;
-const suites = ["unit", "net", "e2e", "recovery"];
+const suites = ["unit", "net", "e2e"];
 /** A file that hangs, or leaves something open, fails instead of holding up the rest. */
 const FILE_TIMEOUT_MS = 10 * 60_000;
 const wanted = process.argv.slice(2).filter((a) => suites.includes(a));

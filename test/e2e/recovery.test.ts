@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { after, describe, it } from "node:test";
 import type { Publisher, Subscriber } from "topicast/testbed/clients";
 import { eventually, Testbed } from "topicast/testbed/testbed";
-import { numbered, sleep } from "../e2e/support.js";
+import { numbered, sleep } from "./support.js";
 
 const PER_SECOND = { 0: 500, 1: 50, 2: 50 } as const;
 const QOS = [0, 1, 2] as const;
