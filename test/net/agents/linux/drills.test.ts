@@ -6,13 +6,14 @@ import { before, describe, it } from "node:test";
 import { fileURLToPath } from "node:url";
 import { DRILLS } from "../../../unit/agents/tcp/drills.js";
 import { applies } from "./applies.js";
-import type { Difference } from "./linux-drill.js";
+import type { Attempt, Difference } from "./linux-drill.js";
 import { isCommitted, readOutcomes } from "./outcomes.js";
 
 interface Result {
   readonly name: string;
   readonly not?: string;
   readonly difference?: NonNullable<Difference>;
+  readonly missed?: readonly Attempt[];
 }
 
 const names = DRILLS.flatMap(({ title, cases }) => cases.map(({ name }) => `${title}: ${name}`));
@@ -56,6 +57,10 @@ describe("segment scripts on Linux' TCP", () => {
     test.diagnostic(
       `${list.length - apart - differ} same, ${differ} differ, ${apart} are not applicable, of ${names.length}`,
     );
+    for (const { name, missed = [] } of list) {
+      for (const { difference, punctual } of missed)
+        test.diagnostic(`missed${punctual ? "" : " (we were late)"}: ${name}: ${JSON.stringify(difference)}`);
+    }
     assert.deepEqual([...results.keys()].sort(), [...names].sort());
   });
 

@@ -10,11 +10,27 @@ import {
   toWire,
 } from "../../../unit/agents/tcp/script.js";
 import { describeSegment, isAsExpected, isInTime, latest } from "./compare.js";
+import type { Punctuality } from "./punctuality.js";
 import type { LinuxUser, Told } from "./user.js";
 import { type Arrived, REMOTE_PORT, type Wire } from "./wire.js";
 
 /** Where Linux first does otherwise than the script says, and what it does; undefined when it never does. */
 export type Difference = { readonly at: string; readonly got: string } | undefined;
+
+/** What one run of a script has shown; unless it was `punctual` on our side a difference may be our own fault. */
+export interface Attempt {
+  readonly difference: Difference;
+  readonly punctual: boolean;
+}
+
+/** What all scripts of a run share. */
+export interface Bench {
+  readonly wire: Wire;
+  readonly user: LinuxUser;
+  readonly punctuality: Punctuality;
+  /** Up to how late in ms each thing we do is, by chance: for finding scripts without room. */
+  readonly late: number;
+}
 
 /** How long a state, or a reader, may take to change in ms. */
 const SETTLE = 60;
@@ -43,16 +59,21 @@ export class LinuxDrill {
     private readonly script: string,
     private readonly options: Readonly<Record<string, number>>,
     private readonly port: number,
-    wire: Wire,
-    private readonly user: LinuxUser,
+    private readonly bench: Bench,
   ) {
-    this.send = wire.open(port, (arrived) => {
+    this.send = bench.wire.open(port, (arrived) => {
       this.arrived.push(arrived);
       this.wake();
     });
   }
 
-  async run(): Promise<Difference> {
+  async run(): Promise<Attempt> {
+    const start = performance.now();
+    const difference = await this.play();
+    return { difference, punctual: this.bench.punctuality.since(start) };
+  }
+
+  private async play(): Promise<Difference> {
     const steps = parseScript(this.script);
     const isActive = steps.some(({ actions }) => actions.some(({ verb }) => verb === "connect"));
     if (!isActive) await this.call(`listen ${this.port} ${JSON.stringify(this.options)}`);
@@ -83,7 +104,7 @@ export class LinuxDrill {
       return;
     }
     if (after > 0) {
-      await sleep(Math.max(due - performance.now(), 0));
+      await sleep(Math.max(due - performance.now(), 0) + Math.random() * this.bench.late);
       this.anchor = due;
     }
     this.expectNothingMore();
@@ -135,17 +156,19 @@ export class LinuxDrill {
   }
 
   private async call(command: string): Promise<void> {
-    const { fault } = await this.user.call(this.port, command);
+    const start = performance.now();
+    const { fault } = await this.bench.user.call(this.port, command);
+    this.bench.punctuality.took(performance.now() - start);
     if (fault !== undefined) throw new Differs(fault);
   }
 
   private async expectTold(what: string, wanted: string, pick: (told: Told) => string): Promise<void> {
     const end = performance.now() + SETTLE;
     await sleep(ASK_AFTER);
-    let seen = pick(await this.user.ask(this.port));
+    let seen = pick(await this.bench.user.ask(this.port));
     while (seen !== wanted && performance.now() < end) {
       await sleep(ASK_AFTER);
-      seen = pick(await this.user.ask(this.port));
+      seen = pick(await this.bench.user.ask(this.port));
     }
     if (seen !== wanted) throw new Differs(`${what} ${seen}`);
   }

@@ -440,11 +440,10 @@ export const timers = group("the retransmission timer (RFC 6298 section 5)", [
     script: `${OPEN}
       write 100
       > P. 1:101(100)
-      +0.1 write 100
+      +0.07 write 100
       > P. 101:201(100)
-      +0.1 < . 1:1(0) ack 101 win 512
-      +0.1 state ESTABLISHED
-      +0.05 state ESTABLISHED
+      +0.08 < . 1:1(0) ack 101 win 512
+      +0.15 state ESTABLISHED
       < . 1:1(0) ack 201 win 512
       +1 counter retransmitted 0`,
   },

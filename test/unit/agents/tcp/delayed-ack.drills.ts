@@ -24,7 +24,7 @@ export const delayedAck = group("delayed acknowledgement (RFC 9293 3.8.6.3, RFC 
     name: "the answer carries it",
     script: `${ANSWERED}
       < P. 101:201(100) ack 5 win 512
-      +0.03 write 4
+      +0.01 write 4
       > P. 5:9(4) ack 201
       +0.01 < . 201:201(0) ack 9 win 512
       +1 read 100`,
@@ -33,8 +33,8 @@ export const delayedAck = group("delayed acknowledgement (RFC 9293 3.8.6.3, RFC 
     name: "40 ms at most, from the first segment on; then none waits until an answer comes in time",
     script: `${ANSWERED}
       < P. 101:201(100) ack 5 win 512
-      +0.03 < P. 201:301(100) ack 5 win 512
-      +0.01 > . 5:5(0) ack 301
+      +0.015 < P. 201:301(100) ack 5 win 512
+      +0.025 > . 5:5(0) ack 301
       +0.01 < P. 301:401(100) ack 5 win 512
       > . 5:5(0) ack 401
       write 4

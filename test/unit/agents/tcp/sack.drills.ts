@@ -1,10 +1,10 @@
 import { group } from "./cases.js";
 
-/** As OPEN, with SACK and segments of 1000 bytes. */
+/** With SACK, segments of 1000 bytes and a round trip of 30 ms: the time-out is 230 ms, a probe for a lost tail would leave after 60. */
 const SACKED = `
   < S 0:0(0) win 65535 <mss 1000,sackOK,wscale 7>
   > S. 0:0(0) ack 1 win 65535 <mss 1460,sackOK,wscale 3>
-  +0.01 < . 1:1(0) ack 1 win 512
+  +0.03 < . 1:1(0) ack 1 win 512
 `;
 
 /** Eight segments are out. */
@@ -119,12 +119,12 @@ export const sacksUsed = group("SACK blocks used (RFC 6675)", [
   {
     name: "three segments held beyond a hole bring it again, and only it",
     script: `${EIGHT}
-      +0.01 < . 1:1(0) ack 1 win 512 <sack 1001:2001>
+      +0.03 < . 1:1(0) ack 1 win 512 <sack 1001:2001>
       < . 1:1(0) ack 1 win 512 <sack 1001:3001>
       < . 1:1(0) ack 1 win 512 <sack 1001:4001>
       > P. 1:1001(1000)
       < . 1:1(0) ack 1 win 512 <sack 1001:8001>
-      +0.01 < . 1:1(0) ack 8001 win 512
+      +0.03 < . 1:1(0) ack 8001 win 512
       +5 counter retransmitted 1
       counter fast_recoveries 1
       counter timeouts 0`,
@@ -132,20 +132,20 @@ export const sacksUsed = group("SACK blocks used (RFC 6675)", [
   {
     name: "one acknowledgement is enough to tell all holes; each goes again as the window lets it",
     script: `${EIGHT}
-      +0.01 < . 1:1(0) ack 1 win 512 <sack 6001:8001 3001:5001>
+      +0.03 < . 1:1(0) ack 1 win 512 <sack 6001:8001 3001:5001>
       > P. 1:1001(1000)
       > P. 1001:2001(1000)
       > P. 2001:3001(1000)
       > P. 5001:6001(1000)
       < . 1:1(0) ack 5001 win 512 <sack 6001:8001>
-      +0.01 < . 1:1(0) ack 8001 win 512
+      +0.03 < . 1:1(0) ack 8001 win 512
       +5 counter retransmitted 4
       counter timeouts 0`,
   },
   {
     name: "duplicates without news prove nothing",
     script: `${EIGHT}
-      +0.01 < . 1:1(0) ack 1 win 512; < . 1:1(0) ack 1 win 512; < . 1:1(0) ack 1 win 512
+      +0.03 < . 1:1(0) ack 1 win 512; < . 1:1(0) ack 1 win 512; < . 1:1(0) ack 1 win 512
       < . 1:1(0) ack 1 win 512 <sack 1001:2001>; < . 1:1(0) ack 1 win 512 <sack 1001:2001>
       < . 1:1(0) ack 1 win 512 <sack 1001:2001>
       counter fast_recoveries 0
@@ -155,7 +155,7 @@ export const sacksUsed = group("SACK blocks used (RFC 6675)", [
   {
     name: "D-SACK and nonsense are no news: before una, beyond what was sent, the wrong way round",
     script: `${EIGHT}
-      +0.01 < . 1:1(0) ack 4001 win 512 <sack 1:1001>
+      +0.03 < . 1:1(0) ack 4001 win 512 <sack 1:1001>
       < . 1:1(0) ack 4001 win 512 <sack 5001:90001>
       < . 1:1(0) ack 4001 win 512 <sack 8001:5001>
       < . 1:1(0) ack 4001 win 512 <sack 5001:5001>
@@ -168,7 +168,7 @@ export const sacksUsed = group("SACK blocks used (RFC 6675)", [
   {
     name: "half a segment held counts for nothing",
     script: `${EIGHT}
-      +0.01 < . 1:1(0) ack 1 win 512 <sack 1501:4500>
+      +0.03 < . 1:1(0) ack 1 win 512 <sack 1501:4500>
       counter fast_recoveries 0
       abort
       > R. 8001:8001(0)`,
@@ -176,16 +176,16 @@ export const sacksUsed = group("SACK blocks used (RFC 6675)", [
   {
     name: "a retransmission that is lost again is found by what was sent after it, without a time-out",
     script: `${EIGHT}
-      +0.01 < . 1:1(0) ack 1 win 512 <sack 1001:8001>
+      +0.03 < . 1:1(0) ack 1 win 512 <sack 1001:8001>
       > P. 1:1001(1000)
       write 4000
       > . 8001:9001(1000)
       > . 9001:10001(1000)
       > . 10001:11001(1000)
       > P. 11001:12001(1000)
-      +0.01 < . 1:1(0) ack 1 win 512 <sack 1001:12001>
+      +0.03 < . 1:1(0) ack 1 win 512 <sack 1001:12001>
       > P. 1:1001(1000)
-      +0.01 < . 1:1(0) ack 12001 win 512
+      +0.03 < . 1:1(0) ack 12001 win 512
       +5 counter retransmitted 2
       counter timeouts 0
       counter fast_recoveries 2`,
@@ -193,34 +193,34 @@ export const sacksUsed = group("SACK blocks used (RFC 6675)", [
   {
     name: "a time-out spares what the peer holds",
     script: `${EIGHT}
-      +0.01 < . 1:1(0) ack 1 win 512 <sack 7001:8001 5001:6001>
-      +0.0025 > P. 1:1001(1000)
+      +0.03 < . 1:1(0) ack 1 win 512 <sack 7001:8001 5001:6001>
+      +0.0075 > P. 1:1001(1000)
       > P. 1001:2001(1000)
       > P. 2001:3001(1000)
       > P. 3001:4001(1000)
       > P. 4001:5001(1000)
       > P. 6001:7001(1000)
-      +0.1975 > P. 1:1001(1000)
-      +0.01 < . 1:1(0) ack 5001 win 512 <sack 7001:8001 5001:6001>
+      +0.1925 > P. 1:1001(1000)
+      +0.03 < . 1:1(0) ack 5001 win 512 <sack 7001:8001 5001:6001>
       > P. 6001:7001(1000)
-      +0.01 < . 1:1(0) ack 8001 win 512`,
+      +0.03 < . 1:1(0) ack 8001 win 512`,
   },
   {
     name: "a peer that drops what it held gets it again (reneging, RFC 2018 section 8)",
     script: `${EIGHT}
-      +0.01 < . 1:1(0) ack 1 win 512 <sack 1001:3001>
-      +0.0025 > P. 1:1001(1000)
-      +0.01 < . 1:1(0) ack 1001 win 512
+      +0.03 < . 1:1(0) ack 1 win 512 <sack 1001:3001>
+      +0.0075 > P. 1:1001(1000)
+      +0.03 < . 1:1(0) ack 1001 win 512
       > P. 3001:4001(1000)
       > P. 4001:5001(1000)
       > P. 5001:6001(1000)
       > P. 6001:7001(1000)
       > P. 7001:8001(1000)
-      +0.21 > P. 1001:2001(1000)
-      +0.01 < . 1:1(0) ack 2001 win 512
+      +0.23 > P. 1001:2001(1000)
+      +0.03 < . 1:1(0) ack 2001 win 512
       > P. 2001:3001(1000)
       > P. 3001:4001(1000)
-      +0.01 < . 1:1(0) ack 8001 win 512`,
+      +0.03 < . 1:1(0) ack 8001 win 512`,
   },
   {
     name: "small messages count as segments, not by their bytes",
@@ -233,9 +233,9 @@ export const sacksUsed = group("SACK blocks used (RFC 6675)", [
       > P. 21:31(10)
       write 10
       > P. 31:41(10)
-      +0.01 < . 1:1(0) ack 1 win 512 <sack 11:41>
+      +0.03 < . 1:1(0) ack 1 win 512 <sack 11:41>
       > P. 1:11(10)
-      +0.01 < . 1:1(0) ack 41 win 512
+      +0.03 < . 1:1(0) ack 41 win 512
       counter fast_recoveries 1`,
   },
 ]);

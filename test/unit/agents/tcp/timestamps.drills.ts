@@ -132,7 +132,7 @@ export const timestamps = group("TCP timestamps (RFC 7323)", [
     name: "a segment without the option is dropped once it was agreed on (section 3.2), RST apart",
     script: `${STAMPED}
       < P. 1:11(10) ack 1 win 512
-      read 0
+      +0.1 read 0
       counter drop_no_timestamp 1
       < R 1:1(0)
       closed reset`,
