@@ -28,9 +28,10 @@ export function readYamlTree(file: string): YamlTree {
 /** @param file name for the mistakes */
 export function parseYamlTree(file: string, text: string): YamlTree {
   const lines = new LineCounter();
-  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false });
+  // Without "error" it writes to standard error by itself.
+  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false, logLevel: "error" });
   const lineAt = (offset: number) => Math.max(1, lines.linePos(offset).line);
-  const mistakes: Mistake[] = document.errors.map(({ code, message, pos }) => ({
+  const mistakes: Mistake[] = [...document.errors, ...document.warnings].map(({ code, message, pos }) => ({
     file,
     line: lineAt(pos[0]),
     message:

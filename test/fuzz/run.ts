@@ -9,7 +9,7 @@ const HEAP_NOISE = 1_000_000;
 
 /** One world from `seed`. Returns how many frames were thrown. @throws Error that names the seed and how to replay it */
 export function fuzzOnce(seed: number): number {
-  return replayable(seed, () => {
+  return replayed(seed, () => {
     const world = new World(seed);
     world.round(FRAMES);
     return world.frames;
@@ -18,7 +18,7 @@ export function fuzzOnce(seed: number): number {
 
 /** Round after round against one stack, whose heap must not grow. */
 export function soak(seed: number, rounds: number): number {
-  return replayable(seed, () => {
+  return replayed(seed, () => {
     const world = new World(seed);
     let settled = 0;
     for (let i = 0; i < rounds; i++) {
@@ -31,13 +31,28 @@ export function soak(seed: number, rounds: number): number {
   });
 }
 
-function replayable(seed: number, run: () => number): number {
+function replayed(seed: number, run: () => number): number {
   try {
     return run();
   } catch (error) {
-    const message = error instanceof Error ? error.message : String(error);
-    throw new Error(`${message}\nreplay: npm run fuzz -- --seed ${seed} --seconds 0`, { cause: error });
+    throw failure(seed, "tcp", error);
   }
+}
+
+/** What `run` answers. @throws Error that names the seed and how to replay it */
+export async function replayable(seed: number, kind: string, run: () => Promise<number>): Promise<number> {
+  try {
+    return await run();
+  } catch (error) {
+    throw failure(seed, kind, error);
+  }
+}
+
+function failure(seed: number, kind: string, error: unknown): Error {
+  const message = error instanceof Error ? error.message : String(error);
+  return new Error(`${message}\nreplay: npm run fuzz -- --seed ${seed} --seconds 0 ${kind}`, {
+    cause: error,
+  });
 }
 
 setFlagsFromString("--expose-gc");

@@ -283,6 +283,8 @@ content: { max-bytes: 2 MiB }
     assert.match(mistakesIn("a: 1\n---\nb: 2\n")[0]!, /^\d: holds more than one document/);
     assert.deepEqual(mistakesIn("just text"), ['1: "just text" must be `key: value` lines']);
     assert.match(mistakesIn("rates: *nobody")[0]!, /^1: not valid YAML/);
+    assert.deepEqual(mistakesIn("\nmqtt3: !js acknowledge\n"), ["2: not valid YAML: Unresolved tag: !js"]);
+    assert.match(mistakesIn("? [a, b]\n: 1\n")[0]!, /^1: there is no "\[ a, b \]": must be one of /);
     const bomb = ["a: &a [1,1,1,1,1,1,1,1,1]"];
     for (let i = 0; i < 9; i++) {
       const [from, to] = [i, i + 1].map((n) => String.fromCharCode(97 + n));
