@@ -212,20 +212,39 @@ export class Connection {
         }
         this.server.stats.packets_received += 1;
         const { changes } = this.server;
-        if (this.session === undefined) handleConnect(this, frame);
+        if (this.session === undefined) this.connectInTurn(frame);
         else handlePacket(this, this.session, decode(frame, this.version));
         if (changes !== this.server.changes) this.outbox.commit();
         if (this.isWaiting || this.unanswered >= this.server.limits.pendingAcks) this.hold();
       }
     } catch (error) {
-      if (error instanceof PacketError) {
-        const isTold = !(error instanceof FramingError);
-        this.close(closeReason(error), error.message, isTold, disconnectCode(error));
-      } else {
-        this.server.log?.error({ peer: this.stream.peer, err: error }, "packet handler failed");
-        this.close("internal_error");
-      }
+      this.failed(error);
     }
+  }
+
+  /** What a packet's handler has thrown. */
+  private failed(error: unknown): void {
+    if (error instanceof PacketError) {
+      const isTold = !(error instanceof FramingError);
+      this.close(closeReason(error), error.message, isTold, disconnectCode(error));
+    } else {
+      this.server.log?.error({ peer: this.stream.peer, err: error }, "packet handler failed");
+      this.close("internal_error");
+    }
+  }
+
+  /** Handles the CONNECT, now or, where others came before in this turn of the event loop, when it is its turn. */
+  private connectInTurn(frame: Buffer): void {
+    const isNow = this.server.turns.take(() => {
+      try {
+        if (this.isOpen) this.promising(() => handleConnect(this, frame));
+      } catch (error) {
+        this.failed(error);
+      }
+      this.admitted();
+    });
+    if (isNow) handleConnect(this, frame);
+    else this.awaitAdmission();
   }
 
   private hasRoom(): void {

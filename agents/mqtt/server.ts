@@ -20,6 +20,7 @@ import type { Screen } from "./screen.js";
 import { Session, type Will } from "./session.js";
 import { Stats } from "./stats.js";
 import { Subscriptions } from "./subscriptions.js";
+import { Turns } from "./turns.js";
 import type { Uplink } from "./uplink.js";
 
 /** What became of a message. */
@@ -37,6 +38,8 @@ export class Server {
   readonly log: Log | undefined;
   readonly stats = new Stats();
   readonly flusher: Flusher;
+  /** Of CONNECTs. */
+  readonly turns: Turns;
   readonly authority: Authority;
   readonly screen: Screen | undefined;
   readonly subscriptions: Subscriptions;
@@ -64,6 +67,7 @@ export class Server {
     this.limits = { ...DEFAULT_LIMITS, ...options.limits };
     this.log = options.log;
     this.flusher = new Flusher(options.defer ?? setImmediate);
+    this.turns = new Turns(options.defer ?? setImmediate);
     this.uplink = options.uplink;
     this.authority = options.authority ?? allowAll;
     this.screen = options.screen;
