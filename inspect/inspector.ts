@@ -1,4 +1,4 @@
-import { emptySegment, parseTcp } from "@topicast/agent/tcp/wire/tcp.js";
+import { emptySegment, parseTcp, TCP_HEADER } from "@topicast/agent/tcp/wire/tcp.js";
 import { Datagrams } from "./datagrams.js";
 import { decodeIcmp, QUOTED_HEAD } from "./decode/icmp.js";
 import { DecodeAs } from "./decode-as.js";
@@ -105,6 +105,20 @@ export class Inspector {
       interface: frame.interface,
       length: frame.length,
       captured: frame.bytes.length,
+      // All columns at once: an object that grows is slow.
+      vlan: undefined,
+      src: undefined,
+      src_port: undefined,
+      dst: undefined,
+      dst_port: undefined,
+      ttl: undefined,
+      protocol: undefined,
+      stream: undefined,
+      tcp_flags: undefined,
+      seq: undefined,
+      ack: undefined,
+      payload_length: undefined,
+      application: undefined,
     };
     if (!readLink(frame.bytes, frame.linkType, this.link)) {
       this.problem("link", `link type ${frame.linkType} is not known`, at);
@@ -144,35 +158,51 @@ export class Inspector {
     row.dst = ip.destination;
     row.ttl = ip.ttl;
     row.protocol = protocolName(ip.protocol);
-    if (!ip.isFragment) return this.onPayload(bytes.subarray(ip.payloadAt, ip.end), ip.missing, row, at);
+    if (!ip.isFragment) return this.onPayload(bytes, ip.payloadAt, ip.end, ip.missing, row, at);
     const whole = this.fragments.add(bytes, ip, at.frame, at.timeUs);
-    if (whole !== undefined) this.onPayload(whole, 0, row, at);
+    if (whole !== undefined) this.onPayload(whole, 0, whole.length, 0, row, at);
   }
 
-  private onPayload(bytes: Buffer, missing: number, row: Row<"frames">, at: Moment): void {
+  private onPayload(
+    bytes: Buffer,
+    start: number,
+    end: number,
+    missing: number,
+    row: Row<"frames">,
+    at: Moment,
+  ): void {
     switch (this.ip.protocol) {
       case Protocol.TCP:
-        return this.onTcp(bytes, missing, row, at);
+        return this.onTcp(bytes, start, end, missing, row, at);
       case Protocol.UDP:
-        return this.onUdp(bytes, missing, row, at);
+        return this.onUdp(bytes.subarray(start, end), missing, row, at);
       case Protocol.ICMP:
       case Protocol.ICMPV6:
-        return this.onIcmp(bytes, at);
+        return this.onIcmp(bytes.subarray(start, end), at);
     }
   }
 
-  private onTcp(bytes: Buffer, missing: number, row: Row<"frames">, at: Moment): void {
+  private onTcp(
+    bytes: Buffer,
+    start: number,
+    end: number,
+    missing: number,
+    row: Row<"frames">,
+    at: Moment,
+  ): void {
     const { segment } = this;
-    if (bytes.length < 20) return this.problem("tcp", "TCP header is cut short", at);
-    const dataAt = (bytes[12]! >> 4) * 4;
-    if (dataAt < 20 || dataAt > bytes.length) return this.problem("tcp", `TCP header of ${dataAt} bytes`, at);
-    if (!parseTcp(bytes, 0, bytes.length, segment)) {
+    if (end - start < TCP_HEADER) return this.problem("tcp", "TCP header is cut short", at);
+    const headerBytes = (bytes[start + 12]! >> 4) * 4;
+    if (headerBytes < TCP_HEADER || headerBytes > end - start) {
+      return this.problem("tcp", `TCP header of ${headerBytes} bytes`, at);
+    }
+    if (!parseTcp(bytes, start, end, segment)) {
       // Ports, numbers and payload hold all the same.
       this.problem("tcp", "TCP options are malformed", at);
     }
-    row.src_port = bytes.readUInt16BE(0);
-    row.dst_port = bytes.readUInt16BE(2);
-    row.tcp_flags = flagLetters(bytes[13]!);
+    row.src_port = bytes.readUInt16BE(start);
+    row.dst_port = bytes.readUInt16BE(start + 2);
+    row.tcp_flags = flagLetters(bytes[start + 13]!);
     row.seq = segment.seq >>> 0;
     row.ack = segment.ack >>> 0;
     row.payload_length = segment.payload.length + missing;

@@ -9,8 +9,6 @@ interface Section {
   readonly max: number;
 }
 
-const percent = (part: string) => `round(100.0 * ${part} / count(*), 1)`;
-
 const SECTIONS: readonly Section[] = [
   {
     title: "MQTT servers",
@@ -63,7 +61,7 @@ const SECTIONS: readonly Section[] = [
     title: "MQTT-SN",
     max: 12,
     sql: `SELECT type, dst_port AS "to port", count(*) AS messages, count(DISTINCT src) AS senders,
-      string_agg(DISTINCT answer, ', ') AS answers FROM mqttsn GROUP BY 1, 2 ORDER BY 3 DESC, 1`,
+      string_agg(DISTINCT answer, ', ') AS answers FROM mqttsn WHERE NOT is_copy GROUP BY 1, 2 ORDER BY 3 DESC, 1`,
   },
   {
     title: "Topicast's fabric",
@@ -76,8 +74,9 @@ const SECTIONS: readonly Section[] = [
   {
     title: "CoAP requests",
     max: 12,
-    sql: `SELECT code AS method, coalesce(server_name, server) AS server, uri_path AS path, count(*) AS requests,
-      ${percent("count(*) FILTER (response_code LIKE '2.%')")} AS "2.xx %",
+    sql: `SELECT code AS method, coalesce(server_name, server) AS server, uri_path AS path, count(*) FILTER (NOT retransmission) AS requests,
+      count(*) FILTER (retransmission) AS again, round(100.0 * count(*) FILTER (response_code LIKE '2.%' AND NOT retransmission)
+      / count(*) FILTER (NOT retransmission), 1) AS "2.xx %",
       string_agg(DISTINCT response_code, ', ' ORDER BY response_code) AS answers,
       round(quantile_cont(response_ms, 0.5), 2) AS "median ms"
       FROM coap WHERE is_request GROUP BY 1, 2, 3 ORDER BY 4 DESC, 2, 3`,

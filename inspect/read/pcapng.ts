@@ -96,28 +96,14 @@ export class PcapngParser implements CaptureParser {
   private readBody(type: number, at: number, end: number): void {
     if (type === Block.INTERFACE && end - at >= 8) this.readInterface(at, end);
     else if (type === Block.ENHANCED_PACKET && end - at >= 20) {
-      this.frame(
-        this.uint32(at),
-        this.ticks(at + 4),
-        this.uint32(at + 12),
-        this.uint32(at + 16),
-        at + 20,
-        end,
-      );
+      this.frame(this.uint32(at), at + 4, this.uint32(at + 12), this.uint32(at + 16), at + 20, end);
     } else if (type === Block.PACKET && end - at >= 20) {
-      this.frame(
-        this.uint16(at),
-        this.ticks(at + 4),
-        this.uint32(at + 12),
-        this.uint32(at + 16),
-        at + 20,
-        end,
-      );
+      this.frame(this.uint16(at), at + 4, this.uint32(at + 12), this.uint32(at + 16), at + 20, end);
     } else if (type === Block.SIMPLE_PACKET && end - at >= 4) {
       const length = this.uint32(at);
       const snap = this.interfaces[0]?.snapLength || length;
       // These blocks have no time of their own.
-      this.frame(0, 0n, Math.min(length, snap, end - at - 4), length, at + 4, end);
+      this.frame(0, undefined, Math.min(length, snap, end - at - 4), length, at + 4, end);
     } else if (type === Block.NAME_RESOLUTION) {
       this.readNames(at, end);
     } else if (type === Block.INTERFACE || type === Block.ENHANCED_PACKET || type === Block.PACKET) {
@@ -127,7 +113,7 @@ export class PcapngParser implements CaptureParser {
 
   private frame(
     index: number,
-    ticks: bigint,
+    timeAt: number | undefined,
     captured: number,
     length: number,
     at: number,
@@ -137,7 +123,8 @@ export class PcapngParser implements CaptureParser {
     if (from === undefined)
       return this.events.onDamage(`a frame of interface ${index}, which is not described`, false);
     if (captured > end - at) return this.events.onDamage("a frame that is longer than its block", false);
-    const { timeUs, nanos } = splitTime(ticks + from.offset * from.perSecond, from.perSecond);
+    const [high, low] = timeAt === undefined ? [0, 0] : [this.uint32(timeAt), this.uint32(timeAt + 4)];
+    const { timeUs, nanos } = splitTime(high, low, from.perSecond, from.offset);
     this.events.onFrame({
       timeUs,
       nanos,
@@ -200,10 +187,6 @@ export class PcapngParser implements CaptureParser {
     this.stopped = true;
     this.events.onDamage(reason, true);
     return false;
-  }
-
-  private ticks(at: number): bigint {
-    return (BigInt(this.uint32(at)) << 32n) | BigInt(this.uint32(at + 4));
   }
 
   private uint16(at: number): number {

@@ -33,9 +33,24 @@ export interface CaptureParser {
 /** No capture program writes longer records: a larger one is damage, and not worth memory. */
 export const MAX_RECORD_BYTES = 1 << 20;
 
-/** Microseconds and what is left of a time of `ticks`, `perSecond` ticks a second. */
-export function splitTime(ticks: bigint, perSecond: bigint): { timeUs: number; nanos: number } {
-  const nanos = perSecond === 1_000_000_000n ? ticks : (ticks * 1_000_000_000n) / perSecond;
+const MICRO = 1_000_000n;
+const NANO = 1_000_000_000n;
+const TWO_TO_32 = 2 ** 32;
+
+/**
+ * Microseconds, and what is left of them, of a time in two halves of 32 bits.
+ * @param perSecond ticks a second
+ * @param offset in seconds
+ */
+export function splitTime(high: number, low: number, perSecond: bigint, offset: bigint) {
+  if (offset === 0n && perSecond === MICRO) return { timeUs: high * TWO_TO_32 + low, nanos: 0 };
+  if (offset === 0n && perSecond === NANO) {
+    // 2^32 ns are 4,294,967 µs and 296 ns: exact in doubles, and without the allocations of BigInt.
+    const rest = high * 296 + low;
+    return { timeUs: high * 4_294_967 + Math.floor(rest / 1000), nanos: rest % 1000 };
+  }
+  const ticks = (BigInt(high) << 32n) + BigInt(low) + offset * perSecond;
+  const nanos = (ticks * NANO) / perSecond;
   // Floor division, also before 1970.
   const rest = ((nanos % 1000n) + 1000n) % 1000n;
   return { timeUs: Number((nanos - rest) / 1000n), nanos: Number(rest) };

@@ -39,7 +39,6 @@ export interface Segment {
 
 /** A TCP connection as far as the capture shows it. */
 export class Stream {
-  readonly ends: readonly [Endpoint, Endpoint];
   readonly directions: readonly [Direction, Direction];
   reader: StreamReader | undefined;
   /** Which side opened it; undefined where the handshake was not captured and nobody has said yet. */
@@ -54,12 +53,11 @@ export class Stream {
 
   constructor(
     readonly index: number,
+    readonly key: string,
     readonly first: Moment,
-    source: Endpoint,
-    destination: Endpoint,
+    readonly ends: readonly [Endpoint, Endpoint],
     budget: Budget,
   ) {
-    this.ends = [source, destination];
     this.last = first;
     const direction = (side: Side) =>
       new Direction(budget, {
@@ -94,6 +92,8 @@ export interface StreamEvents {
 /** Finds each segment's stream. Numbers them as tshark does: from 0, in the order of their first segments. */
 export class Streams {
   private readonly streams = new Map<string, Stream>();
+  /** That of the segment before: mostly the next one's, too. */
+  private last: Stream | undefined;
   private count = 0;
 
   constructor(
@@ -103,50 +103,75 @@ export class Streams {
 
   /** Returns the stream of a segment. */
   onSegment(segment: Segment, at: Moment): Stream {
-    const { source, sourcePort, destination, destinationPort, flags, seq } = segment;
-    const from = `${source} ${sourcePort}`;
-    const to = `${destination} ${destinationPort}`;
-    const key = from < to ? `${from} ${to}` : `${to} ${from}`;
-    let stream = this.streams.get(key);
-    if (stream !== undefined && (flags & (SYN | ACK)) === SYN && isAnother(stream, seq)) {
-      this.close(key, stream);
+    let stream = this.find(segment);
+    if (stream !== undefined && (segment.flags & (SYN | ACK)) === SYN && isAnother(stream, segment.seq)) {
+      this.close(stream);
       stream = undefined;
     }
-    if (stream === undefined) {
-      if (this.streams.size >= MAX_STREAMS) this.evict();
-      const ends = [
-        { address: source, port: sourcePort },
-        { address: destination, port: destinationPort },
-      ] as const;
-      stream = new Stream(this.count++, at, ends[0], ends[1], this.budget);
-      if (flags & SYN) stream.clientSide = flags & ACK ? 1 : 0;
-      this.streams.set(key, stream);
-      this.events.onOpen(stream);
-    }
-    const [first] = stream.ends;
-    take(stream, sourcePort === first.port && source === first.address ? 0 : 1, segment, at);
+    stream ??= this.open(segment, at);
+    this.last = stream;
+    take(stream, isFrom(stream.ends[0], segment) ? 0 : 1, segment, at);
     return stream;
   }
 
   end(): void {
-    for (const [key, stream] of this.streams) this.close(key, stream);
+    for (const stream of this.streams.values()) this.close(stream);
   }
 
-  private close(key: string, stream: Stream): void {
-    this.streams.delete(key);
+  private find(segment: Segment): Stream | undefined {
+    const { last } = this;
+    if (last !== undefined) {
+      const [a, b] = last.ends;
+      if (isFrom(a, segment) ? isTo(b, segment) : isFrom(b, segment) && isTo(a, segment)) return last;
+    }
+    return this.streams.get(keyOf(segment));
+  }
+
+  private open(segment: Segment, at: Moment): Stream {
+    const { source, sourcePort, destination, destinationPort, flags } = segment;
+    if (this.streams.size >= MAX_STREAMS) this.evict();
+    const ends = [
+      { address: source, port: sourcePort },
+      { address: destination, port: destinationPort },
+    ] as const;
+    const stream = new Stream(this.count++, keyOf(segment), at, ends, this.budget);
+    if (flags & SYN) stream.clientSide = flags & ACK ? 1 : 0;
+    this.streams.set(stream.key, stream);
+    this.events.onOpen(stream);
+    return stream;
+  }
+
+  private close(stream: Stream): void {
+    this.streams.delete(stream.key);
+    if (this.last === stream) this.last = undefined;
     stream.finish();
     this.events.onClose(stream);
   }
 
   private evict(): void {
-    let oldest: [string, Stream] | undefined;
+    let oldest: Stream | undefined;
     let seen = 0;
-    for (const entry of this.streams) {
-      if (oldest === undefined || entry[1].last.timeUs < oldest[1].last.timeUs) oldest = entry;
+    for (const stream of this.streams.values()) {
+      if (oldest === undefined || stream.last.timeUs < oldest.last.timeUs) oldest = stream;
       if (++seen === EVICTION_SAMPLE) break;
     }
-    if (oldest !== undefined) this.close(...oldest);
+    if (oldest !== undefined) this.close(oldest);
   }
+}
+
+/** The same for both directions. */
+function keyOf({ source, sourcePort, destination, destinationPort }: Segment): string {
+  const from = `${source} ${sourcePort}`;
+  const to = `${destination} ${destinationPort}`;
+  return from < to ? `${from} ${to}` : `${to} ${from}`;
+}
+
+function isFrom({ address, port }: Endpoint, { source, sourcePort }: Segment): boolean {
+  return port === sourcePort && address === source;
+}
+
+function isTo({ address, port }: Endpoint, { destination, destinationPort }: Segment): boolean {
+  return port === destinationPort && address === destination;
 }
 
 /** A SYN with another sequence number begins another connection with the same addresses and ports. */

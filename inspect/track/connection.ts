@@ -119,20 +119,29 @@ export class Connection {
   }
 
   private describe(packet: MqttPacket, fromClient: boolean, inferred: boolean, at: Moment): PacketRow {
-    const [from, to] = fromClient ? [this.client, this.server] : [this.server, this.client];
-    const hosts = { src: from.address, src_port: from.port, dst: to.address, dst_port: to.port };
-    const row = this.tracker.describe(packet, this.version, hosts, at);
-    row.transport = this.transport;
-    row.stream = this.row.stream;
-    row.connection = this.number;
-    row.from_client = fromClient;
-    row.client_id = this.row.client_id;
-    row.client_no = this.row.client_no;
-    row.server = this.server.address;
-    row.server_port = this.server.port;
-    row.server_name = this.row.server_name;
-    row.version_inferred = inferred;
-    return row;
+    const { client, server, row } = this;
+    const [from, to] = fromClient ? [client, server] : [server, client];
+    return this.tracker.describe(
+      packet,
+      this.version,
+      {
+        transport: this.transport,
+        stream: row.stream,
+        connection: this.number,
+        src: from.address,
+        src_port: from.port,
+        dst: to.address,
+        dst_port: to.port,
+        from_client: fromClient,
+        client_id: row.client_id,
+        client_no: row.client_no,
+        server: server.address,
+        server_port: server.port,
+        server_name: row.server_name,
+        version_inferred: inferred,
+      },
+      at,
+    );
   }
 
   private put(row: PacketRow): void {
@@ -172,7 +181,7 @@ export class Connection {
     this.key = `${this.host} ${this.server.port} ${clientId}`;
     this.row.client_no = this.tracker.clientOf(this.key, this.row.client_no);
     const before = this.tracker.takeOver(this.key, this);
-    if (before !== undefined && before !== this && !before.isClosed) {
+    if (before !== undefined && before !== this && !before.isClosed && before.finAt === undefined) {
       before.row.duplicate_client_id = true;
       this.row.duplicate_client_id = true;
       before.takenOver = true;

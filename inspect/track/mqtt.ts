@@ -1,4 +1,4 @@
-import { type MqttPacket, TYPE_NAMES, VERSION_NAMES, type Version } from "../decode/mqtt-types.js";
+import { type MqttPacket, TYPE_NAMES, Type, VERSION_NAMES, type Version } from "../decode/mqtt-types.js";
 import { Recent } from "../recent.js";
 import type { Row, RowSink } from "../tables/schema.js";
 import type { Moment } from "../tcp/direction.js";
@@ -25,6 +25,22 @@ export interface Will {
   readonly clientId: string;
   readonly timeUs: number;
 }
+
+/** The columns that are not the packet's own. */
+export type Carried = Pick<
+  Row<"mqtt">,
+  | keyof Hosts
+  | "transport"
+  | "stream"
+  | "connection"
+  | "from_client"
+  | "client_id"
+  | "client_no"
+  | "server"
+  | "server_port"
+  | "server_name"
+  | "version_inferred"
+>;
 
 /** Follows all MQTT in a capture by the standard's rules: connections, sessions, handshakes, where messages came from. */
 export class MqttTracker {
@@ -57,7 +73,7 @@ export class MqttTracker {
 
   /** A packet that belongs to no connection: MQTT over UDP. */
   onDatagramPacket(packet: MqttPacket, transport: string, version: Version, hosts: Hosts, at: Moment): void {
-    this.packets.put({ ...this.describe(packet, version, hosts, at), transport });
+    this.packets.put(this.describe(packet, version, { ...hosts, transport }, at));
   }
 
   end(): void {
@@ -66,14 +82,28 @@ export class MqttTracker {
   }
 
   /** The part of a row that the packet alone tells. */
-  describe(packet: MqttPacket, version: Version, hosts: Hosts, at: Moment): Row<"mqtt"> {
+  describe(packet: MqttPacket, version: Version, of: Carried, at: Moment): Row<"mqtt"> {
     const { payload, codes, properties } = packet;
-    const isPublish = packet.type === 3;
+    const isPublish = packet.type === Type.PUBLISH;
+    // All columns at once: an object that grows is slow.
     return {
       no: ++this.packetCount,
       frame: at.frame,
       time: at.timeUs,
-      ...hosts,
+      transport: of.transport,
+      stream: of.stream,
+      connection: of.connection,
+      src: of.src,
+      src_port: of.src_port,
+      dst: of.dst,
+      dst_port: of.dst_port,
+      from_client: of.from_client,
+      client_id: of.client_id,
+      client_no: of.client_no,
+      server: of.server,
+      server_port: of.server_port,
+      server_name: of.server_name,
+      version_inferred: of.version_inferred,
       version: VERSION_NAMES[version],
       type: TYPE_NAMES[packet.type]!,
       length: packet.length,
@@ -83,13 +113,16 @@ export class MqttTracker {
       message_id: packet.id,
       topic: packet.topic,
       topic_alias: properties?.topic_alias as number | undefined,
-      payload: payload === undefined ? undefined : Buffer.from(payload.subarray(0, MAX_PAYLOAD)),
+      payload: payload === undefined ? undefined : copyOf(payload),
       payload_length: packet.payloadLength,
       filters:
         packet.filters === undefined ? undefined : JSON.stringify(packet.filters.map(({ filter }) => filter)),
       reason_code: codes?.find((code) => code >= 128) ?? codes?.[0],
-      codes: packet.type === 9 || packet.type === 11 ? JSON.stringify(codes) : undefined,
+      codes: packet.type === Type.SUBACK || packet.type === Type.UNSUBACK ? JSON.stringify(codes) : undefined,
       properties: properties === undefined ? undefined : JSON.stringify(properties),
+      ack_frame: undefined,
+      ack_ms: undefined,
+      handshake: undefined,
     };
   }
 
@@ -124,4 +157,8 @@ export class MqttTracker {
   setSession(key: string, session: Session): void {
     this.sessions.set(key, session);
   }
+}
+
+function copyOf(payload: Buffer): Buffer {
+  return Buffer.from(payload.length > MAX_PAYLOAD ? payload.subarray(0, MAX_PAYLOAD) : payload);
 }

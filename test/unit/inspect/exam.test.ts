@@ -242,8 +242,8 @@ const QUESTIONS: readonly (readonly [question: string, sql: string, answer: unkn
   ],
   [
     "wills that were due",
-    "SELECT client_id, will_topic FROM mqtt_connections WHERE will_due",
-    [["dying", "university/dep12/room1"]],
+    'SELECT client_id, will_topic, "end", duplicate_client_id FROM mqtt_connections WHERE will_due',
+    [["dying", "university/dep12/room1", "closed", false]],
   ],
   [
     "PUBLISHes to test.mosquitto.org that are to be retained, at most once",
