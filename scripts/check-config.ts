@@ -66,9 +66,14 @@ export async function checkConfig(file: string): Promise<Checked> {
 
 /** The rules that an agent's settings name. */
 function ruleMistakesOf(file: string): string[] | Promise<string[]> {
-  const { value } = readYamlTree(file);
+  const { value, lineOf } = readYamlTree(file);
   const rules = (value as { "firewall-rules"?: unknown } | undefined)?.["firewall-rules"];
-  return typeof rules === "string" ? ruleMistakes(rules) : [];
+  if (typeof rules !== "string") return [];
+  const unreadable = messageOf(() => readYamlTree(rules));
+  const line = lineOf(["firewall-rules"]);
+  if (unreadable !== undefined)
+    return [mistakeLine({ file, line, message: `firewall-rules: ${unreadable}` })];
+  return ruleMistakes(rules);
 }
 
 /** Own SecRules are the content engine's to read: where the file names some, it is started for that. */

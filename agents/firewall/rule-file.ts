@@ -126,6 +126,12 @@ class RuleReader {
     if (topics !== undefined && !isOfMessages) {
       this.mistake([...path, "topics"], `${of} have no topics: only messages and bytes have`);
     }
+    if (of !== "bytes" && limit.unit !== undefined) {
+      this.mistake(
+        [...path, "limit"],
+        `${limit.unit} is for bytes, and these are ${of}: must be as 100/s or 20/m`,
+      );
+    }
     if (burst < 1) this.mistake([...path, "burst"], "0 lets nothing pass: must be at least 1");
     const rule = this.named(given.id, `rates.${of}.${per}`, answer, path);
     return { ...rule, of, per, burst, perSecond: limit.perSecond, topics };
@@ -199,7 +205,11 @@ class RuleReader {
     }
     const settings: { [K in keyof ContentSettings]?: ContentSettings[K] | undefined } = {
       ...engine,
-      files: files?.map((file) => this.resolve(file)),
+      files: files?.map((file, i) => {
+        const at = this.resolve(file);
+        this.attempt(["content", "files", i], () => readAccessFile("rules", at));
+        return at;
+      }),
       maxBytes,
     };
     return {

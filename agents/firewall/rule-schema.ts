@@ -1,4 +1,4 @@
-import { filterError, type Network, parseNetwork } from "@topicast/protocol";
+import { filterError, type Network, parseNetwork, QUARANTINE_SECONDS_MAX } from "@topicast/protocol";
 import { z } from "zod";
 import { ruleFamilies } from "./content/rule-sources.js";
 import { contentRanges } from "./content/settings.js";
@@ -41,15 +41,29 @@ function wholeNumber(name: keyof typeof contentRanges): z.ZodType<number | undef
   }).optional();
 }
 
-/** `100/s`, `20/m`, `5 MiB/s`: as many at once, and as many again in that time. */
-const limit = written<Limit>("a number and a time, such as 100/s, 20/m or 1 MiB/s", (text) => {
+/** So many at once, and as many again in that time. `unit`: of bytes, in which it is written. */
+interface WrittenLimit extends Limit {
+  readonly unit: string | undefined;
+}
+
+/** `100/s`, `20/m`, `5 MiB/s`. */
+const limitOrBytes = written<WrittenLimit>("a number and a time, such as 100/s, 20/m or 1 MiB/s", readLimit);
+
+/** `100/s`, `20/m`. */
+const limit = written<Limit>("a number and a time, such as 100/s or 20/m", (text) => {
+  const read = readLimit(text);
+  if (read === undefined || read.unit !== undefined) return undefined;
+  return { burst: read.burst, perSecond: read.perSecond };
+});
+
+function readLimit(text: string): WrittenLimit | undefined {
   const [, digits, unit, time] =
     /^(\d{1,12}) ?(B|KiB|MiB)?\/(s|m|h)$/.exec(text) ?? ([] as (string | undefined)[]);
   if (digits === undefined || time === undefined) return undefined;
   const burst = quantity(digits, unit);
   if (burst === undefined || burst === 0) return undefined;
-  return { burst, perSecond: burst / SECONDS[time as keyof typeof SECONDS] };
-});
+  return { burst, perSecond: burst / SECONDS[time as keyof typeof SECONDS], unit };
+}
 
 const size = written("a number of bytes, such as 512, 64 KiB or 1 MiB", (text) => {
   const [, digits, unit] = /^(\d{1,12}) ?(B|KiB|MiB)?$/.exec(text) ?? [];
@@ -60,6 +74,11 @@ const size = written("a number of bytes, such as 512, 64 KiB or 1 MiB", (text) =
 const duration = written("a time, such as 30s, 5m or 24h", (text) => {
   const [, digits, unit] = /^([1-9]\d{0,5})(s|m|h)$/.exec(text) ?? [];
   return digits === undefined ? undefined : Number(digits) * SECONDS[unit as keyof typeof SECONDS] * 1_000;
+});
+
+/** What is told to the forwarder lasts no longer than a message of it may say. */
+const shutOutTime = duration.refine((ms) => ms <= QUARANTINE_SECONDS_MAX * 1_000, {
+  error: `must be ${QUARANTINE_SECONDS_MAX / SECONDS.h}h at most`,
 });
 
 const answer = oneOf(ANSWERS);
@@ -112,6 +131,11 @@ function orOff<T>(schema: z.ZodType<T>): z.ZodType<T | "off"> {
   });
 }
 
+/** The word off is a list of nothing. */
+function orNone<T>(list: z.ZodType<T[]>): z.ZodType<T[]> {
+  return orOff(list).transform((given) => (given === "off" ? [] : given));
+}
+
 /** What is done with verdicts, and the engine's own settings. */
 const content = fields({
   topics: filters.optional(),
@@ -134,7 +158,7 @@ export const rates = fields({
   id: id.optional(),
   of: oneOf(RATED),
   per: oneOf(RATED_BY),
-  limit,
+  limit: limitOrBytes,
   burst: size.optional(),
   topics: filters.optional(),
   answer: answer.optional(),
@@ -162,15 +186,15 @@ export const payloads = fields({
 });
 
 export const ruleFile = fields({
-  rates: listOf(rates, 64, "rates").optional(),
-  topics: listOf(topics, 256, "topic rules").optional(),
+  rates: orNone(listOf(rates, 64, "rates")).optional(),
+  topics: orNone(listOf(topics, 256, "topic rules")).optional(),
   "subscribe-all": orOff(answer).optional(),
-  payloads: listOf(payloads, 1_024, "payload rules").optional(),
+  payloads: orNone(listOf(payloads, 1_024, "payload rules")).optional(),
   guessing: orOff(fields({ address: orOff(guess).optional(), user: orOff(guess).optional() })).optional(),
   protocol: orOff(fields({ limit, answer: answer.optional() })).optional(),
   "take-over": orOff(fields({ by: oneOf(["user", "address"]), answer: answer.optional() })).optional(),
   content: orOff(content).optional(),
-  quarantine: fields({ for: duration }).optional(),
+  quarantine: fields({ for: shutOutTime }).optional(),
   safe: listOf(network, 1_024, "addresses and networks").optional(),
   mqtt3: oneOf(["acknowledge", "disconnect"]).optional(),
   events: fields({ limit }).optional(),

@@ -74,6 +74,11 @@ describe("check-config", () => {
       'rules.yaml:1: safe[0]: "x" must be an address or a network, such as 192.168.1.7 or 10.0.0.',
       "f.yaml: settings of an agent, 1 mistake",
     ]);
+    assert.deepEqual(await check("firewall: block\nfirewall-rules: /nowhere/rules.yaml\n"), [
+      "false",
+      "f.yaml:2: firewall-rules: /nowhere/rules.yaml: no such file",
+      "f.yaml: settings of an agent, 1 mistake",
+    ]);
     assert.match(
       (await check("firewall: block\ntcpport: 1884\n"))[2]!,
       /^f\.yaml: not enough by itself: .*interface/,
@@ -92,7 +97,7 @@ describe("check-config", () => {
       encoding: "utf8",
     });
     assert.equal(bad.status, 2);
-    assert.match(bad.stdout, /bad:1: rates: 3 must be a list of rates\n/);
+    assert.match(bad.stdout, /bad:1: rates: 3 must be a list of rates, or off\n/);
     const none = spawnSync(process.execPath, [bin, "check-config", join(directory, "none")], {
       encoding: "utf8",
     });

@@ -46,6 +46,7 @@ const FILES = {
   "white_topic.data": "\uFEFFhome/garden/fountain\r\n\r\n  home/kitchen  \n#comment\n",
   "black_topic.data": "$SYS/#\ncmd\n#\n",
   "schema.json": '{"type":"array"}',
+  "own.conf": "# no rules yet\n",
 };
 
 describe("a rule file", () => {
@@ -165,6 +166,21 @@ describe("a rule file", () => {
     assert.equal(guessing.user?.burst, 3);
   });
 
+  it("takes himqtt's lists: a heading of #, a topic a line, whatever ends the lines", () => {
+    const files = {
+      "black_topic.data":
+        "##########黑名单##########\r\n/../etc/shadow\r\n\r\n   \r\n# old\n/attack 1.html  \t\r\n/last",
+      "white_topic.data": "########白名单######\n/plain.html\n\n",
+    };
+    const yaml = "topics: [{ of: publish, allow-files: [white_topic.data], deny-files: [black_topic.data] }]";
+    const [{ allow, deny } = assert.fail()] = rulesIn(yaml, files).topics;
+    assert.deepEqual(allow, ["/plain.html"]);
+    assert.deepEqual(deny, ["/../etc/shadow", "/attack 1.html", "/last"]);
+    assert.deepEqual(mistakesIn(yaml, { ...files, "white_topic.data": "####\r\n\r\na/#/b\r\n" }), [
+      'white_topic.data:3: "a/#/b" holds # that is not the whole last level',
+    ]);
+  });
+
   it("has each mistake told with its line, all at once", () => {
     const text = `
 rates:
@@ -212,7 +228,7 @@ content: { paranoia: 5, families: [sql] }
       '23: payloads[1].max-bytes: "lots" must be a number of bytes, such as 512, 64 KiB or 1 MiB',
       "25: payloads[3].topics: has no value: must be a list of topic filters",
       "25: payloads[3].schema: must be a JSON Schema, as YAML",
-      "27: guessing.address.limit: has no value: must be a number and a time, such as 100/s, 20/m or 1 MiB/s",
+      "27: guessing.address.limit: has no value: must be a number and a time, such as 100/s or 20/m",
       '27: guessing.address.lock: "forever" must be a time, such as 30s, 5m or 24h',
       '29: protocol: "yes" must be `key: value` lines, or off',
       '30: subscribe-all: "never" must be one of log, drop, disconnect, quarantine, or off',
@@ -276,6 +292,46 @@ content: { max-bytes: 2 MiB }
       'bad.data:2: "a/#/b" holds # that is not the whole last level',
     ]);
     assert.match(mistakes[10]!, /^19: payloads\[1\]\.schema-file: .*JSON/);
+  });
+
+  it("has mistakes told of units, of times that the network does not take, and of own rules that are not there", () => {
+    const text = `
+rates:
+  - { of: messages, per: client, limit: 1 KiB/s }
+  - { of: bytes, per: client, limit: 1 KiB/s }
+quarantine: { for: 169h }
+content: { files: [own.conf, missing.conf] }
+`;
+    assert.deepEqual(mistakesIn(text), ["5: quarantine.for: must be 168h at most"]);
+    assert.deepEqual(mistakesIn(text.replace("169h", "168h"), FILES), [
+      "3: rates[0].limit: KiB is for bytes, and these are messages: must be as 100/s or 20/m",
+      "6: content.files[1]: rules missing.conf: no such file",
+    ]);
+    assert.match(
+      mistakesIn("events: { limit: 1 KiB/s }")[0]!,
+      /^1: events.limit: "1 KiB\/s" must be .*20\/m$/,
+    );
+  });
+
+  it("switches any section off", () => {
+    const off = [
+      "rates",
+      "topics",
+      "payloads",
+      "guessing",
+      "protocol",
+      "content",
+      "take-over",
+      "subscribe-all",
+    ];
+    const rules = rulesIn(off.map((section) => `${section}: off\n`).join(""));
+    assert.deepEqual([rules.rates, rules.topics, rules.payloads], [[], [], []]);
+    assert.deepEqual(rules.guessing, { address: undefined, user: undefined });
+    assert.deepEqual(
+      [rules.protocol, rules.content, rules.takeOver, rules.subscribeAll],
+      Array(4).fill(undefined),
+    );
+    assert.deepEqual(mistakesIn("rates: none"), ['1: rates: "none" must be a list of rates, or off']);
   });
 
   it("that is no YAML is refused with the place", () => {
