@@ -56,6 +56,8 @@ export async function startAgent(config: AgentConfig): Promise<RunningAgent> {
       ...{ clock: systemClock, unixTime: Date.now, log },
       onQuarantine: (entry) => fabric?.core.quarantine.report(entry),
       onGuess: (whose, limit) => fabric?.core.quarantine.guessed(whose, limit),
+      locate: (address, hear) =>
+        fabric === undefined ? hear(undefined) : fabric.core.whereabouts.locate(address, hear),
     });
     if (firewall !== undefined) cleanups.push(() => firewall.close());
     const fabric = await openFabric(config, access, log, {

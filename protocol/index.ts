@@ -27,6 +27,7 @@ export * from "./fabric/stream-sender.js";
 export * from "./fabric/stream-senders.js";
 export * from "./fabric/sys.js";
 export * from "./fabric/timing.js";
+export * from "./fabric/whereabouts.js";
 export * from "./fabric/wills.js";
 export * from "./message.js";
 export * from "./mqtt/index.js";

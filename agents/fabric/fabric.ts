@@ -42,6 +42,7 @@ import { Registration, type RegistrationState } from "./registration.js";
 import { Retainer } from "./retainer.js";
 import { Shares } from "./shares.js";
 import { Subscriptions } from "./subscriptions.js";
+import { Whereabouts } from "./whereabouts.js";
 import { Wills } from "./wills.js";
 
 const { NO_MATCHING_SUBSCRIBERS } = ReasonCode;
@@ -94,6 +95,8 @@ export class AgentFabric implements Uplink {
   private readonly sys: NetworkSys;
   /** Whom this agent shuts out is told by it. */
   readonly quarantine: Quarantine;
+  /** Where clients are. */
+  readonly whereabouts: Whereabouts;
   private sessions: Downlink | undefined;
   private retainer: Retainer | undefined;
   private claims: Claims | undefined;
@@ -163,6 +166,7 @@ export class AgentFabric implements Uplink {
     this.subscriptions = new Subscriptions(clock, registration);
     this.wills = new Wills(registration);
     this.quarantine = new Quarantine(clock, registration, options.quarantine);
+    this.whereabouts = new Whereabouts(clock, registration);
     this.sys = new NetworkSys(registration, (topic, value) => this.sessions?.publishSys(topic, value));
     this.publisher = new Publisher({
       ...{ clock, source, epoch, payloadBytes, registration, transmit, defer },
@@ -186,6 +190,7 @@ export class AgentFabric implements Uplink {
     this.retainer?.close();
     this.shares.close();
     this.quarantine.close();
+    this.whereabouts.close();
     this.claims?.close();
     this.flush.onLost();
   }
@@ -334,6 +339,9 @@ export class AgentFabric implements Uplink {
     }
     if (packet.topic === FabricTopic.QUARANTINE || packet.topic === FabricTopic.LOCK) {
       return this.quarantine.onPacket(packet) ? undefined : this.drop("bad_quarantine");
+    }
+    if (packet.topic === FabricTopic.WHERE) {
+      return this.whereabouts.onPacket(packet) ? undefined : this.drop("bad_where");
     }
     if (packet.topic === FabricTopic.ROUTE) {
       const update = readRouteUpdate(packet);

@@ -6,6 +6,7 @@ import { type LibModSecurityEngine, startContentEngine } from "./content/engine.
 import { DEFAULT_RULES } from "./default-rules.js";
 import { EventLog } from "./event-log.js";
 import { Firewall } from "./firewall.js";
+import { type Locate, LocatedEvents } from "./located.js";
 import { readRules } from "./rule-file.js";
 import type { ContentRule, Rules } from "./rules.js";
 
@@ -18,12 +19,15 @@ export interface AgentFirewallOptions {
   readonly onQuarantine: (entry: ShutOut) => void;
   /** See `FirewallOptions`. */
   readonly onGuess: (whose: Guessed, limit: GuessLimit) => void;
+  /** Where clients are, for events. */
+  readonly locate: Locate;
 }
 
 /** An agent's firewall with its files and processes: the rules, the events, the content engine. */
 export class AgentFirewall {
   readonly screen: Firewall;
-  private readonly events: EventLog;
+  private readonly log: EventLog;
+  private readonly events: LocatedEvents;
   private engine: LibModSecurityEngine | undefined;
   private isClosed = false;
   /** One reading of the rules at a time. */
@@ -34,16 +38,17 @@ export class AgentFirewall {
     private readonly options: AgentFirewallOptions,
     rules: Rules,
   ) {
-    const { clock, unixTime, log, onQuarantine, onGuess } = options;
+    const { clock, unixTime, log, onQuarantine, onGuess, locate } = options;
     const modes = new Map(
       Object.entries(config.listeners).map(([listener, { firewall }]) => [listener, firewall] as const),
     );
-    this.events = new EventLog({ file: config.firewallLog, agent: config.id, unixTime, log });
+    this.log = new EventLog({ file: config.firewallLog, agent: config.id, log });
+    this.events = new LocatedEvents(locate, (event) => this.log.write(event));
     this.screen = new Firewall({
       clock,
       rules,
       modes,
-      onEvent: (event, suppressed) => this.events.write(event, suppressed),
+      onEvent: (event, suppressed) => this.events.add(event, suppressed, unixTime()),
       onGuess,
       ownAddresses,
       onQuarantine: (entry) => {
@@ -75,20 +80,21 @@ export class AgentFirewall {
    * those of before stay. Resolves when that is done.
    */
   reload(): Promise<void> {
-    this.events.reopen();
+    this.log.reopen();
     this.reading = this.reading.then(() => this.read());
     return this.reading;
   }
 
   counters(): Readonly<Record<string, number>> {
-    return { ...this.screen.counters(), ...this.events.counters };
+    return { ...this.screen.counters(), ...this.events.counters, ...this.log.counters };
   }
 
   /** After the last connection. Resolves when all events are written. */
   async close(): Promise<void> {
     this.isClosed = true;
     await this.engine?.close();
-    await this.events.close();
+    this.events.close();
+    await this.log.close();
   }
 
   private async read(): Promise<void> {

@@ -2,7 +2,8 @@ import { closeSync, openSync } from "node:fs";
 import { UserError } from "@topicast/protocol";
 import { pino } from "pino";
 import type { Log } from "../mqtt/log.js";
-import { eventLine, type FirewallEvent } from "./event.js";
+import { eventLine } from "./event.js";
+import type { LocatedEvent } from "./located.js";
 
 /** Bytes that wait to be written; what comes then is lost. */
 const WAITING_MAX = 1_048_576;
@@ -12,8 +13,6 @@ export interface EventLogOptions {
   readonly file: string | undefined;
   /** Id of the agent. */
   readonly agent: string;
-  /** Milliseconds since 1970. */
-  readonly unixTime: () => number;
   readonly log: Log;
 }
 
@@ -44,9 +43,9 @@ export class EventLog {
     });
   }
 
-  write(event: FirewallEvent, suppressed: number): void {
-    const { agent, unixTime } = this.options;
-    this.out.write(`${eventLine(event, agent, new Date(unixTime()).toISOString(), suppressed)}\n`);
+  write({ event, suppressed, time, at }: LocatedEvent): void {
+    const { agent } = this.options;
+    this.out.write(`${eventLine(event, agent, new Date(time).toISOString(), suppressed, at)}\n`);
   }
 
   /** Opens the file again, for who moves it away to rotate it. */

@@ -1,4 +1,5 @@
 import { isUtf8 } from "node:buffer";
+import type { SwitchPlace } from "@topicast/protocol";
 import type { Kind, PacketName } from "./codes.js";
 import type { Answer, Mode } from "./rules.js";
 
@@ -32,11 +33,20 @@ const SHOWN = 128;
  * does nothing that it says.
  * @param time ISO 8601
  * @param suppressed events that were not written since the last one that was
+ * @param at the switch port that the client is behind, where that is known
  */
-export function eventLine(event: FirewallEvent, agent: string, time: string, suppressed: number): string {
+export function eventLine(
+  event: FirewallEvent,
+  agent: string,
+  time: string,
+  suppressed: number,
+  at?: SwitchPlace,
+): string {
   const { rule, kind, answer, mode, packet, listener, peer, client, user, topic, detail } = event;
   const fields = {
-    ...{ time, agent, listener, peer, packet },
+    ...{ time, agent, listener, peer },
+    ...(at === undefined ? {} : { switch: at.dpid, port: at.port }),
+    packet,
     ...(mode === "detect" ? { would: answer } : { answer }),
     ...{ rule, kind, client, user, topic, detail },
     ...{ contentRule: event.contentRule, matched: event.matched },

@@ -131,6 +131,8 @@ export interface Dataplane {
   unsteered(): SteeringGap[];
   /** For /quarantine: what has become of each source. Empty for "unicast". */
   quarantine(): Iterable<QuarantineStatus>;
+  /** The client port at which the switches have seen an address; null: none, or several; always for "unicast". */
+  seenAt(address: string): PortRef | null;
   /** For /topology. */
   topology(): TopologyStatus;
   /** For /groups, ordered by address. Empty for "unicast". */

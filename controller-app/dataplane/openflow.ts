@@ -12,6 +12,7 @@ import {
   type EdgeAgent,
   type GroupStatus,
   type GroupWish,
+  type PortRef,
   type QuarantineStatus,
   type Resource,
   type RuleEntry,
@@ -556,6 +557,11 @@ export class OpenFlowDataplane implements Dataplane {
 
   quarantine(): Iterable<QuarantineStatus> {
     return this.entry.quarantine();
+  }
+
+  seenAt(address: string): PortRef | null {
+    const at = this.model.seenAt(address);
+    return at === undefined ? null : { dpid: formatDpid(at.dpid), port: at.port };
   }
 
   topology(): TopologyStatus {

@@ -7,6 +7,7 @@ import type {
   EdgeAgent,
   GroupStatus,
   GroupWish,
+  PortRef,
   QuarantineStatus,
   Resource,
   RuleEntry,
@@ -65,6 +66,10 @@ export class UnicastDataplane implements Dataplane {
 
   quarantine(): Iterable<QuarantineStatus> {
     return [];
+  }
+
+  seenAt(_address: string): PortRef | null {
+    return null;
   }
 
   async want(_wish: GroupWish): Promise<Carriage> {

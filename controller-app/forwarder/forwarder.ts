@@ -23,6 +23,7 @@ import {
   readReleased,
   readSysReport,
   readVacant,
+  readWhere,
   START,
   serialDistance,
   sourceOf,
@@ -394,6 +395,12 @@ export class Forwarder implements ForwarderView {
         else this.guesses.onReport(agent, report);
         break;
       }
+      case FabricTopic.WHERE: {
+        const addresses = readWhere(packet);
+        if (addresses === undefined) this.drop("bad_where");
+        else this.tellWhere(agent, addresses);
+        break;
+      }
       case FabricTopic.QUARANTINE: {
         const report = readQuarantineReport(packet);
         if (report === undefined) this.drop("bad_quarantine");
@@ -410,6 +417,11 @@ export class Forwarder implements ForwarderView {
         if (packet.topic.startsWith(FABRIC_PREFIX)) this.drop("unknown_control");
         else this.onRelay(agent, packet);
     }
+  }
+
+  private tellWhere(agent: Agent, addresses: readonly string[]): void {
+    const found = addresses.map((address) => ({ address, at: this.dataplane.seenAt(address) }));
+    void agent.channel.send(encodeFabricJson(FabricTopic.WHERE, { found }));
   }
 
   private isAgent(source: string): boolean {

@@ -42,6 +42,7 @@ export const FabricTopic = {
   QUARANTINE: "$fabric/quarantine",
   GUESSES: "$fabric/guesses",
   LOCK: "$fabric/lock",
+  WHERE: "$fabric/where",
 } as const;
 
 export const FABRIC_PREFIX = "$fabric/";

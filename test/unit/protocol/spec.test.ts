@@ -121,6 +121,16 @@ const expected: Array<[string, string, "e1" | "forwarder", number, number, strin
     ...(["CONTROL", "forwarder", 0xa01, 19] as const),
     'publish $fabric/lock {"user":"plant","rule":"guessing.user","seconds":300}',
   ],
+  [
+    "PUBLISH `$fabric/where` from e1",
+    ...(["CONTROL", "e1", 0xf01, 21] as const),
+    'publish $fabric/where {"addresses":["192.168.1.66"]}',
+  ],
+  [
+    "PUBLISH `$fabric/where` from the forwarder",
+    ...(["CONTROL", "forwarder", 0xa01, 20] as const),
+    'publish $fabric/where {"found":[{"address":"192.168.1.66","at":{"dpid":"0000000000000003","port":2}}]}',
+  ],
   ["PUBLISH `$fabric/access`", "CONTROL", "forwarder", 0xa01, 9, `publish $fabric/access ${access}`],
   [
     "PUBLISH `$fabric/retain`: the first one",

@@ -57,24 +57,26 @@ describe("the event log", () => {
   it("appends lines to its file, and opens it again where it was moved away", async () => {
     const directory = mkdtempSync(join(tmpdir(), "topicast-events-"));
     const file = join(directory, "events");
-    const events = new EventLog({ file, agent: "e1", unixTime: () => 0, log });
-    events.write(EVENT, 0);
+    const events = new EventLog({ file, agent: "e1", log });
+    const at = { dpid: "0000000000000003", port: 2 };
+    events.write({ event: EVENT, suppressed: 0, time: 0, at });
     await until(() => readFileSync(file, "utf8").endsWith("\n"));
     renameSync(file, `${file}.1`);
     events.reopen();
     await until(() => {
-      events.write({ ...EVENT, rule: "second" }, 3);
+      events.write({ event: { ...EVENT, rule: "second" }, suppressed: 3, time: 1, at: undefined });
       return readFileSync(file, "utf8").includes("second");
     });
     await events.close();
     const [first] = readFileSync(`${file}.1`, "utf8").split("\n");
-    assert.equal(JSON.parse(first!).time, "1970-01-01T00:00:00.000Z");
+    const { time, switch: dpid, port } = JSON.parse(first!);
+    assert.deepEqual([time, dpid, port], ["1970-01-01T00:00:00.000Z", "0000000000000003", 2]);
     assert.equal(JSON.parse(readFileSync(file, "utf8").split("\n")[0]!).suppressed, 3);
     rmSync(directory, { recursive: true });
   });
 
   it("is refused with the remedy where it cannot be written", () => {
-    assert.throws(() => new EventLog({ file: "/nowhere/events", agent: "e1", unixTime: () => 0, log }), {
+    assert.throws(() => new EventLog({ file: "/nowhere/events", agent: "e1", log }), {
       message: "--firewall-log /nowhere/events: cannot be written (ENOENT)",
     });
   });
