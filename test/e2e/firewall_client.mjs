@@ -1,10 +1,12 @@
 // One client for quarantine.test.ts, as its argument (JSON) says. Prints one line of JSON for each thing that happens.
-//   latency: publishes to itself every `everyMs`, and says every second how long that took
+//   latency: publishes to itself every `everyMs`, and says every second when it published and how long each took
 //   guess:   logs in with wrong passwords, one connection after the other, until nobody answers any more
 //   connect: opens connections as fast as it can, with the right password
 //   publish: one connection that publishes as fast as it is read
 //   login:   connects once with the right password
+// Attacks (guess, connect, publish) begin at a line `go` of standard input and pause at any other.
 import { connect as dial } from "node:net";
+import { createInterface } from "node:readline";
 import { connect } from "mqtt";
 
 const wish = JSON.parse(process.argv[2]);
@@ -40,6 +42,24 @@ function login(clientId, secret, patienceMs = 1_000) {
   });
 }
 
+/** An attack that standard input switches on and off. */
+function switched() {
+  let waiting = [];
+  let on = false;
+  const attack = {
+    onPause: () => {},
+    isOn: () => (on ? Promise.resolve() : new Promise((resolve) => waiting.push(resolve))),
+  };
+  createInterface({ input: process.stdin }).on("line", (line) => {
+    on = line === "go";
+    if (!on) return attack.onPause();
+    for (const resolve of waiting) resolve();
+    waiting = [];
+  });
+  say({ ready: true });
+  return attack;
+}
+
 const acts = {
   async latency() {
     const client = connect(`mqtt://${host}:1883`, { clientId: id, username, password, reconnectPeriod: 0 });
@@ -49,7 +69,8 @@ const acts = {
     client.on("close", () => say({ closed: true }));
     client.on("message", (_topic, payload) => {
       const number = payload.toString();
-      times.push(performance.now() - sent.get(number));
+      const { at, start } = sent.get(number);
+      times.push([at, Math.round((performance.now() - start) * 100) / 100]);
       sent.delete(number);
     });
     await new Promise((resolve) => client.once("connect", resolve));
@@ -57,17 +78,19 @@ const acts = {
     let number = 0;
     setInterval(() => {
       number += 1;
-      sent.set(String(number), performance.now());
+      sent.set(String(number), { at: Date.now(), start: performance.now() });
       client.publish(`latency/${id}`, String(number), { qos: 1 });
     }, wish.everyMs);
     setInterval(() => {
-      say({ times: times.map((ms) => Math.round(ms * 100) / 100), waiting: sent.size });
+      say({ times, waiting: sent.size });
       times = [];
     }, 1_000);
   },
 
   async guess() {
+    const guesses = switched();
     for (let n = 1; ; n++) {
+      await guesses.isOn();
       const answer = await login(`guess-${n}`, `wrong-${n}`, 300);
       if (n <= 50 || n % 20 === 0) say({ guess: n, answer });
       if (answer === "silence" || answer === "closed") await sleep(50);
@@ -75,12 +98,11 @@ const acts = {
   },
 
   async connect() {
-    let count = 0;
-    setInterval(() => say({ count }), 1_000);
+    const flood = switched();
     const lane = async () => {
       for (;;) {
-        await login(`flood-${Math.random()}`, password, 3_000);
-        count += 1;
+        await flood.isOn();
+        await login(`flood-${Math.random()}`, password);
       }
     };
     for (let n = 0; n < 50; n++) void lane();
@@ -90,19 +112,20 @@ const acts = {
     const body = Buffer.from(`\0\x05flood${"x".repeat(100)}`);
     const packet = Buffer.concat([Buffer.from([0x30, body.length]), body]);
     const many = Buffer.concat(Array(500).fill(packet));
-    let bytes = 0;
-    setInterval(() => say({ bytes }), 1_000);
+    const flood = switched();
     for (;;) {
+      await flood.isOn();
       await new Promise((resolve) => {
         const socket = dial(1883, host);
         const pour = () => {
-          while (socket.write(many)) bytes += many.length;
+          while (socket.write(many));
         };
         socket.on("connect", () => socket.write(connectPacket(id, password)));
         socket.once("data", pour);
         socket.on("drain", pour);
         socket.on("error", () => {});
         socket.on("close", resolve);
+        flood.onPause = () => socket.destroy();
       });
       await sleep(50);
     }
