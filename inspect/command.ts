@@ -1,4 +1,4 @@
-import { createWriteStream, existsSync } from "node:fs";
+import { closeSync, existsSync, openSync, writeFileSync } from "node:fs";
 import { filterError, topicError, UserError } from "@topicast/protocol";
 import { type Command, Option } from "commander";
 import { type Inspection, type InspectOptions, inspectFiles } from "./inspect.js";
@@ -11,6 +11,8 @@ import { type TableName, tableNames } from "./tables/schema.js";
 
 /** What the command exits with: problems were found. 0: none were, 1: it could not be done, 2: the command is wrong. */
 export const EXIT_PROBLEMS = 3;
+
+const WRITE_BYTES = 1 << 20;
 
 interface Flags {
   readonly interface?: string[];
@@ -33,7 +35,7 @@ interface Flags {
 export function defineInspect(command: Command): Command {
   const collect = (text: string, before: string[] = []) => [...before, text];
   return command
-    .argument("[FILE...]", "captures: pcap or pcapng, gzipped or not")
+    .argument("[FILE...]", "captures: pcap or pcapng, gzipped or not; - is standard input")
     .addOption(
       new Option(
         "-i, --interface <IFACE>",
@@ -96,7 +98,7 @@ async function run(files: readonly string[], flags: Flags): Promise<number> {
   const inspection = await (flags.interface === undefined
     ? inspectFiles(files, options)
     : inspectLive({ ...options, interfaces: flags.interface, ...liveLimits(flags) }));
-  await writer?.close();
+  writer?.close();
   try {
     return await tell(inspection, questions, format, flags);
   } finally {
@@ -192,18 +194,36 @@ function liveLimits({ filter = "", seconds, count }: Flags) {
   return { filter, seconds: number(seconds, "--seconds"), count: number(count, "--count") };
 }
 
+/** Writes at once what has come together, so that little is kept however slow the disk is. */
 function openWriter(path: string) {
   const encoder = new PcapngEncoder();
-  const file = createWriteStream(path);
-  const failed = new Promise<never>((_, reject) => {
-    file.once("error", (error) => reject(new UserError(`${path} cannot be written: ${error.message}`)));
-  });
-  // Until it is asked for.
-  failed.catch(() => {});
-  file.write(encoder.header());
+  const attempt = <T>(work: () => T): T => {
+    try {
+      return work();
+    } catch (error) {
+      throw new UserError(`${path} cannot be written: ${(error as Error).message}`);
+    }
+  };
+  const file = attempt(() => openSync(path, "w"));
+  let waiting = [encoder.header()];
+  let bytes = 0;
+  const flush = () => {
+    const whole = Buffer.concat(waiting);
+    waiting = [];
+    bytes = 0;
+    attempt(() => writeFileSync(file, whole));
+  };
   return {
-    write: (frame: CapturedFrame) => void file.write(encoder.encode(frame)),
-    close: () => Promise.race([failed, new Promise<void>((resolve) => file.end(resolve))]),
+    write: (frame: CapturedFrame) => {
+      const block = encoder.encode(frame);
+      waiting.push(block);
+      bytes += block.length;
+      if (bytes >= WRITE_BYTES) flush();
+    },
+    close: () => {
+      flush();
+      attempt(() => closeSync(file));
+    },
   };
 }
 

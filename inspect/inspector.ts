@@ -1,4 +1,4 @@
-import { emptySegment, parseTcp, TCP_HEADER } from "@topicast/agent/tcp/wire/tcp.js";
+import { emptySegment, parseTcp, type Segment, TCP_HEADER } from "@topicast/agent/tcp/wire/tcp.js";
 import { Datagrams } from "./datagrams.js";
 import { decodeIcmp, QUOTED_HEAD } from "./decode/icmp.js";
 import { DecodeAs } from "./decode-as.js";
@@ -95,8 +95,10 @@ export class Inspector {
   }
 
   onFrame(frame: CapturedFrame): void {
-    const at = { frame: ++this.frames, timeUs: frame.timeUs };
+    const isTime = Number.isSafeInteger(frame.timeUs);
+    const at = { frame: ++this.frames, timeUs: isTime ? frame.timeUs : this.last.timeUs };
     this.last = at;
+    if (!isTime) this.problem("capture", "a time that is none: that of the frame before is taken", at);
     const row: Row<"frames"> = {
       frame: at.frame,
       time: at.timeUs,
@@ -193,19 +195,23 @@ export class Inspector {
     const { segment } = this;
     if (end - start < TCP_HEADER) return this.problem("tcp", "TCP header is cut short", at);
     const headerBytes = (bytes[start + 12]! >> 4) * 4;
-    if (headerBytes < TCP_HEADER || headerBytes > end - start) {
+    // A capture of short frames may leave out options, and all of the payload.
+    const optionsCut = Math.max(0, headerBytes - (end - start));
+    if (headerBytes < TCP_HEADER || optionsCut > missing) {
       return this.problem("tcp", `TCP header of ${headerBytes} bytes`, at);
     }
-    if (!parseTcp(bytes, start, end, segment)) {
+    if (optionsCut > 0) readCutHeader(bytes, start, segment);
+    else if (!parseTcp(bytes, start, end, segment)) {
       // Ports, numbers and payload hold all the same.
       this.problem("tcp", "TCP options are malformed", at);
     }
+    const cut = missing - optionsCut;
     row.src_port = bytes.readUInt16BE(start);
     row.dst_port = bytes.readUInt16BE(start + 2);
     row.tcp_flags = flagLetters(bytes[start + 13]!);
     row.seq = segment.seq >>> 0;
     row.ack = segment.ack >>> 0;
-    row.payload_length = segment.payload.length + missing;
+    row.payload_length = segment.payload.length + cut;
     const stream = this.streams.onSegment(
       {
         source: row.src!,
@@ -216,7 +222,7 @@ export class Inspector {
         ack: segment.ack,
         flags: segment.flags,
         payload: segment.payload,
-        cut: missing,
+        cut,
       },
       at,
     );
@@ -312,6 +318,13 @@ export class Inspector {
       end: stream.end,
     });
   }
+}
+
+function readCutHeader(bytes: Buffer, start: number, into: Segment): void {
+  into.seq = bytes.readInt32BE(start + 4);
+  into.ack = bytes.readInt32BE(start + 8);
+  into.flags = bytes[start + 13]!;
+  into.payload = bytes.subarray(0, 0);
 }
 
 /** A datagram is known again by addresses, identification, ports, length and checksum. */

@@ -12,11 +12,13 @@ export async function answer(
   format: Format,
   path?: string,
 ): Promise<string> {
+  const question = statement(sql);
   if (format === "parquet") {
-    await database.ask(`COPY (${statement(sql)}) TO ${quote(path ?? "")} (FORMAT parquet)`);
+    await database.ask(`COPY (${question}\n) TO ${quote(path ?? "")} (FORMAT parquet)`);
     return "";
   }
-  const { columns, rows } = await database.valuesOf(sql);
+  const { columns, rows } = await database.valuesOf(question);
+  if (columns.length === 0) throw new UserError(`--sql ${sql}: there is no statement in it`, 2);
   if (format === "json") {
     const objects = rows.map((row) => Object.fromEntries(columns.map((name, i) => [name, row[i]])));
     return objects.map((object) => `${JSON.stringify(object)}\n`).join("");

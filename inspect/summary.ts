@@ -116,7 +116,7 @@ async function overview(database: Database): Promise<string> {
     (SELECT count(*) FROM mqttsn), (SELECT count(*) FROM coap), (SELECT count(DISTINCT frame) FROM dns)`);
   const [frames, bytes, from, seconds, files] = row!;
   const [streams, mqtt, sn, coap, dns] = counts!;
-  if (frames === 0) return `${files ?? "the capture"}: no frames`;
+  if (frames === 0) return "no frames";
   return (
     `${files ?? "live"}: ${frames} frames, ${bytes} bytes, ${seconds} s from ${from} UTC\n` +
     `  ${streams} TCP streams; packets: ${mqtt} MQTT, ${sn} MQTT-SN, ${coap} CoAP, ${dns} DNS`

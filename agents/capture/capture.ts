@@ -10,6 +10,8 @@ export interface CaptureOptions {
   onFrame(frame: Buffer, length: number): void;
   /** Something a person should know, once. */
   onWarning(message: string): void;
+  /** Kinds of frames that are understood, as cap names them; without it Ethernet alone. */
+  readonly linkTypes?: readonly string[];
   /** Size of the kernel's ring in bytes. */
   readonly ringBytes?: number;
   /** Longest time in ms to go on with frames before everything else in the process gets its turn. */
@@ -19,6 +21,7 @@ export interface CaptureOptions {
 /** pcap's slots are 64 KB each on an interface with receive offloads: this is room for 500 frames. */
 const RING_BYTES = 32 * 1024 * 1024;
 const MAX_BURST = 50;
+const ETHERNET = ["ETHERNET"];
 /** How long to wait in ms before opening the interface is tried again. */
 const REOPEN_RETRY = 500;
 /** Largest frame that pcap hands over (its snapshot length). */
@@ -51,6 +54,8 @@ export class Capture {
     capture_reopened: 0,
     capture_send_errors: 0,
   };
+  /** What kind of frames the interface gives, as cap names it. */
+  linkType = "";
   private readonly buffer = Buffer.alloc(FRAME_BYTES);
   private device: CapDevice | undefined;
   private closed = false;
@@ -111,7 +116,7 @@ export class Capture {
   }
 
   private openDevice(): void {
-    const { interface: name, ringBytes = RING_BYTES } = this.options;
+    const { interface: name, ringBytes = RING_BYTES, linkTypes = ETHERNET } = this.options;
     const device = new this.rim.cap.Cap();
     immortal.push(device);
     let linkType: string;
@@ -120,10 +125,13 @@ export class Capture {
     } catch (error) {
       throw new UserError(`interface ${name} cannot be captured: ${(error as Error).message}`);
     }
-    if (linkType !== "ETHERNET") {
+    if (!linkTypes.includes(linkType)) {
       device.close();
-      throw new UserError(`interface ${name} gives ${linkType} frames, not Ethernet: use --transport socket`);
+      const remedy =
+        linkTypes === ETHERNET ? ", not Ethernet: use --transport socket" : ", which are not understood";
+      throw new UserError(`interface ${name} gives ${linkType} frames${remedy}`);
     }
+    this.linkType = linkType;
     device.on("packet", (length, truncated) => {
       if (this.device === device) this.onPacket(length, truncated);
     });

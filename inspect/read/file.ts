@@ -16,9 +16,13 @@ export function parserFor(first: Buffer, events: CaptureEvents): CaptureParser |
   return isPcapng(first) ? new PcapngParser(events) : undefined;
 }
 
+/** As a path: standard input. */
+export const STDIN = "-";
+
 /**
  * Reads a capture file, gzipped or not, in bounded memory.
  *
+ * @param path `-` is standard input
  * @param onProgress how much of the file's bytes has been read, 0..1
  * @throws UserError where the file cannot be read or is no capture
  */
@@ -27,8 +31,11 @@ export async function readCapture(
   events: CaptureEvents,
   onProgress: (share: number) => void = () => {},
 ): Promise<void> {
-  const size = await sizeOf(path);
-  const file = createReadStream(path, { highWaterMark: CHUNK_BYTES });
+  const isStdin = path === STDIN;
+  const size = isStdin ? 0 : await sizeOf(path);
+  // Read by its descriptor as any file: process.stdin would hand over pieces of 64 KiB.
+  const from = isStdin ? { fd: 0, autoClose: false } : {};
+  const file = createReadStream(path, { highWaterMark: CHUNK_BYTES, ...from });
   let parser: CaptureParser | undefined;
   let head = Buffer.alloc(0);
   for await (const chunk of unpacked(file, events)) {
@@ -43,6 +50,7 @@ export async function readCapture(
     }
     onProgress(size === 0 ? 0 : Math.min(file.bytesRead / size, 1));
   }
+  if (head.length === 0) throw new UserError(`${path} is empty: there is no capture in it`);
   if (parser === undefined) throw notACapture(path);
   parser.end();
 }

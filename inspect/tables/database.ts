@@ -110,8 +110,14 @@ export class Database implements RowSink {
     await this.ask(`SET TimeZone = '${name}'`);
   }
 
-  /** @throws UserError where the statement is wrong */
+  /** @throws UserError where the statement is wrong, or not one */
   async ask(sql: string): Promise<Answer> {
+    // Of several only the first would be answered. What is no statement fails below, with a reason.
+    const count = await this.connection.extractStatements(sql).then(
+      (statements) => statements.count,
+      () => 1,
+    );
+    if (count > 1) throw new UserError(`${count} statements in one --sql: give each its own`, 2);
     try {
       const reader = await this.connection.runAndReadAll(sql);
       return { columns: reader.deduplicatedColumnNames(), rows: reader.getRows() };

@@ -52,7 +52,7 @@ export const schema = {
     epoch_ns: exact("the same in nanoseconds since 1970"),
     file: text("name of the capture file"),
     interface: text("name of the interface, where the capture tells it"),
-    length: int("bytes on the wire"),
+    length: big("bytes on the wire"),
     captured: int("bytes captured"),
     vlan: int("outermost VLAN id"),
     ...hosts,

@@ -63,10 +63,26 @@ test("times in the zone that is asked for", () => {
   assert.match(inspect(sessions, ...sql, "--tz", "Asia/Kolkata").stdout, /\+05:30\r\n$/);
 });
 
+test("standard input", () => {
+  const { status, stdout } = spawnSync(
+    process.execPath,
+    [topicast, "inspect", "-", "--csv", "--sql", "SELECT count(*) AS packets FROM mqtt"],
+    { encoding: "utf8", input: readFileSync(sessions) },
+  );
+  assert.equal(status, 0);
+  assert.equal(stdout, "packets\r\n108\r\n");
+});
+
 for (const [flags, status, message] of [
   [[], 2, "name a capture FILE, or an interface with -i"],
   [["/nowhere.pcap"], 1, "/nowhere.pcap does not exist: name a pcap or pcapng file"],
   [[topicast], 1, "is no capture"],
+  [["/dev/null"], 1, "/dev/null is empty"],
+  [[sessions, "-w", "/nowhere/copy.pcapng"], 1, "/nowhere/copy.pcapng cannot be written: ENOENT"],
+  [[sessions, "-w", "/dev/full"], 1, "/dev/full cannot be written: ENOSPC"],
+  [[sessions, "--sql", "SELECT 1; SELECT 2"], 2, "2 statements in one --sql: give each its own"],
+  [[sessions, "--sql", " ;"], 2, "--sql is empty"],
+  [[sessions, "--sql", "-- nothing"], 2, "there is no statement in it"],
   [[sessions, "--who-gets", "a/+"], 2, "holds the wildcard +: give a topic, not a filter"],
   [[sessions, "--json"], 2, "need a question"],
   [[sessions, "--sql", "SELECT x FROM mqtt"], 1, 'SQL: Binder Error: Referenced column "x" not found'],
