@@ -16,14 +16,11 @@ import {
   ReasonCode,
   readEdges,
   readFlushNumber,
-  readGuesses,
   readHeldRoutes,
   readMembers,
-  readQuarantineReport,
   readReleased,
   readSysReport,
   readVacant,
-  readWhere,
   START,
   serialDistance,
   sourceOf,
@@ -47,14 +44,14 @@ import { nowhere } from "../retained/storage.js";
 import { AccessShare } from "./access-share.js";
 import type { Agent } from "./agents.js";
 import { Clients } from "./clients.js";
+import { Firewalls } from "./firewalls.js";
 import { Flushes } from "./flushes.js";
 import { GroupTable } from "./groups.js";
-import { Guesses } from "./guesses.js";
 import { LegacyProxies } from "./legacy.js";
 import { forwarderMetrics } from "./metrics.js";
 import { NetworkStats } from "./network-stats.js";
 import type { ForwarderOptions } from "./options.js";
-import { QuarantineList } from "./quarantine.js";
+import type { QuarantineList } from "./quarantine.js";
 import { Registry, sameEndpoint } from "./registry.js";
 import { Relay } from "./relay.js";
 import { Retaining } from "./retaining.js";
@@ -89,8 +86,7 @@ export class Forwarder implements ForwarderView {
   private readonly clients: Clients;
   private readonly flushes: Flushes;
   private readonly networkStats: NetworkStats;
-  readonly quarantine: QuarantineList;
-  private readonly guesses: Guesses;
+  private readonly firewalls: Firewalls;
   private readonly settling: Settling;
   private closed = false;
 
@@ -167,19 +163,12 @@ export class Forwarder implements ForwarderView {
       "retained messages/count": this.keeper.size,
       "shared_subscriptions/count": this.shares.size,
     }));
-    this.quarantine = new QuarantineList({
-      ...{
-        clock,
-        unixTime,
-        storage: options.quarantine ?? nowhere,
-        agents: () => this.agentsByNumber.values(),
-      },
+    this.firewalls = new Firewalls({
+      ...{ clock, unixTime, storage: options.quarantine ?? nowhere },
+      agents: () => this.agentsByNumber.values(),
       isProtected: (source) => (options.isSafe?.(source) ?? false) || this.isAgent(source),
       onSources: (sources) => dataplane.setQuarantine(sources),
-    });
-    this.guesses = new Guesses({
-      ...{ clock, agents: () => this.agentsByNumber.values() },
-      shutOut: (source, ...why) => this.quarantine.add(source, ...why),
+      seenAt: (address) => dataplane.seenAt(address),
     });
     this.settling = new Settling({
       clock,
@@ -199,6 +188,10 @@ export class Forwarder implements ForwarderView {
       if (id === THE_FORWARDER) return this.announce();
       void this.registry.withId(id)?.channel.send(encodeFabricJson(FabricTopic.LOCATE, null));
     };
+  }
+
+  get quarantine(): QuarantineList {
+    return this.firewalls.quarantine;
   }
 
   start(): void {
@@ -389,24 +382,12 @@ export class Forwarder implements ForwarderView {
       case FabricTopic.SYS:
         this.networkStats.onReport(agent, readSysReport(packet));
         break;
-      case FabricTopic.GUESSES: {
-        const report = readGuesses(packet);
-        if (report === undefined) this.drop("bad_guesses");
-        else this.guesses.onReport(agent, report);
+      case FabricTopic.GUESSES:
+      case FabricTopic.QUARANTINE:
+      case FabricTopic.WHERE:
+        if (!this.firewalls.onPacket(agent, packet))
+          this.drop(`bad_${packet.topic.slice(FABRIC_PREFIX.length)}`);
         break;
-      }
-      case FabricTopic.WHERE: {
-        const addresses = readWhere(packet);
-        if (addresses === undefined) this.drop("bad_where");
-        else this.tellWhere(agent, addresses);
-        break;
-      }
-      case FabricTopic.QUARANTINE: {
-        const report = readQuarantineReport(packet);
-        if (report === undefined) this.drop("bad_quarantine");
-        else this.quarantine.onReport(agent, report);
-        break;
-      }
       case FabricTopic.WILL:
         this.wills.onWill(agent, packet.payload as Buffer);
         break;
@@ -417,11 +398,6 @@ export class Forwarder implements ForwarderView {
         if (packet.topic.startsWith(FABRIC_PREFIX)) this.drop("unknown_control");
         else this.onRelay(agent, packet);
     }
-  }
-
-  private tellWhere(agent: Agent, addresses: readonly string[]): void {
-    const found = addresses.map((address) => ({ address, at: this.dataplane.seenAt(address) }));
-    void agent.channel.send(encodeFabricJson(FabricTopic.WHERE, { found }));
   }
 
   private isAgent(source: string): boolean {
@@ -588,7 +564,8 @@ export class Forwarder implements ForwarderView {
   }
 
   metrics(): IterableIterator<MetricView> {
-    const { registry, relay, retaining, accessShare, networkStats, flushes, guesses, map } = this;
+    const { registry, relay, retaining, accessShare, networkStats, flushes, map } = this;
+    const { guesses } = this.firewalls;
     const { keeper, wills, shares, clients, quarantine, legacy, groups, drops } = this;
     return forwarderMetrics({
       counting: [
