@@ -52,6 +52,8 @@ describe("quarantine", () => {
       [...bench.plane.quarantine()],
       [{ source: attacker, at: { dpid: "0000000000000002", port: 40 }, wanted: 1, seen: 1, packets: 0 }],
     );
+    assert.deepEqual(bench.plane.seenAt(attacker), { dpid: "0000000000000002", port: 40 });
+    assert.equal(bench.plane.seenAt("10.9.9.9"), null);
     const [flow] = bench.ryu.switches.get(2n)!.flows.filter((f) => serviceOf(f.steer?.match) === "source");
     flow!.packets = 12;
     await bench.pass(3_500);
