@@ -17,7 +17,8 @@ const TICKS_PER_SECOND = 100;
 
 /** Quiet and attacked phases take turns, so many times; between them what an attack has used up comes back. */
 const ROUNDS = 5;
-const PHASE_MS = 3_000;
+const QUIET_MS = 2_500;
+const ATTACK_MS = 5_000;
 const SETTLE_MS = 500;
 /** What a neighbour's p99 may be of that in quiet. */
 const RATIO_MAX = 3;
@@ -90,10 +91,10 @@ describe("quarantine", () => {
   }
 
   /** Lets some time pass. */
-  async function phase(begin: () => void = () => {}): Promise<Phase> {
+  async function phase(ms: number, begin: () => void = () => {}): Promise<Phase> {
     const start = Date.now();
     begin();
-    await sleep(PHASE_MS);
+    await sleep(ms);
     return { start, end: Date.now() };
   }
 
@@ -101,7 +102,7 @@ describe("quarantine", () => {
   function times({ start, end }: Phase): number[] {
     const all = said<{ times?: [at: number, ms: number][] }>(neighbour).flatMap(({ times = [] }) => times);
     const of = all.filter(([at]) => at >= start && at < end).map(([, ms]) => ms);
-    assert.ok(of.length > PHASE_MS / 20, `only ${of.length} messages of the neighbour`);
+    assert.ok(of.length > QUIET_MS / 20, `only ${of.length} messages of the neighbour`);
     return of.sort((a, b) => a - b);
   }
 
@@ -254,10 +255,10 @@ describe("quarantine", () => {
       it(`keeps attacks by ${act} from everybody else`, async (t) => {
         const attacker = await attack(act);
         const [quiet, attacked]: [Phase[], Phase[]] = [[], []];
-        quiet.push(await phase());
+        quiet.push(await phase(QUIET_MS));
         for (let round = 0; round < rounds; round++) {
           const [during, entry] = await Promise.all([
-            phase(() => attacker.write("go\n")),
+            phase(ATTACK_MS, () => attacker.write("go\n")),
             sleep(50).then(shutOut),
           ]);
           assert.equal(entry.rule, rule);
@@ -266,7 +267,7 @@ describe("quarantine", () => {
           const at = `${testbed.forwarderUrl}/quarantine/${ATTACKER_ADDRESS}`;
           assert.equal((await fetch(at, { method: "DELETE" })).status, 204);
           await sleep(SETTLE_MS);
-          quiet.push(await phase());
+          quiet.push(await phase(QUIET_MS));
         }
         await attacker.stop();
         const end = Date.now();
