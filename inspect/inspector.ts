@@ -102,7 +102,7 @@ export class Inspector {
     const row: Row<"frames"> = {
       frame: at.frame,
       time: at.timeUs,
-      epoch_ns: BigInt(at.timeUs) * 1000n + BigInt(frame.nanos),
+      epoch_ns: { timeUs: at.timeUs, nanos: frame.nanos },
       file: this.file,
       interface: frame.interface,
       length: frame.length,

@@ -1,13 +1,14 @@
 import type { DuckDBAppender } from "@duckdb/node-api";
 import * as duckdb from "@duckdb/node-api";
 import bindings from "@duckdb/node-bindings";
-import { type Column as Definition, schema, type TableName } from "./schema.js";
+import { type Column as Definition, type Instant, schema, type TableName } from "./schema.js";
 
 /** Rows a chunk: what DuckDB takes at a time. */
 const ROWS = 2048;
 /** A text of DuckDB's: its length, then up to so many bytes of it; a longer one is elsewhere (duckdb_string_t of its C API). */
 const INLINE = 12;
 const TEXT_WORDS = 4;
+const TEXT_BYTES = 4 * TEXT_WORDS;
 const TWO_TO_32 = 2 ** 32;
 
 type Sql = Definition<unknown>["sql"];
@@ -136,26 +137,29 @@ class Booleans extends Column {
   }
 }
 
-/** 64 bits; of a number, which holds 53 of them, without making a BigInt of it. */
+/** 64 bits, written as two halves: a BigInt for each would cost more than all the rest of a column. */
 class BigIntegers extends Column {
   private readonly words: Int32Array<ArrayBuffer>;
-  private readonly values: BigInt64Array<ArrayBuffer>;
 
   constructor(name: string) {
-    const values = new BigInt64Array(ROWS);
-    super(name, values.buffer);
-    this.values = values;
-    this.words = new Int32Array(values.buffer);
+    const words = new Int32Array(2 * ROWS);
+    super(name, words.buffer);
+    this.words = words;
   }
 
-  set(at: number, value: number | bigint): void {
-    if (typeof value === "bigint") {
-      this.values[at] = value;
+  set(at: number, value: number | Instant): void {
+    const { words } = this;
+    if (typeof value === "number") {
+      const whole = Math.trunc(value);
+      words[at * 2] = whole;
+      words[at * 2 + 1] = Math.floor(whole / TWO_TO_32);
       return;
     }
-    const whole = Math.trunc(value);
-    this.words[at * 2] = whole;
-    this.words[at * 2 + 1] = Math.floor(whole / TWO_TO_32);
+    // A thousand times the microseconds, by halves: the product is no double.
+    const upper = Math.floor(value.timeUs / TWO_TO_32);
+    const lower = (value.timeUs - upper * TWO_TO_32) * 1000 + value.nanos;
+    words[at * 2] = lower;
+    words[at * 2 + 1] = upper * 1000 + Math.floor(lower / TWO_TO_32);
   }
 }
 
@@ -199,6 +203,9 @@ class Texts extends Strings<string> {
   /** What the row before had: columns repeat themselves. */
   private last = "";
   private lastAt = -1;
+  /** Of each long text of this chunk the first row, and pairs of that row and one more that has it. */
+  private readonly firsts = new Map<string, number>();
+  private readonly repeated: number[] = [];
 
   set(at: number, value: string): void {
     const { words, bytes } = this;
@@ -208,14 +215,12 @@ class Texts extends Strings<string> {
       return;
     }
     const { length } = value;
-    // A NUL would end the text.
-    if (length > INLINE)
-      return this.setLong(at, value.includes("\0") ? value.replaceAll("\0", "\ufffd") : value);
+    if (length > INLINE) return this.setText(at, value);
     const start = at * TEXT_WORDS * 4;
     this.clear(at);
     for (let i = 0; i < length; i++) {
       const code = value.charCodeAt(i);
-      if (code === 0 || code > 0x7f) return this.setLong(at, value.replaceAll("\0", "\ufffd"));
+      if (code === 0 || code > 0x7f) return this.setText(at, value);
       bytes[start + 4 + i] = code;
     }
     words[at * TEXT_WORDS] = length;
@@ -225,11 +230,38 @@ class Texts extends Strings<string> {
 
   override flush(vector: bindings.Vector, rows: number): void {
     super.flush(vector, rows);
+    if (this.repeated.length > 0) this.repeat(vector, rows * TEXT_BYTES);
+    this.firsts.clear();
     this.lastAt = -1;
   }
 
   protected override assign(vector: bindings.Vector, at: number, value: string): void {
-    bindings.vector_assign_string_element(vector, at, value);
+    // A NUL would end the text.
+    const text = value.includes("\0") ? value.replaceAll("\0", "\ufffd") : value;
+    bindings.vector_assign_string_element(vector, at, text);
+  }
+
+  /** Names and topics come again and again: DuckDB gets each text of a chunk once, and other rows point to it, too. */
+  private setText(at: number, value: string): void {
+    const first = this.firsts.get(value);
+    if (first !== undefined) {
+      this.repeated.push(first, at);
+      return;
+    }
+    this.firsts.set(value, at);
+    this.setLong(at, value);
+  }
+
+  private repeat(vector: bindings.Vector, bytes: number): void {
+    const { repeated } = this;
+    // A copy of what the vector holds.
+    const data = bindings.vector_get_data(vector, bytes);
+    for (let i = 0; i < repeated.length; i += 2) {
+      const from = repeated[i]! * TEXT_BYTES;
+      data.copyWithin(repeated[i + 1]! * TEXT_BYTES, from, from + TEXT_BYTES);
+    }
+    repeated.length = 0;
+    bindings.copy_data_to_vector(vector, 0, data.buffer as ArrayBuffer, data.byteOffset, bytes);
   }
 }
 

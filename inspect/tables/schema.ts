@@ -13,7 +13,7 @@ const column =
   (about: string): Column<T> => ({ sql, about });
 const big = column<number>("BIGINT");
 /** Beyond what a number holds exactly. */
-const exact = column<bigint>("BIGINT");
+const nanoseconds = column<Instant>("BIGINT");
 const int = column<number>("INTEGER");
 const real = column<number>("DOUBLE");
 const text = column<string>("VARCHAR");
@@ -49,7 +49,7 @@ export const schema = {
   frames: {
     frame: big("number of the frame, from 1 over all files"),
     time: when,
-    epoch_ns: exact("the same in nanoseconds since 1970"),
+    epoch_ns: nanoseconds("the same in nanoseconds since 1970"),
     file: text("name of the capture file"),
     interface: text("name of the interface, where the capture tells it"),
     length: big("bytes on the wire"),
@@ -343,6 +343,14 @@ export type TableName = keyof typeof schema;
 export const tableNames = Object.keys(schema) as TableName[];
 
 type ValueOf<C> = C extends Column<infer T> ? T : never;
+
+/** A time since 1970 that one double cannot hold. */
+export interface Instant {
+  /** Whole microseconds. */
+  readonly timeUs: number;
+  /** What they leave over, 0..999. */
+  readonly nanos: number;
+}
 
 /** A row; a column that is not given is NULL. */
 export type Row<N extends TableName> = {

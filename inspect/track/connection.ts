@@ -119,29 +119,24 @@ export class Connection {
   }
 
   private describe(packet: MqttPacket, fromClient: boolean, inferred: boolean, at: Moment): PacketRow {
-    const { client, server, row } = this;
+    const { client, server } = this;
     const [from, to] = fromClient ? [client, server] : [server, client];
-    return this.tracker.describe(
-      packet,
-      this.version,
-      {
-        transport: this.transport,
-        stream: row.stream,
-        connection: this.number,
-        src: from.address,
-        src_port: from.port,
-        dst: to.address,
-        dst_port: to.port,
-        from_client: fromClient,
-        client_id: row.client_id,
-        client_no: row.client_no,
-        server: server.address,
-        server_port: server.port,
-        server_name: row.server_name,
-        version_inferred: inferred,
-      },
-      at,
-    );
+    const row = this.tracker.describe(packet, this.version, at);
+    row.transport = this.transport;
+    row.stream = this.row.stream;
+    row.connection = this.number;
+    row.src = from.address;
+    row.src_port = from.port;
+    row.dst = to.address;
+    row.dst_port = to.port;
+    row.from_client = fromClient;
+    row.client_id = this.row.client_id;
+    row.client_no = this.row.client_no;
+    row.server = server.address;
+    row.server_port = server.port;
+    row.server_name = this.row.server_name;
+    row.version_inferred = inferred;
+    return row;
   }
 
   private put(row: PacketRow): void {

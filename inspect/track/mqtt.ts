@@ -26,22 +26,6 @@ export interface Will {
   readonly timeUs: number;
 }
 
-/** The columns that are not the packet's own. */
-export type Carried = Pick<
-  Row<"mqtt">,
-  | keyof Hosts
-  | "transport"
-  | "stream"
-  | "connection"
-  | "from_client"
-  | "client_id"
-  | "client_no"
-  | "server"
-  | "server_port"
-  | "server_name"
-  | "version_inferred"
->;
-
 /** Follows all MQTT in a capture by the standard's rules: connections, sessions, handshakes, where messages came from. */
 export class MqttTracker {
   readonly packets: HeldRows<"mqtt">;
@@ -73,7 +57,7 @@ export class MqttTracker {
 
   /** A packet that belongs to no connection: MQTT over UDP. */
   onDatagramPacket(packet: MqttPacket, transport: string, version: Version, hosts: Hosts, at: Moment): void {
-    this.packets.put(this.describe(packet, version, { ...hosts, transport }, at));
+    this.packets.put({ ...this.describe(packet, version, at), ...hosts, transport });
   }
 
   end(): void {
@@ -81,29 +65,28 @@ export class MqttTracker {
     this.subscriptions.end();
   }
 
-  /** The part of a row that the packet alone tells. */
-  describe(packet: MqttPacket, version: Version, of: Carried, at: Moment): Row<"mqtt"> {
+  /** The part of a row that the packet alone tells; with all columns, since an object that grows is slow. */
+  describe(packet: MqttPacket, version: Version, at: Moment): Row<"mqtt"> {
     const { payload, codes, properties } = packet;
     const isPublish = packet.type === Type.PUBLISH;
-    // All columns at once: an object that grows is slow.
     return {
       no: ++this.packetCount,
       frame: at.frame,
       time: at.timeUs,
-      transport: of.transport,
-      stream: of.stream,
-      connection: of.connection,
-      src: of.src,
-      src_port: of.src_port,
-      dst: of.dst,
-      dst_port: of.dst_port,
-      from_client: of.from_client,
-      client_id: of.client_id,
-      client_no: of.client_no,
-      server: of.server,
-      server_port: of.server_port,
-      server_name: of.server_name,
-      version_inferred: of.version_inferred,
+      transport: undefined,
+      stream: undefined,
+      connection: undefined,
+      src: undefined,
+      src_port: undefined,
+      dst: undefined,
+      dst_port: undefined,
+      from_client: undefined,
+      client_id: undefined,
+      client_no: undefined,
+      server: undefined,
+      server_port: undefined,
+      server_name: undefined,
+      version_inferred: undefined,
       version: VERSION_NAMES[version],
       type: TYPE_NAMES[packet.type]!,
       length: packet.length,

@@ -71,11 +71,20 @@ test("every row is read back as it was put, over many chunks", async () => {
 
 test("nanoseconds since 1970 are exact", async () => {
   const database = await Database.open(undefined, ["frames"]);
-  database.put("frames", { epoch_ns: 1_700_000_000_123_456_789n, seq: 2 ** 32 - 1 } as Row<"frames">);
+  const instants = [
+    { timeUs: 1_700_000_000_123_456, nanos: 789 },
+    { timeUs: -1, nanos: 999 },
+    { timeUs: 2 ** 32, nanos: 0 },
+    { timeUs: -(2 ** 40) - 1, nanos: 1 },
+  ];
+  for (const epoch_ns of instants) database.put("frames", { epoch_ns, seq: 2 ** 32 - 1 } as Row<"frames">);
   await database.finish();
   const { rows } = await database.ask("SELECT epoch_ns, seq FROM frames");
   database.close();
-  assert.deepEqual(rows, [[1_700_000_000_123_456_789n, 4_294_967_295n]]);
+  assert.deepEqual(
+    rows,
+    instants.map(({ timeUs, nanos }) => [BigInt(timeUs) * 1000n + BigInt(nanos), 4_294_967_295n]),
+  );
 });
 
 test("a bounded map forgets what was set longest ago, and never the newest half", () => {
