@@ -19,4 +19,9 @@ export interface Message {
    * Absent where it need not be told from others like it.
    */
   readonly origin?: string;
+  /**
+   * Which of the messages with RETAIN it is, the same at its live copy and at the retained one, as `SOURCE-COUNT`: the counts
+   * of one source and topic only grow. Absent where it is not known.
+   */
+  readonly tag?: string;
 }

@@ -27,8 +27,10 @@ import {
   StreamReceiver,
   shareFilter,
   takeMark,
+  takeTag,
   toMessage,
   withoutMarks,
+  withTag,
 } from "@topicast/protocol";
 import type { IPublishPacket, Packet } from "mqtt-packet";
 import type { ClientWill, DeliverFromFabric, Downlink, Uplink } from "../mqtt/uplink.js";
@@ -102,6 +104,8 @@ export class AgentFabric implements Uplink {
   private claims: Claims | undefined;
   private readonly flush: Flush;
   private originCount = 0;
+  /** The same of messages with RETAIN. */
+  private tagCount = 0;
   private readonly receiver: StreamReceiver;
   private readonly origins = new Origins();
   private vacant: readonly string[] = [];
@@ -283,15 +287,21 @@ export class AgentFabric implements Uplink {
     return `${this.number.toString(16)}-${this.dataEpoch.toString(16)}.${publisher}-${this.originCount}`;
   }
 
+  newTag(): string {
+    this.tagCount += 1;
+    return `${this.number.toString(16)}-${this.dataEpoch.toString(16)}-${this.tagCount}`;
+  }
+
   publish(message: Message): Promise<boolean> | undefined {
     if (message.topic.startsWith("$")) {
       this.stats.reserved_topics += 1;
       return undefined;
     }
     const bare = withoutMarks(message);
-    const published = this.publisher.publish(bare);
+    const whole = withTag(bare);
+    const published = this.publisher.publish(whole);
     const shared = this.shares.publish(bare);
-    const retained = message.retain ? this.retainer?.retain(bare) : undefined;
+    const retained = message.retain ? this.retainer?.retain(whole) : undefined;
     if (shared === undefined && retained === undefined) return published;
     return Promise.all([published, shared, retained]).then(
       ([isHeard = false]) => isHeard || shared !== undefined,
@@ -404,7 +414,7 @@ export class AgentFabric implements Uplink {
     const shared = takeMark(whole, Mark.SHARE);
     if (shared !== undefined) return this.shares.receive(shared.message, shared.value);
     const message = this.origins.admit(whole);
-    if (message !== undefined) this.options.deliver(message);
+    if (message !== undefined) this.options.deliver(takeTag(message));
   }
 
   private onGone(gone: GoneEdge): void {

@@ -7,6 +7,8 @@ import {
   type Message,
   parseGreeting,
   type RetainedPosition,
+  takeTag,
+  withTag,
 } from "@topicast/protocol";
 import type { RetainedReplica } from "../mqtt/uplink.js";
 import type { Registration } from "./registration.js";
@@ -149,7 +151,7 @@ export class Retainer {
     this.greatest = Math.max(this.greatest, version);
     if (message !== undefined) {
       this.stats.retained_received += 1;
-      this.replica.apply(version, message);
+      this.replica.apply(version, takeTag(message));
     } else {
       this.isComplete = true;
       if (this.isRound) this.replica.endRound();
@@ -172,7 +174,7 @@ export class Retainer {
   private giveBack(era: number): void {
     for (const { version, message } of this.replica.ordered()) {
       this.stats.retained_given_back += 1;
-      void this.registration.send(encodeRetained({ era, version, message }));
+      void this.registration.send(encodeRetained({ era, version, message: withTag(message) }));
     }
   }
 

@@ -24,14 +24,19 @@ export class Fanout {
    * Sends or queues `message` for each client with a matching subscription, once per client (MQTT-3.3.4-2), and for one
    * client of each shared subscription.
    * @param publisher whose message it is, for No Local; undefined where it is of no client of this agent
+   * @param served clients that have it as the retained message
    * @returns whether any subscription matches
    */
-  deliver(message: Publication, publisher: Session | undefined): boolean {
+  deliver(message: Publication, publisher: Session | undefined, served?: ReadonlySet<Session>): boolean {
     const { recipients, shares } = this.subscriptions.match(message.topic);
     if (recipients.length === 0 && shares.length === 0) return false;
     const packets = new LivePackets(message, this.now());
     for (let recipient of recipients) {
       const { session } = recipient;
+      if (served?.has(session)) {
+        this.stats.retained_before_live += 1;
+        continue;
+      }
       if (session === publisher) {
         if (recipient.own === undefined) continue;
         recipient = recipient.own;

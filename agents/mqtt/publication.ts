@@ -18,15 +18,23 @@ export class Publication {
     readonly expiresAt: number,
     /** See `Message.origin`. */
     readonly origin: string | undefined = undefined,
+    /** See `Message.tag`. */
+    readonly tag: string | undefined = undefined,
   ) {}
 
   static of(message: Message, now: number): Publication {
-    const { topic, payload, qos, retain, properties, messageExpiry, origin } = message;
-    return new Publication(topic, payload, qos, retain, properties, expiresAt(messageExpiry, now), origin);
+    const { topic, payload, qos, retain, properties, messageExpiry, origin, tag } = message;
+    const end = expiresAt(messageExpiry, now);
+    return new Publication(topic, payload, qos, retain, properties, end, origin, tag);
   }
 
   static ofWill({ topic, payload, qos, retain, forward, expiry }: WillRequest, now: number): Publication {
     return new Publication(topic, payload, qos, retain, forward, expiresAt(expiry, now));
+  }
+
+  withTag(tag: string): Publication {
+    const { topic, payload, qos, retain, forward, expiresAt, origin } = this;
+    return new Publication(topic, payload, qos, retain, forward, expiresAt, origin, tag);
   }
 
   /** What it takes in memory, about. */
@@ -47,16 +55,16 @@ export class Publication {
   /** For whoever keeps it: its bytes are copied once for all, so that they do not hold on to what was read. */
   kept(): Publication {
     if (this.own === undefined) {
-      const { topic, payload, qos, retain, forward, expiresAt, origin } = this;
+      const { topic, payload, qos, retain, forward, expiresAt, origin, tag } = this;
       const properties = forward && copy(forward);
-      this.own = new Publication(topic, copy(payload), qos, retain, properties, expiresAt, origin);
+      this.own = new Publication(topic, copy(payload), qos, retain, properties, expiresAt, origin, tag);
       this.own.own = this.own;
     }
     return this.own;
   }
 
   toMessage(now: number): Message {
-    const { topic, payload, qos, retain, forward, origin } = this;
+    const { topic, payload, qos, retain, forward, origin, tag } = this;
     const messageExpiry = this.expiry(now);
     return {
       topic,
@@ -66,6 +74,7 @@ export class Publication {
       ...(forward === undefined ? {} : { properties: forward }),
       ...(messageExpiry === undefined ? {} : { messageExpiry }),
       ...(origin === undefined ? {} : { origin }),
+      ...(tag === undefined ? {} : { tag }),
     };
   }
 }

@@ -1,4 +1,4 @@
-import { type Message, TopicTree } from "@topicast/protocol";
+import { type Message, TopicTree, tagDistance } from "@topicast/protocol";
 import type { Limits } from "./limits.js";
 import { Publication } from "./publication.js";
 import { costOf, MemoryRetained, type RetainedStore } from "./retained.js";
@@ -8,10 +8,19 @@ import type { RetainedReplica } from "./uplink.js";
 /** A message that came by a subscription is taken for the retained one for so long before the forwarder says that it is. */
 const UNORDERED_MS = 10_000;
 
+/** Messages of one topic that have been told and not come live: beyond them the oldest is delivered to all. */
+const EARLIER_MAX = 64;
+
 interface Entry {
   /** As the forwarder's order has it; undefined: it says that there is none, or nothing. */
   ordered: Publication | undefined;
   version: number;
+  /** The moment at which the forwarder said so first, and the same of those before whose live copies have not come yet. */
+  orderedAt: number;
+  earlier: readonly Told[];
+  /** The last message that came live, by its tag or, without one, itself; and when. */
+  passed: string | Publication | undefined;
+  passedAt: number;
   /** `Replica.round` when the forwarder last said so. */
   round: number;
   /** What came since, until it is in the forwarder's order. */
@@ -19,6 +28,14 @@ interface Entry {
   recentAt: number;
   /** A client of this agent has published it: it holds until `settle`. */
   isOwn: boolean;
+  /** Until this moment new subscriptions were sent `recent` instead of `ordered`. */
+  shadowedAt: number;
+}
+
+/** A message that the forwarder has told. */
+interface Told {
+  readonly tag: string;
+  readonly at: number;
 }
 
 /**
@@ -31,6 +48,7 @@ export class Replica implements RetainedStore, RetainedReplica {
   private held = 0;
   private round = 0;
   private linkedAt: number | undefined;
+  private moments = 0;
 
   constructor(
     private readonly limits: Limits,
@@ -56,8 +74,15 @@ export class Replica implements RetainedStore, RetainedReplica {
     const { topic } = message;
     if (topic.startsWith("$")) return this.local.set(message);
     if (!isOwn && !this.isWanted(topic)) return;
+    const isLate = !isOwn && this.toldAt(message) !== undefined;
     this.change(topic, (entry) => {
-      entry.recent = message.kept();
+      const own = message.kept();
+      entry.passed = message.tag ?? own;
+      entry.passedAt = this.moment();
+      if (entry.earlier.length > 0)
+        entry.earlier = entry.earlier.filter(({ tag }) => !isUpTo(tag, message.tag));
+      if (isLate) return;
+      entry.recent = own;
       entry.recentAt = this.now();
       entry.isOwn = isOwn;
     });
@@ -69,7 +94,31 @@ export class Replica implements RetainedStore, RetainedReplica {
     return entry && this.shown(entry);
   }
 
+  moment(): number {
+    this.moments += 1;
+    return this.moments;
+  }
+
+  knownSince(message: Publication): number | undefined {
+    const told = this.toldAt(message);
+    if (told === undefined) return undefined;
+    const { recent, shadowedAt } = this.tree.get(message.topic)!;
+    return recent === undefined ? Math.max(told, shadowedAt) : undefined;
+  }
+
+  /** When the forwarder first told it, or what its source has published after it. */
+  private toldAt({ topic, tag }: Publication): number | undefined {
+    const entry = tag === undefined ? undefined : this.tree.get(topic);
+    if (entry === undefined) return undefined;
+    const earlier = entry.earlier.find((told) => isUpTo(tag, told.tag));
+    return earlier?.at ?? (isUpTo(tag, entry.ordered?.tag) ? entry.orderedAt : undefined);
+  }
+
   matching(filter: string): Publication[] {
+    return this.forSubscription(filter, Number.POSITIVE_INFINITY);
+  }
+
+  forSubscription(filter: string, since: number): Publication[] {
     if (filter.startsWith("$")) return this.local.matching(filter);
     const now = this.now();
     const found: Publication[] = [];
@@ -78,7 +127,7 @@ export class Replica implements RetainedStore, RetainedReplica {
       const message = this.shown(entry);
       if (message === undefined) return;
       if (message.hasExpired(now)) expired.push(topic);
-      else found.push(message);
+      else if (entry.passedAt <= since || !hasPassed(entry.passed, message)) found.push(message);
     });
     for (const topic of expired) {
       this.stats.retained_expired += 1;
@@ -94,14 +143,29 @@ export class Replica implements RetainedStore, RetainedReplica {
     if (!this.isWanted(topic) && this.tree.get(topic)?.isOwn !== true) return;
     this.change(topic, (entry) => {
       const { recent } = entry;
+      const isNews = message.tag === undefined || message.tag !== entry.ordered?.tag;
+      if (isNews) this.tellAnew(entry);
       entry.version = version;
       entry.round = this.round;
-      entry.ordered = message.payload.length === 0 ? undefined : Publication.of(message, this.now()).kept();
-      if (recent === undefined || entry.isOwn || !isSame(recent, message)) return;
+      // What is told again stays the same object: clients that are being sent it take it for the retained one still.
+      if (isNews)
+        entry.ordered = message.payload.length === 0 ? undefined : Publication.of(message, this.now()).kept();
+      if (recent === undefined || entry.isOwn) return;
+      const isThat = isSame(recent, message);
+      if (!isThat && !isUpTo(recent.tag, message.tag)) return;
       // The same object: clients that are being sent it take it for the retained one still.
-      if (entry.ordered !== undefined) entry.ordered = recent;
-      entry.recent = undefined;
+      if (isThat && entry.ordered !== undefined) entry.ordered = recent;
+      this.unshadow(entry);
     });
+  }
+
+  /** Another message is to be the topic's; the one of before may still come live. */
+  private tellAnew(entry: Entry): void {
+    const { ordered, orderedAt: at, passed, isOwn } = entry;
+    const tag = ordered?.tag;
+    const isAwaited = tag !== undefined && !isOwn && (typeof passed !== "string" || !isUpTo(tag, passed));
+    if (isAwaited) entry.earlier = [...entry.earlier.slice(1 - EARLIER_MAX), { tag, at }];
+    entry.orderedAt = this.moment();
   }
 
   settle(topic: string): void {
@@ -111,7 +175,7 @@ export class Replica implements RetainedStore, RetainedReplica {
     this.change(topic, (own) => {
       const { recent, ordered } = own;
       own.isOwn = false;
-      own.recent = undefined;
+      this.unshadow(own);
       if (recent !== undefined && ordered !== undefined && isSame(recent, ordered)) own.ordered = recent;
     });
   }
@@ -159,9 +223,15 @@ export class Replica implements RetainedStore, RetainedReplica {
   /** What a new subscriber gets. */
   private shown(entry: Entry): Publication | undefined {
     const { recent } = entry;
-    if (recent !== undefined && this.isOverdue(entry)) entry.recent = undefined;
+    if (recent !== undefined && this.isOverdue(entry)) this.unshadow(entry);
     const message = entry.recent ?? entry.ordered;
     return message !== undefined && message.payload.length > 0 ? message : undefined;
+  }
+
+  /** From now on the forwarder's order holds. */
+  private unshadow(entry: Entry): void {
+    entry.recent = undefined;
+    entry.shadowedAt = this.moment();
   }
 
   /** The forwarder should have said by now that a message is retained, and has not. */
@@ -175,8 +245,11 @@ export class Replica implements RetainedStore, RetainedReplica {
     let entry = this.tree.get(topic);
     const others = this.held - (entry === undefined ? 0 : bytesOf(entry));
     const isNew = entry === undefined;
-    entry ??= { ordered: undefined, version: 0, round: 0, recent: undefined, recentAt: 0, isOwn: false };
+    entry ??= newEntry();
     change(entry);
+    const { passed, recent, ordered } = entry;
+    // Only what is kept anyway.
+    if (typeof passed === "object" && passed !== recent && passed !== ordered) entry.passed = undefined;
     const bytes = bytesOf(entry);
     const isFull =
       others + bytes > this.limits.retainedBytes || (isNew && this.size >= this.limits.retainedMessages);
@@ -196,6 +269,25 @@ export class Replica implements RetainedStore, RetainedReplica {
   }
 }
 
+const NONE: readonly Told[] = [];
+
+function newEntry(): Entry {
+  return {
+    ...{ ordered: undefined, version: 0, round: 0, orderedAt: 0, earlier: NONE },
+    ...{ recent: undefined, recentAt: 0, isOwn: false, shadowedAt: 0, passed: undefined, passedAt: 0 },
+  };
+}
+
+/** Whether two tags are of one source, and the first one's message came no later than the other's. */
+function isUpTo(tag: string | undefined, other: string | undefined): boolean {
+  return tag !== undefined && other !== undefined && (tagDistance(tag, other) ?? -1) >= 0;
+}
+
+/** Whether `message`, or what its source has published after it, came live as `passed`. */
+function hasPassed(passed: string | Publication | undefined, message: Publication): boolean {
+  return typeof passed === "string" ? isUpTo(message.tag, passed) : passed === message;
+}
+
 function bytesOf({ ordered, recent }: Entry): number {
   const first = ordered === undefined ? 0 : costOf(ordered);
   return recent === undefined || recent === ordered ? first : first + costOf(recent);
@@ -203,6 +295,7 @@ function bytesOf({ ordered, recent }: Entry): number {
 
 /** Published the same: when it expires is nobody's business. */
 function isSame(a: Publication, b: Message | Publication): boolean {
+  if (a.tag !== undefined && b.tag !== undefined) return a.tag === b.tag;
   const properties = "forward" in b ? b.forward : (b as Message).properties;
   return (
     a.qos === b.qos &&

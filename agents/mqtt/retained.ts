@@ -15,6 +15,15 @@ export interface RetainedStore {
   get(topic: string): Publication | undefined;
   /** The messages that `filter` matches and that have not expired. */
   matching(filter: string): Publication[];
+  /** The same for a subscription made at the moment `since`, but for those that have come by live since then. */
+  forSubscription(filter: string, since: number): Publication[];
+  /** Now, in the order of what happens to messages and subscriptions. */
+  moment(): number;
+  /**
+   * Since when new subscriptions are sent this message, or what its source has published after it, as the topic's, although it
+   * comes live only now; undefined: they are not.
+   */
+  knownSince(message: Publication): number | undefined;
   readonly size: number;
   readonly bytes: number;
 }
@@ -72,6 +81,19 @@ export class MemoryRetained implements RetainedStore {
 
   get(topic: string): Publication | undefined {
     return this.tree.get(topic);
+  }
+
+  /** What this agent's own clients publish is retained when it is delivered, never before. */
+  moment(): number {
+    return 0;
+  }
+
+  knownSince(): undefined {
+    return undefined;
+  }
+
+  forSubscription(filter: string): Publication[] {
+    return this.matching(filter);
   }
 
   matching(filter: string): Publication[] {

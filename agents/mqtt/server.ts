@@ -155,14 +155,22 @@ export class Server {
    * @param publisher whose message it is
    */
   publish(message: Publication, publisher: Session): Published {
-    const isHeard = this.deliver(message, publisher);
     if (message.qos < 2 || publisher.journal === undefined || this.uplink === undefined) {
-      return { isHeard, uplink: this.publishElsewhere(message) };
+      const tagged = this.tagged(message);
+      return { isHeard: this.deliver(tagged, publisher), uplink: this.publishElsewhere(tagged) };
     }
     // First it must be known for good that it was received: otherwise it would be published twice after a crash.
+    const isHeard = this.deliver(message, publisher);
     const kept = message.kept();
     const durable = this.journal!.durable();
-    return { isHeard, uplink: durable.then(async () => (await this.publishElsewhere(kept)) ?? false) };
+    const elsewhere = async () => (await this.publishElsewhere(this.tagged(kept))) ?? false;
+    return { isHeard, uplink: durable.then(elsewhere) };
+  }
+
+  /** With a tag where it is to be retained: tags are in the order in which messages leave. */
+  private tagged(message: Publication): Publication {
+    const tag = message.retain ? this.uplink?.newTag?.() : undefined;
+    return tag === undefined ? message : message.withTag(tag);
   }
 
   /** Publishes to the uplink alone. */
@@ -188,8 +196,13 @@ export class Server {
   /** Keeps a message where it is to be retained, and gives it to local subscribers; whether there are any. */
   deliver(message: Publication, publisher: Session | undefined): boolean {
     if (message.origin !== undefined) this.seen.note(message);
-    if (message.retain) this.retained.set(message, publisher !== undefined);
-    return this.fanout.deliver(message, publisher);
+    const { retained, subscriptions } = this;
+    if (!message.retain) return this.fanout.deliver(message, publisher);
+    // It may come later than the word that it is the topic's retained message: who subscribed in between has it.
+    const since = publisher === undefined ? retained.knownSince(message) : undefined;
+    retained.set(message, publisher !== undefined);
+    const served = since === undefined ? undefined : subscriptions.fedSince(message.topic, since);
+    return this.fanout.deliver(message, publisher, served);
   }
 
   /** Publishes a value below `$SYS/`, retained, for this agent's clients; undefined: there is none any more. */

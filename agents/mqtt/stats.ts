@@ -58,6 +58,8 @@ export class Stats {
   /** Retained messages not kept because there are too many. */
   retained_refused = 0;
   retained_expired = 0;
+  /** Live copies that were not delivered, because their client has just had the message as the retained one. */
+  retained_before_live = 0;
   /** Entries of the store that could not be understood. */
   retained_damaged = 0;
   /** Retained messages not sent to a new subscription because too many wait for its client. */

@@ -15,6 +15,8 @@ export interface Subscription extends FilterRequest {
   readonly share: Share | undefined;
   /** What it counts for towards `Limits.subscriptionBytes`. */
   readonly bytes: number;
+  /** The moment (`RetainedStore.moment`) at which it was last sent the retained messages; undefined: it never was. */
+  fedAt: number | undefined;
   /** The subscription identifier, alone in an array, or nothing in it. */
   readonly subscriptionIds: readonly number[];
 }
@@ -54,6 +56,7 @@ export class Subscriptions {
   private readonly barriers = new Map<string, Promise<void>>();
   /** Subscriptions over all clients. */
   size = 0;
+  private lastFedAt = 0;
 
   /** Groups some of whose members have connected or gone in this turn of the event loop. */
   private readonly changed = new Set<Share>();
@@ -93,6 +96,27 @@ export class Subscriptions {
   }
 
   /**
+   * The clients all of whose subscriptions that match, apart from shared ones, were sent the topic's retained message after that
+   * moment.
+   */
+  fedSince(topic: string, moment: number): ReadonlySet<Session> {
+    const fed = new Set<Session>();
+    if (this.lastFedAt <= moment) return fed;
+    const matching = this.trie.match(topic);
+    for (const { session, fedAt = 0 } of matching) if (fedAt > moment) fed.add(session);
+    for (const { session, fedAt = 0 } of matching) if (fedAt <= moment) fed.delete(session);
+    return fed;
+  }
+
+  /** The client's subscription is being sent the retained messages of that moment. */
+  feed(session: Session, filter: string, moment: number): void {
+    const subscription = session.subscriptions.get(filter);
+    if (subscription === undefined) return;
+    subscription.fedAt = moment;
+    this.lastFedAt = moment;
+  }
+
+  /**
    * Subscribes, or replaces the subscription with the same filter (MQTT-3.8.4-3). Local messages flow from now on.
    * @returns what the SUBACK waits for, or undefined when the barrier holds already; never rejects
    */
@@ -112,6 +136,7 @@ export class Subscriptions {
       topicFilter,
       share,
       bytes: costOf(filter),
+      fedAt: known?.fedAt,
       subscriptionIds: subscriptionId === undefined ? NO_IDS : [subscriptionId],
     };
     // The new one first: the filter is never without a value, and the uplink need not be told.

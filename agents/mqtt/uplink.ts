@@ -41,6 +41,8 @@ export interface Uplink {
    * @param publisher messages of one and the same are in the order of their counts; 0: those of many clients together
    */
   newOrigin?(publisher: number): string;
+  /** A new `Message.tag`; absent where the uplink keeps no retained messages. */
+  newTag?(): string;
   /**
    * A client connects: no other edge has its session any more when the promise resolves, and what the session was is
    * here (`Downlink.handover`); or the forwarder is away, or does not answer in time. False: it has connected to another

@@ -35,12 +35,12 @@ export class Relay {
     return isHeard ? ReasonCode.SUCCESS : ReasonCode.NO_MATCHING_SUBSCRIBERS;
   }
 
-  /** A message of no living edge's. */
+  /** A message of no living edge's. The live copy goes before the word that it is retained: who subscribes gets one of them. */
   publish(message: Message): void {
     const { map, legacy, retaining, shares } = this.options;
-    if (message.retain) void retaining.keep(message);
     const bytes = encodePublish(message);
     for (const { channel } of map.edgesOf(message.topic)) void channel.send(bytes);
+    if (message.retain) void retaining.keep(message);
     legacy.send(message);
     shares.publish(message);
   }
@@ -48,12 +48,12 @@ export class Relay {
   /** A message of a proxy that speaks the plain form, at QoS 0: an edge that has too much to take does not get it. */
   onPlain(message: Message, proxy: LegacyProxy): void {
     const { map, legacy, retaining, shares, onOverflow } = this.options;
-    if (message.retain) void retaining.keep(message);
     const bytes = encodePublish(message);
     for (const { channel } of map.edgesOf(message.topic)) {
       if (channel.waitingBytes < PLAIN_BYTES_MAX) void channel.send(bytes);
       else onOverflow();
     }
+    if (message.retain) void retaining.keep(message);
     legacy.send(message, proxy);
     shares.publish(message);
   }

@@ -2,12 +2,13 @@ import type { Message } from "../message.js";
 import { encodeUserProperty, PropertySet, propertiesIn } from "../mqtt/properties.js";
 
 /**
- * What agents and forwarder say to each other of a message, as user properties of its PUBLISH: protocol/README.md, "Relays"
- * and "Shared subscriptions". No client sees them, and none of a client's own counts.
+ * What agents and forwarder say to each other of a message, as user properties of its PUBLISH: protocol/README.md, "Relays",
+ * "Shared subscriptions" and "Retained messages". No client sees them, and none of a client's own counts.
  */
 export const Mark = {
   ORIGIN: "$fabric/origin",
   SHARE: "$fabric/share",
+  TAG: "$fabric/tag",
 } as const;
 
 const PREFIX = "$fabric/";
@@ -40,6 +41,24 @@ export function withoutMarks(message: Message): Message {
     if (found === undefined) return bare;
     bare = without(bare, found);
   }
+}
+
+/** The message with its tag among its properties, for the wire. */
+export function withTag({ tag, ...message }: Message): Message {
+  return tag === undefined ? message : withMark(message, Mark.TAG, tag);
+}
+
+/** The message as its publisher sent it, with its tag beside it. */
+export function takeTag(message: Message): Message {
+  const found = takeMark(message, Mark.TAG);
+  return found === undefined ? message : { ...found.message, tag: found.value };
+}
+
+/** The difference of the counts of two tags of one source; undefined where their sources are not the same. */
+export function tagDistance(from: string, to: string): number | undefined {
+  const cut = from.lastIndexOf("-") + 1;
+  if (to.lastIndexOf("-") + 1 !== cut || !to.startsWith(from.slice(0, cut))) return undefined;
+  return Number(to.slice(cut)) - Number(from.slice(cut));
 }
 
 function find({ properties }: Message, isWanted: (name: string) => boolean): Found | undefined {

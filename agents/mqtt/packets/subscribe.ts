@@ -25,6 +25,7 @@ function subscribe(connection: Connection, session: Session, packet: Subscribe, 
   const granted: number[] = [];
   const barriers: Promise<void>[] = [];
   const retained: FilterRequest[] = [];
+  const madeAt = server.retained.moment();
   for (const [i, request] of packet.filters.entries()) {
     const refusal = codeOf(verdict, i) ?? refusalOf(connection, session, request);
     const qos = Math.min(request.qos, server.limits.maximumQos) as 0 | 1 | 2;
@@ -44,7 +45,7 @@ function subscribe(connection: Connection, session: Session, packet: Subscribe, 
   const answer = () => {
     connection.outbox.push(encodeGranted("suback", packet.id, granted, connection.version));
     if (!connection.isOpen) return;
-    for (const request of retained) sendRetained(connection, session, request, packet.subscriptionId);
+    for (const request of retained) sendRetained(connection, session, request, packet.subscriptionId, madeAt);
   };
   if (barriers.length === 0) return connection.grants.giveInOrder(answer);
   const slot = connection.grants.reserve();
@@ -108,15 +109,18 @@ function wantsRetained({ filter, retainHandling }: FilterRequest, isNew: boolean
   return retainHandling === 0 || (retainHandling === 1 && isNew);
 }
 
+/** @param madeAt when the client subscribed: what has come by live since then it has had */
 function sendRetained(
   { server }: Connection,
   session: Session,
   { filter, qos }: FilterRequest,
   subscriptionId: number | undefined,
+  madeAt: number,
 ): void {
-  const { authority, retained } = server;
+  const { authority, retained, subscriptions } = server;
+  subscriptions.feed(session, filter, retained.moment());
   const messages = retained
-    .matching(filter)
+    .forSubscription(filter, madeAt)
     .filter(({ topic }) => authority.mayReceive(session.client, topic));
   session.retained.add(messages, qos, subscriptionId === undefined ? [] : [subscriptionId]);
 }

@@ -130,10 +130,10 @@ export class EdgeClient {
     this.stream.send({ cmd: "unsubscribe", messageId: this.nextId++, unsubscriptions: [topic] });
   }
 
-  publish(topic: string, text: string, qos: 0 | 1 | 2): void {
+  publish(topic: string, text: string, qos: 0 | 1 | 2, retain = false): void {
     const payload = Buffer.from(text);
     const messageId = qos > 0 ? this.nextId++ : undefined;
-    const packet: Packet = { cmd: "publish", topic, payload, qos, dup: false, retain: false };
+    const packet: Packet = { cmd: "publish", topic, payload, qos, dup: false, retain };
     if (messageId !== undefined) packet.messageId = messageId;
     this.stream.send(packet);
   }

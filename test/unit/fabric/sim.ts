@@ -247,7 +247,14 @@ export class SimAgent {
     messageExpiry?: number,
   ): Promise<boolean> | undefined {
     const expiry = messageExpiry === undefined ? {} : { messageExpiry };
-    const message: Message = { topic, payload: Buffer.from(text), qos, retain: true, ...expiry };
+    const message: Message = {
+      topic,
+      payload: Buffer.from(text),
+      qos,
+      retain: true,
+      ...expiry,
+      tag: this.fabric.newTag(),
+    };
     this.replica.set(Publication.of(message, this.network.clock.now()), true);
     return this.fabric.publish(message);
   }

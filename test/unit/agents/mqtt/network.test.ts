@@ -3,7 +3,14 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import type { ClientWill, Downlink, Uplink } from "@topicast/agent/mqtt/index.js";
 import type { Message } from "@topicast/protocol";
-import { describe as describePacket, publish, subscribe, subscribeAt, TestBroker } from "./harness.js";
+import {
+  describe as describePacket,
+  publish,
+  settle,
+  subscribe,
+  subscribeAt,
+  TestBroker,
+} from "./harness.js";
 
 class NetworkUplink implements Uplink {
   readonly calls: string[] = [];
@@ -133,6 +140,85 @@ describe("retained messages of the network", () => {
       ["publish t another's retain"],
       "the forwarder has not heard of it in time",
     );
+  });
+
+  it("that a client was sent when it subscribed do not come to it live as well, however late", async () => {
+    const uplink = new NetworkUplink();
+    const broker = new TestBroker({ uplink });
+    const tagged = (count: number) => ({ ...retained("t", `${count}`), tag: `e-1-${count}` });
+    const [early, both, late] = [
+      await broker.connect("early"),
+      await broker.connect("both"),
+      await broker.connect("late"),
+    ];
+    early.send(subscribe(1, "t"));
+    both.send(subscribe(1, "#"));
+    await settle();
+    uplink.sessions.retained.apply(1, tagged(2));
+    both.send(subscribe(2, "t"));
+    late.send(subscribe(1, "+", "t"));
+    await settle();
+    for (const count of [1, 2, 3]) broker.broker.deliver(tagged(count));
+    const live = [1, 2, 3].map((count) => `publish t ${count}`);
+    assert.deepEqual(await early.told(), ["suback 1 [0]", ...live]);
+    const fed = ["publish t 2 retain"];
+    assert.deepEqual(
+      await both.told(),
+      ["suback 1 [0]", "suback 2 [0]", ...fed, ...live],
+      "by its first one",
+    );
+    assert.deepEqual(await late.told(), ["suback 1 [0,0]", ...fed, ...fed, "publish t 3"]);
+    assert.equal(broker.stat("retained_before_live"), 2);
+    // What came late has not taken the place of what is in the forwarder's order.
+    broker.broker.deliver(tagged(2));
+    late.send(subscribe(2, "t"));
+    assert.deepEqual((await late.told()).at(-1), "publish t 3 retain");
+  });
+
+  it("that have come live since the SUBSCRIBE do not come behind the SUBACK again", async () => {
+    for (const isToldFirst of [false, true]) {
+      const uplink = new NetworkUplink();
+      let hold: (() => void) | undefined;
+      uplink.subscribe = () =>
+        new Promise((resolve) => {
+          hold = resolve;
+        });
+      const broker = new TestBroker({ uplink });
+      const client = await broker.connect("c");
+      client.send(subscribe(1, "+"));
+      await settle();
+      const message = { ...retained("t", "x"), tag: "e-1-1" };
+      uplink.sessions.retained.apply(1, { ...retained("u", "y"), tag: "e-1-0" });
+      if (isToldFirst) uplink.sessions.retained.apply(2, message);
+      broker.broker.deliver(message);
+      if (!isToldFirst) uplink.sessions.retained.apply(2, message);
+      assert.deepEqual(await client.told(), ["publish t x"]);
+      hold?.();
+      assert.deepEqual(await client.told(), ["suback 1 [0]", "publish u y retain"]);
+      client.send(subscribe(2, "+"));
+      assert.deepEqual((await client.told()).sort(), [
+        "publish t x retain",
+        "publish u y retain",
+        "suback 2 [0]",
+      ]);
+    }
+  });
+
+  it("of this edge's clients that were published before the SUBACK have come live, too", async () => {
+    const uplink = new NetworkUplink();
+    let hold: (() => void) | undefined;
+    uplink.subscribe = () =>
+      new Promise((resolve) => {
+        hold = resolve;
+      });
+    const broker = new TestBroker({ uplink });
+    const [client, p] = [await broker.connect("c"), await broker.connect("p")];
+    client.send(subscribe(1, "t"));
+    await settle();
+    p.send(publish("t", "x", { retain: true }));
+    assert.deepEqual(await client.told(), ["publish t x"]);
+    hold?.();
+    assert.deepEqual(await client.told(), ["suback 1 [0]"]);
   });
 
   it("that are not told in a round of everything are gone", async () => {
