@@ -119,7 +119,7 @@ export const tailProbe = group("tail loss probe (RFC 8985)", [
     script: `${SACKED}${FIVE}
       +0.08 < . 1:1(0) ack 2001 win 512
       +0.16 > P. 4001:5001(1000)
-      +0.08 < . 1:1(0) ack 2001 win 512 <sack 4001:5001>
+      +0.1 < . 1:1(0) ack 2001 win 512 <sack 4001:5001>
       > P. 2001:3001(1000)
       > P. 3001:4001(1000)
       +0.08 < . 1:1(0) ack 5001 win 512
