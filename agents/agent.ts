@@ -79,11 +79,13 @@ export async function startAgent(config: AgentConfig): Promise<RunningAgent> {
     cleanups.push(() => broker.close());
     await broker.restore();
     let vacant: readonly string[] = [];
-    const { transport, reload: reloadCertificates } = openListeners(config, log, (addresses) => {
+    const onVacant = (addresses: readonly string[]) => {
       vacant = addresses;
       log.info({ vacant }, "intercepted addresses that no machine has");
       fabric?.core.setVacant(vacant);
-    });
+    };
+    const bars = (address: string) => firewall?.screen.bars(address) ?? false;
+    const { transport, reload: reloadCertificates } = openListeners(config, log, onVacant, bars);
     if (config.rest !== undefined) {
       const http = await AgentHttp.open(config.rest, {
         id: config.id,

@@ -21,12 +21,14 @@ export interface AgentListeners {
 /**
  * What a configuration's ports are made of; nothing listens yet.
  * @param onVacant which of the intercepted addresses no machine has; at each change
+ * @param bars whether the firewall lets no connection of an address in, where it blocks
  * @throws UserError that names the certificate file and what is wrong with it
  */
 export function openListeners(
   config: AgentConfig,
   log: Log,
   onVacant: (addresses: readonly string[]) => void,
+  bars: (address: string) => boolean = () => false,
 ): AgentListeners {
   const onFailure = ({ peer, counter, detail }: HandshakeFailure) =>
     log.info({ peer, reason: counter, detail }, "client refused");
@@ -43,7 +45,7 @@ export function openListeners(
       layers.push(tls);
     }
     if (name === "ws" || name === "wss") layers.push(webSocket);
-    return { name, transport: transportAt(config, asked, port, onVacant, log), layers };
+    return { name, transport: transportAt(config, asked, port, onVacant, log, bars), layers };
   });
   return {
     transport: new Listeners(listeners),
@@ -95,10 +97,11 @@ export function portsOf(config: AgentConfig): AgentPort[] {
 
 function transportAt(
   config: AgentConfig,
-  { maxConnections }: ListenerSettings,
+  { maxConnections, firewall, proxyProtocol }: ListenerSettings,
   { flag: name, port, intercepts, neighbours }: AgentPort,
   onVacant: (addresses: readonly string[]) => void,
   log: Log,
+  bars: (address: string) => boolean,
 ): Transport {
   const { limits, address, tcpKeepAlive } = config;
   const flag = name === "tcpport" ? "-t" : `--${name}`;
@@ -109,6 +112,9 @@ function transportAt(
       ...(maxConnections === undefined ? {} : { maxConnections }),
     });
   }
+  // Intercepted connections have a mode of their own, and behind a proxy the address is the proxy's.
+  const modes = [firewall, ...(intercepts.length === 0 ? [] : [config.listeners.intercept?.firewall])];
+  const isBarring = !proxyProtocol && modes.every((mode) => mode === "block");
   const onWarning = (message: string) => log.warn({ port }, message);
   return new RawTransport({
     interface: config.interface!,
@@ -118,6 +124,7 @@ function transportAt(
     neighbours,
     onVacant,
     onWarning,
+    bars: isBarring ? bars : undefined,
     tcp: {
       ...limits,
       ...(maxConnections === undefined ? {} : { maxConnections }),

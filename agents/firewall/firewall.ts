@@ -111,14 +111,18 @@ export class Firewall implements Screen {
     if (mode === "off") return undefined;
     const address = addressOf(peer);
     const source = sourceOf(address);
-    if (mode === "block" && this.isShutOut(address, source)) {
-      this.stats.quarantine_refused += 1;
-      return "refused";
-    }
+    if (mode === "block" && this.bars(address)) return "refused";
     const guard = new ConnectionGuard(this, { peer, listener, address, source, mode, end });
     if (guard.opened()) return "refused";
     if (mode === "block") this.enter(guard);
     return guard;
+  }
+
+  /** Whether an address is shut out where the firewall blocks: who can gives its SYNs no answer. Counted as a connection. */
+  bars(address: string): boolean {
+    const isBarred = this.isShutOut(address);
+    if (isBarred) this.stats.quarantine_refused += 1;
+    return isBarred;
   }
 
   isSafe(address: string): boolean {
@@ -222,8 +226,8 @@ export class Firewall implements Screen {
     return counters;
   }
 
-  private isShutOut(address: string, source: string): boolean {
-    return this.quarantine.holds(source, this.clock.now()) && !this.isSafe(address);
+  private isShutOut(address: string): boolean {
+    return this.quarantine.holds(sourceOf(address), this.clock.now()) && !this.isSafe(address);
   }
 
   private enter(guard: ConnectionGuard): void {

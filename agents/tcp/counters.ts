@@ -63,6 +63,7 @@ export function createCounters() {
     drop_no_connection: 0,
     drop_half_open_full: 0,
     drop_connections_full: 0,
+    drop_barred: 0,
     drop_source_connections: 0,
     drop_source_rate: 0,
     drop_source_frames: 0,

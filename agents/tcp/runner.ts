@@ -10,6 +10,8 @@ export interface Rim {
   defer(fn: () => void): void;
   /** Sends `frame[0, length)`, which is used again after the call. */
   send(frame: Buffer, length: number): void;
+  /** See `StackIo`. */
+  bars?(address: string): boolean;
 }
 
 /**
@@ -30,6 +32,7 @@ export class StackRunner {
     const io = {
       send: (frame: Buffer, length: number) => rim.send(frame, length),
       wake: () => rim.defer(flush),
+      ...(rim.bars === undefined ? {} : { bars: (address: string) => rim.bars!(address) }),
     };
     this.stack = new TcpStack(station, io, config, chooseIsn);
   }

@@ -9,7 +9,7 @@ import { MemoryBudget } from "./memory.js";
 import type { State } from "./parts.js";
 import type { Source } from "./sources.js";
 import { timestampClock } from "./timestamps.js";
-import { parseAddress } from "./wire/address.js";
+import { formatAddress, parseAddress } from "./wire/address.js";
 import { isFor } from "./wire/ethernet.js";
 import { Frame } from "./wire/frame.js";
 import { readIcmpError } from "./wire/icmp.js";
@@ -33,6 +33,8 @@ export interface StackIo {
   send(frame: Buffer, length: number): void;
   /** There is work for `flush`. Called once until the next `flush`. */
   wake(): void;
+  /** Whether this address gets no answer when it opens a connection; undefined: everybody gets one. */
+  bars?(address: string): boolean;
 }
 
 type Accept = (connection: StackConnection) => void;
@@ -351,7 +353,11 @@ export class TcpStack implements ConnectionOwner {
 
   /** @param before the connection in TIME-WAIT that the SYN would end */
   private receiveSyn(key: string, before: StackConnection | undefined, now: number): void {
-    const { frame, admission, counters } = this;
+    const { frame, admission, counters, io } = this;
+    if (io.bars?.(formatAddress(frame.source)) === true) {
+      counters.drop_barred += 1;
+      return;
+    }
     const verdict = admission.judge(key, this.open, before !== undefined, now);
     if (verdict === "cookie") {
       counters.segments_taken += 1;

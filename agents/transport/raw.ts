@@ -25,6 +25,8 @@ export interface RawTransportOptions {
   readonly neighbours?: readonly string[];
   /** Which of these no machine has; at each change. */
   readonly onVacant?: (addresses: readonly string[]) => void;
+  /** Whether an address gets no answer when it opens a connection: asked at each SYN. */
+  readonly bars?: ((address: string) => boolean) | undefined;
   /** The TCP stack's numbers where they differ from the defaults. */
   readonly tcp?: Partial<TcpConfig>;
   /** Things a person should know that do not stop the agent; ignored where undefined. */
@@ -62,7 +64,7 @@ export class RawTransport implements Transport {
 
   async listen(onStream: (stream: ByteStream) => void): Promise<void> {
     const { interface: name, port, flag = "-t", tcp, intercepts = [], onWarning = () => {} } = this.options;
-    const { neighbours: addresses = [] } = this.options;
+    const { neighbours: addresses = [], bars } = this.options;
     requireRawPrivileges();
     try {
       const facts = await readInterface(name);
@@ -97,7 +99,7 @@ export class RawTransport implements Transport {
       const send = (frame: Buffer, length: number) => capture.send(frame, length);
       const runner = new StackRunner(
         facts,
-        { clock: systemClock, defer: setImmediate, send },
+        { clock: systemClock, defer: setImmediate, send, ...(bars === undefined ? {} : { bars }) },
         { ...tcp, mss: Math.min(tcp?.mss ?? Number.POSITIVE_INFINITY, facts.mtu - HEADERS) },
       );
       const neighbours = this.answerNeighbours(facts, send);

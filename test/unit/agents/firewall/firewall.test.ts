@@ -399,7 +399,10 @@ safe: [10.0.0.7]
     other.send(publish("a", "x", { qos: 1, id: 1 }));
     assert.deepEqual(await other.told(), ["connack 0", "puback 1 0x10"]);
     assert.deepEqual([broker.counter("quarantine"), broker.counter("quarantine_refused")], [1, 1]);
+    const bars = () => ["10.0.0.1", "10.0.0.2", "10.0.0.7"].map((address) => broker.firewall.bars(address));
+    assert.deepEqual(bars(), [true, false, false]);
     broker.clock.advance(120_001);
+    assert.deepEqual(bars(), [false, false, false]);
     assert.equal(broker.counter("quarantine"), 0);
     broker.clock.advance(300_000);
     assert.deepEqual(await (await at(broker, "10.0.0.1", "back", options)).told(), ["connack 0"]);

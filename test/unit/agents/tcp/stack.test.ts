@@ -105,6 +105,27 @@ describe("TCP stack at its station", () => {
     assert.deepEqual([drop_other_host, drop_not_ip, drop_ethernet], [1, 1, 1]);
   });
 
+  it("gives no answer to a SYN from an address that is barred, and serves what it has open", () => {
+    const barred = new Set<string>();
+    const send = (bytes: Buffer, length: number) => void sent.push(Buffer.from(bytes.subarray(0, length)));
+    const io = { send, wake: () => {}, bars: (address: string) => barred.has(address) };
+    stack = new TcpStack(STATION, io, {}, () => 1_000);
+    stack.listen(1883, (connection) => accepted.push(connection));
+    open(CLIENT);
+    assert.equal(accepted.length, 1);
+    barred.add(CLIENT.local);
+    sent = [];
+    const syn = { flags: SYN, seq: 0, window: 60_000, mss: 1460 };
+    arrive({ ...CLIENT, localPort: 50_001 }, syn);
+    assert.deepEqual([sent.length, stack.counters.drop_barred], [0, 1]);
+    arrive(CLIENT, { flags: ACK | FIN, seq: 1, ack: 1_001, window: 60_000 });
+    assert.equal(last().segment.ack, 2, "what is open goes on");
+    barred.clear();
+    arrive({ ...CLIENT, localPort: 50_001 }, syn);
+    assert.equal(last().segment.flags, SYN | ACK);
+    assert.equal(stack.counters.drop_barred, 1);
+  });
+
   it("refuses other ports", () => {
     arrive({ ...CLIENT, remotePort: 80 }, { flags: SYN });
     assert.equal(stack.counters.resets_out, 1);
