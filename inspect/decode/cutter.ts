@@ -69,7 +69,8 @@ export class Cutter {
     const size = packetSize(bytes, from, bytes.length);
     if (size < 0) return this.fail(at);
     if (size > 0 && from + size <= bytes.length) {
-      this.events.onPacket(bytes.subarray(from, from + size), size, false, at);
+      const isAll = from === 0 && size === bytes.length;
+      this.events.onPacket(isAll ? bytes : bytes.subarray(from, from + size), size, false, at);
       return from + size;
     }
     this.need = size;

@@ -27,6 +27,7 @@ const TYPES: Record<Sql, duckdb.DuckDBType> = {
 export class Loader {
   private readonly columns: readonly Column[];
   private readonly types: readonly duckdb.DuckDBType[];
+  private readonly setAll: (row: object, at: number) => void;
   private rows = 0;
 
   constructor(
@@ -35,17 +36,12 @@ export class Loader {
   ) {
     const definitions = Object.entries(schema[table]) as [string, Definition<unknown>][];
     this.columns = definitions.map(([name, { sql }]) => columnOf(name, sql));
+    this.setAll = compile(this.columns);
     this.types = definitions.map(([, { sql }]) => TYPES[sql]);
   }
 
   put(row: object): void {
-    const values = row as Record<string, unknown>;
-    const at = this.rows;
-    for (const column of this.columns) {
-      const value = values[column.name];
-      if (value === undefined || value === null) column.setNull(at);
-      else column.set(at, value);
-    }
+    this.setAll(row, this.rows);
     this.rows += 1;
     if (this.rows === ROWS) this.flush();
   }
@@ -64,6 +60,18 @@ export class Loader {
     this.appender.appendDataChunk(chunk);
     this.rows = 0;
   }
+}
+
+/**
+ * A function with a line for each column, made of the schema's names. A loop would look up another name and another kind of
+ * column at each turn, which no compiler can foresee: that took a fifth of all time.
+ */
+function compile(columns: readonly Column[]): (row: object, at: number) => void {
+  const lines = columns.map(
+    ({ name }, i) => `if (row.${name} == null) c${i}.setNull(at); else c${i}.set(at, row.${name});`,
+  );
+  const parameters = columns.map((_, i) => `c${i}`);
+  return new Function(...parameters, `return (row, at) => { ${lines.join("\n")} };`)(...columns);
 }
 
 /** One column of a chunk in the making. */

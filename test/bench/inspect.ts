@@ -14,39 +14,19 @@ const CLIENTS = 200;
 const SAMPLE_MS = 50;
 const RAW_IP = 101;
 
-/** PUBLISHes of many clients to one server, a packet a segment, the server's ACK after each. */
+/** PUBLISHes of many clients to one server, a packet a segment, the server's ACK after each, with the CONNACK in its first. */
 async function generate(path: string): Promise<void> {
   const file = createWriteStream(path);
   const encoder = new PcapngEncoder();
   file.write(encoder.header());
-  const sequence = Array.from({ length: CLIENTS }, () => ({ up: 1000, begun: false }));
+  const clients = Array.from({ length: CLIENTS }, () => ({ up: 1000, down: 5000, packets: 0 }));
   for (let i = 0; i < FRAMES; i++) {
     const client = (i >> 1) % CLIENTS;
-    const state = sequence[client]!;
+    const state = clients[client]!;
     const isUp = (i & 1) === 0;
-    let payload: Buffer = Buffer.alloc(0);
-    if (isUp) {
-      payload = state.begun
-        ? mqtt.generate({
-            cmd: "publish",
-            topic: `plant/${client}/temp`,
-            payload: `${i}`,
-            qos: 0,
-            dup: false,
-            retain: false,
-          })
-        : mqtt.generate({
-            cmd: "connect",
-            clientId: `client-${client}`,
-            protocolId: "MQTT",
-            protocolVersion: 4,
-            clean: true,
-            keepalive: 60,
-          });
-      state.begun = true;
-    }
-    const bytes = segment(client, isUp, state.up, payload);
-    if (isUp) state.up += payload.length;
+    const payload = isUp ? clientPacket(client, i, state.packets++ === 0) : serverPacket(state.packets === 1);
+    const bytes = segment(client, isUp, state, payload);
+    state[isUp ? "up" : "down"] += payload.length;
     const frame = {
       timeUs: 1_700_000_000_000_000 + i * 10,
       nanos: 0,
@@ -59,7 +39,36 @@ async function generate(path: string): Promise<void> {
   await new Promise<void>((resolve) => file.end(resolve));
 }
 
-function segment(client: number, isUp: boolean, sequence: number, payload: Buffer): Buffer {
+function clientPacket(client: number, i: number, isFirst: boolean): Buffer {
+  return isFirst
+    ? mqtt.generate({
+        cmd: "connect",
+        clientId: `client-${client}`,
+        protocolId: "MQTT",
+        protocolVersion: 4,
+        clean: true,
+        keepalive: 60,
+      })
+    : mqtt.generate({
+        cmd: "publish",
+        topic: `plant/${client}/temp`,
+        payload: `${i}`,
+        qos: 0,
+        dup: false,
+        retain: false,
+      });
+}
+
+function serverPacket(isFirst: boolean): Buffer {
+  return isFirst ? mqtt.generate({ cmd: "connack", returnCode: 0, sessionPresent: false }) : Buffer.alloc(0);
+}
+
+function segment(
+  client: number,
+  isUp: boolean,
+  next: { readonly up: number; readonly down: number },
+  payload: Buffer,
+): Buffer {
   const bytes = Buffer.alloc(40 + payload.length);
   const hosts = [Buffer.from([10, 0, client >> 8, client & 255]), Buffer.from([10, 9, 9, 9])];
   if (!isUp) hosts.reverse();
@@ -71,8 +80,8 @@ function segment(client: number, isUp: boolean, sequence: number, payload: Buffe
   bytes.set(hosts[1]!, 16);
   bytes.writeUInt16BE(isUp ? 40_000 : 1883, 20);
   bytes.writeUInt16BE(isUp ? 1883 : 40_000, 22);
-  bytes.writeUInt32BE(isUp ? sequence : 5000, 24);
-  bytes.writeUInt32BE(isUp ? 5000 : sequence, 28);
+  bytes.writeUInt32BE(isUp ? next.up : next.down, 24);
+  bytes.writeUInt32BE(isUp ? next.down : next.up, 28);
   bytes[32] = 0x50;
   bytes[33] = 0x18;
   payload.copy(bytes, 40);
