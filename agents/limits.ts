@@ -73,6 +73,12 @@ export const sessionLimitSettings = {
     value: value.wholeNumber(1, 65_535),
     presetHelp: `${DEFAULT_LIMITS.receiveMaximum} and ${DEFAULT_LIMITS.inflight}`,
   },
+  "max-inflight-bytes": {
+    argument: "BYTES",
+    help: "payload bytes of QoS 1 and 2 messages on their way to a client beyond which the next ones wait",
+    value: value.wholeNumber(1, 1_000_000_000),
+    presetHelp: "no bound",
+  },
   "max-topic-alias": {
     argument: "N",
     help: "topic aliases that a client may use",
@@ -102,6 +108,7 @@ export function sessionLimits(values: ValuesOf<typeof sessionLimitSettings>): Pa
     packetBytes: values["max-packet-size"],
     receiveMaximum: inflight,
     inflight,
+    inflightBytes: values["max-inflight-bytes"],
     topicAliases: values["max-topic-alias"],
     maximumQos: values["max-qos"] as Limits["maximumQos"] | undefined,
     without: values.without,

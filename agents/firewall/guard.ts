@@ -39,7 +39,7 @@ const NOTHING = Buffer.alloc(0);
 
 /** The ends of connections that are their client's mistake; `refused` is one where it is about the CONNECT's form. */
 const MISTAKES: ReadonlySet<CloseReason> = new Set([
-  ...(["malformed", "protocol_error", "packet_too_large", "topic_name", "topic_alias"] as const),
+  ...(["malformed", "protocol_error", "packet_too_large", "topic_alias"] as const),
   ...(["receive_maximum", "connect_timeout"] as const),
 ]);
 

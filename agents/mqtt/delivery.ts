@@ -29,6 +29,8 @@ export interface Flight {
   state: "publish" | "release";
   delivered: Delivered | undefined;
   readonly place: number;
+  /** Of its payload. */
+  readonly bytes: number;
   /** Its PUBLISH has been sent on the connection of now: it counts towards the window. */
   isOpen: boolean;
 }
@@ -71,6 +73,8 @@ export class Delivery {
   private unsent: Flight[] = [];
   /** PUBLISHes sent on this connection and not acknowledged for good. */
   private open = 0;
+  /** And the bytes of their payloads. */
+  private openBytes = 0;
 
   constructor(
     private readonly limits: Limits,
@@ -92,7 +96,8 @@ export class Delivery {
 
   /** The window is full: nothing can leave before an acknowledgement arrives. */
   private get isFull(): boolean {
-    return this.link === undefined || this.open >= this.link.window || this.flights.size >= 0xffff;
+    if (this.link === undefined || this.flights.size >= 0xffff) return true;
+    return this.open >= this.link.window || this.openBytes >= this.limits.inflightBytes;
   }
 
   /** Takes a message whose bytes are its own; false (and counted) where the session has too much waiting. */
@@ -148,7 +153,8 @@ export class Delivery {
   private take({ progress, qos, id }: DeliveryImage, delivered: Delivered | undefined, place: number): void {
     if (delivered !== undefined) this.account(delivered.message.bytes + MESSAGE_BYTES);
     if (progress !== "queued") {
-      this.flights.set(id, { id, qos, state: progress, delivered, place, isOpen: false });
+      const bytes = delivered?.message.payload.length ?? 0;
+      this.flights.set(id, { id, qos, state: progress, delivered, place, bytes, isOpen: false });
       this.lastId = id;
     } else if (delivered !== undefined) {
       this.queue.push(delivered);
@@ -190,6 +196,7 @@ export class Delivery {
   connect(link: DeliveryLink): void {
     this.link = link;
     this.open = 0;
+    this.openBytes = 0;
     this.unsent = [...this.flights.values()].reverse();
     for (const flight of this.unsent) flight.isOpen = false;
   }
@@ -198,6 +205,7 @@ export class Delivery {
     this.link = undefined;
     this.unsent = [];
     this.open = 0;
+    this.openBytes = 0;
   }
 
   /** Sends what can leave now. */
@@ -206,7 +214,7 @@ export class Delivery {
     if (link === undefined) return;
     while (this.unsent.length > 0 && link.hasRoom) {
       const flight = this.unsent.at(-1)!;
-      if (flight.state === "publish" && this.open >= link.window) return;
+      if (flight.state === "publish" && this.isFull) return;
       this.unsent.pop();
       if (this.flights.get(flight.id) === flight) this.sendAgain(link, flight);
     }
@@ -269,8 +277,10 @@ export class Delivery {
       if (qos === 2) link.commit();
     }
     if (!link.sendPublish(delivered, id, false)) return this.discard(delivered);
+    const bytes = message.payload.length;
+    this.flights.set(id, { id, qos: qos as 1 | 2, state: "publish", delivered, place, bytes, isOpen: true });
     this.open += 1;
-    this.flights.set(id, { id, qos: qos as 1 | 2, state: "publish", delivered, place, isOpen: true });
+    this.openBytes += bytes;
   }
 
   private discard(delivered: Delivered): void {
@@ -285,6 +295,7 @@ export class Delivery {
     if (!link.sendPublish(flight.delivered!, flight.id, true)) return this.finish(flight);
     flight.isOpen = true;
     this.open += 1;
+    this.openBytes += flight.bytes;
   }
 
   /** The lowest identifier that is free, going round (MQTT-2.2.1-4). */
@@ -306,7 +317,10 @@ export class Delivery {
     this.journal?.done(flight.place, flight.delivered);
     this.release(flight);
     this.flights.delete(flight.id);
-    if (flight.isOpen) this.open -= 1;
+    if (flight.isOpen) {
+      this.open -= 1;
+      this.openBytes -= flight.bytes;
+    }
     this.pump();
   }
 

@@ -35,6 +35,8 @@ export interface Limits {
   readonly topicAliasesOut: number;
   /** QoS 1 and 2 messages on their way to one client at a time, where it takes as many. */
   readonly inflight: number;
+  /** Bytes of their payloads beyond which no further message leaves. */
+  readonly inflightBytes: number;
   /** QoS 1 and 2 messages that wait for one client, those on their way included. */
   readonly queueMessages: number;
   /** What they may take: their bytes, and MESSAGE_BYTES each. */
@@ -71,13 +73,14 @@ export const DEFAULT_LIMITS: Limits = {
   maximumQos: 2,
   without: [],
   sessionExpirySeconds: 4_294_967_295,
-  topicLevels: 200,
+  topicLevels: 201,
   subscriptionsPerClient: 10_000,
   subscriptionBytes: 16_777_216,
   receiveMaximum: 20,
   topicAliases: 10,
   topicAliasesOut: 10,
   inflight: 100,
+  inflightBytes: Number.POSITIVE_INFINITY,
   queueMessages: 10_000,
   queueBytes: 16_777_216,
   queueBytesTotal: 536_870_912,

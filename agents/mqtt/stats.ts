@@ -83,7 +83,6 @@ export class Stats {
   closed_malformed = 0;
   closed_protocol_error = 0;
   closed_packet_too_large = 0;
-  closed_topic_name = 0;
   closed_topic_alias = 0;
   closed_receive_maximum = 0;
   closed_not_supported = 0;

@@ -89,8 +89,8 @@ export function protocolLevel(frame: Buffer): ProtocolLevel {
 
 /**
  * Reads the rest of a CONNECT.
- * @throws PacketError with the reason code for the CONNACK; FramingError where user name or password, the last of the
- *   packet, are not what its flags say
+ * @throws PacketError with the reason code for the CONNACK; FramingError where will topic, user name or password are not what
+ *   they must be
  */
 export function readConnect(fields: FieldReader, version: ProtocolVersion): Connect {
   const flags = fields.byte("connect flags");
@@ -156,9 +156,7 @@ function readClientId(fields: FieldReader): string {
 function readWill(fields: FieldReader, flags: number, version: ProtocolVersion): WillRequest {
   const properties = version === 5 ? readProperties(fields, PropertySet.WILL) : [];
   const { expiry, willDelay, forward } = splitProperties(fields.bytes, properties);
-  const topic = fields.name("will topic");
-  const error = topicError(topic);
-  if (error !== undefined) throw malformed(`will topic ${error}`);
+  const topic = readWillTopic(fields);
   const payload = fields.binary("will payload");
   return {
     topic,
@@ -169,6 +167,17 @@ function readWill(fields: FieldReader, flags: number, version: ProtocolVersion):
     expiry,
     forward,
   };
+}
+
+function readWillTopic(fields: FieldReader): string {
+  try {
+    const topic = fields.name("will topic");
+    const error = topicError(topic);
+    if (error === undefined) return topic;
+    throw malformed(`will topic ${error}`);
+  } catch (error) {
+    throw new FramingError((error as Error).message);
+  }
 }
 
 /** In MQTT 3.1 (section 3.1) the remaining length goes before the flags: what is not there any more is not given. */

@@ -8,7 +8,6 @@ export type CloseReason =
   | "malformed"
   | "protocol_error"
   | "packet_too_large"
-  | "topic_name"
   | "topic_alias"
   | "receive_maximum"
   | "not_supported"
@@ -36,7 +35,6 @@ const REASONS = new Map<number, CloseReason>([
   [ReasonCode.MALFORMED_PACKET, "malformed"],
   [ReasonCode.CLIENT_IDENTIFIER_NOT_VALID, "malformed"],
   [ReasonCode.PACKET_TOO_LARGE, "packet_too_large"],
-  [ReasonCode.TOPIC_NAME_INVALID, "topic_name"],
   [ReasonCode.TOPIC_ALIAS_INVALID, "topic_alias"],
   [ReasonCode.RECEIVE_MAXIMUM_EXCEEDED, "receive_maximum"],
   [ReasonCode.RETAIN_NOT_SUPPORTED, "not_supported"],
@@ -70,7 +68,6 @@ export const DISCONNECT_CODES: Readonly<Record<CloseReason, number | undefined>>
   malformed: ReasonCode.MALFORMED_PACKET,
   protocol_error: ReasonCode.PROTOCOL_ERROR,
   packet_too_large: ReasonCode.PACKET_TOO_LARGE,
-  topic_name: ReasonCode.TOPIC_NAME_INVALID,
   topic_alias: ReasonCode.TOPIC_ALIAS_INVALID,
   receive_maximum: ReasonCode.RECEIVE_MAXIMUM_EXCEEDED,
   // Each feature has a code of its own: `disconnectCode`.

@@ -1,6 +1,6 @@
 import { isUtf8 } from "node:buffer";
 import { createHash } from "node:crypto";
-import { levelCount, PacketError, protocolError, ReasonCode } from "@topicast/protocol";
+import { levelCount, malformed, PacketError, protocolError, ReasonCode } from "@topicast/protocol";
 import { type PublishPacket, Type } from "../codec/decode.js";
 import { encodeAck } from "../codec/encode.js";
 import type { Connection } from "../connection.js";
@@ -12,7 +12,7 @@ import { isReserved, screened, unsupportedOf } from "./connect.js";
 
 /**
  * PUBLISH (MQTT 3.1.1 and 5, section 3.3): published once, acknowledged as its QoS demands (section 4.3).
- * @throws PacketError 0x90 too many topic levels, 0x93 receive maximum exceeded, 0x94 topic alias invalid, 0x9A or 0x9B retained
+ * @throws PacketError 0x81 too many topic levels, 0x93 receive maximum exceeded, 0x94 topic alias invalid, 0x9A or 0x9B retained
  *   messages or this QoS are not offered
  */
 export function handlePublish(connection: Connection, session: Session, packet: PublishPacket): void {
@@ -121,7 +121,7 @@ function topicOf(connection: Connection, { topic, alias }: PublishPacket): strin
   const { topicLevels, topicAliases } = connection.server.limits;
   // A topic of fewer characters than that has fewer levels: no need to count.
   if (topic.length >= topicLevels && levelCount(topic) > topicLevels) {
-    throw new PacketError(ReasonCode.TOPIC_NAME_INVALID, `topic of more than ${topicLevels} levels`);
+    throw malformed(`topic of more than ${topicLevels} levels`);
   }
   if (alias === undefined) return topic;
   if (alias === 0 || alias > topicAliases) {

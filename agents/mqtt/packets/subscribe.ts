@@ -1,4 +1,4 @@
-import { levelCount, PacketError, ReasonCode } from "@topicast/protocol";
+import { levelCount, malformed, PacketError, ReasonCode } from "@topicast/protocol";
 import { type FilterRequest, type Subscribe, shareError } from "../codec/decode.js";
 import { encodeGranted } from "../codec/encode.js";
 import type { Connection } from "../connection.js";
@@ -11,10 +11,12 @@ import { screened } from "./connect.js";
 /**
  * SUBSCRIBE (MQTT 3.1.1 and 5, section 3.8). The SUBACK, with one reason code per filter in their order
  * (MQTT-3.8.4-6), waits until the uplink's barrier holds for each of them; retained messages follow it.
- * @throws PacketError 0x9E, 0xA1 or 0xA2 where an MQTT 5 client uses what it has been told is not offered
+ * @throws PacketError 0x81 too many levels; 0x9E, 0xA1 or 0xA2 where an MQTT 5 client uses what it has been told is not offered
  */
 export function handleSubscribe(connection: Connection, session: Session, packet: Subscribe): void {
-  if (connection.version === 5) checkFeatures(packet, connection.server.limits);
+  const { limits } = connection.server;
+  checkLevels(packet, limits);
+  if (connection.version === 5) checkFeatures(packet, limits);
   screened(connection, session.clientId, connection.guard?.subscribe(packet), (verdict) => {
     if (!connection.endedBy(verdict)) subscribe(connection, session, packet, verdict);
   });
@@ -74,6 +76,15 @@ function refusalOf({ server }: Connection, session: Session, { filter }: FilterR
   return ReasonCode.QUOTA_EXCEEDED;
 }
 
+/** A filter of more levels than any topic has is nothing that a client in good order asks for. */
+function checkLevels({ filters }: Subscribe, { topicLevels }: Limits): void {
+  for (const { filter } of filters) {
+    // One of fewer characters than that has fewer levels: no need to count.
+    if (filter.length >= topicLevels && levelCount(filter) > topicLevels)
+      throw malformed(`filter of more than ${topicLevels} levels`);
+  }
+}
+
 /** What is not offered is a protocol error where the client has been told (MQTT 5, sections 3.2.2.3.11 to -13). */
 function checkFeatures({ subscriptionId, filters }: Subscribe, limits: Limits): void {
   if (limits.without.length === 0) return;
@@ -98,7 +109,6 @@ function featureOf(filter: string, { without }: Limits): PacketError | undefined
 function fits(session: Session, filter: string, limits: Limits): boolean {
   return (
     session.subscriptions.size < limits.subscriptionsPerClient &&
-    levelCount(filter) <= limits.topicLevels &&
     session.subscriptionBytes + costOf(filter) <= limits.subscriptionBytes
   );
 }

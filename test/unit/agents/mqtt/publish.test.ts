@@ -154,12 +154,12 @@ describe("SUBSCRIBE and PUBLISH", () => {
     }
   });
 
-  it("refuse filters above the limits with 0x80, and close for a topic above them", async () => {
+  it("refuse filters above the limits with 0x80, and close for topics and filters of too many levels", async () => {
     const broker = new TestBroker({ limits: { subscriptionsPerClient: 2, topicLevels: 3 } });
     const a = await broker.connect("a");
-    a.send(subscribe(1, "1", "a/b/c/d", "a/b/c", "3"), subscribe(2, "1"));
-    assert.deepEqual(await a.told(), ["suback 1 [0,128,0,128]", "suback 2 [0]"]);
-    assert.equal(broker.stat("refused_subscriptions"), 2);
+    a.send(subscribe(1, "1", "a/b/c", "3"), subscribe(2, "1"));
+    assert.deepEqual(await a.told(), ["suback 1 [0,0,128]", "suback 2 [0]"]);
+    assert.equal(broker.stat("refused_subscriptions"), 1);
     const tight = new TestBroker({ limits: { subscriptionBytes: 2 * (4 + 2 * 128) } });
     const b = await tight.connect("b");
     b.send(subscribe(1, "11/1", "22/2", "x"), unsubscribe(2, "11/1"), subscribe(3, "33/3", "y"));
@@ -167,7 +167,15 @@ describe("SUBSCRIBE and PUBLISH", () => {
     a.send(unsubscribe(3, "1"), subscribe(4, "3"), publish("a/b/c"), publish("a/b/c/d"), publish("3"));
     assert.deepEqual(await a.told(), ["unsuback 3", "suback 4 [0]", "publish a/b/c x"]);
     assert.ok(a.ended);
-    assert.equal(broker.stat("closed_topic_name"), 1);
+    for (const version of [4, 5] as const) {
+      for (const beyond of [subscribe(1, "a", "a/b/c/d"), publish("a/b/c/d")]) {
+        const c = await broker.connect("c", { protocolVersion: version });
+        c.send(beyond);
+        assert.deepEqual(await c.told(), version === 5 ? ["disconnect 0x81"] : []);
+        assert.ok(c.ended);
+      }
+    }
+    assert.equal(broker.stat("closed_malformed"), 5);
   });
 });
 

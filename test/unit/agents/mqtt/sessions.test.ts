@@ -367,6 +367,31 @@ describe("QoS 1 and 2 to a subscriber", () => {
     assert.deepEqual(await again.told(), ["publish t 4 q2 dup"], "a PUBREC that refuses is the end of it");
   });
 
+  it("keeps to the bytes that may be on their way, until the last acknowledgement, and never holds all back", async () => {
+    const { broker, p } = await withPublisher({ limits: { inflightBytes: 16 } });
+    const c = await broker.connect5("c", KEEP);
+    c.send(subscribeAt(2, 1, "t"));
+    await c.take();
+    const texts = ["message1", "message2", "message3", "a message longer than that", "5"];
+    await publishAll(p, "t", texts, 2);
+    assert.deepEqual(await c.told(), ["publish t message1 q2", "publish t message2 q2"]);
+    c.send(ack("pubrec", 1));
+    assert.deepEqual(await c.told(), ["pubrel 1"]);
+    c.send(ack("pubcomp", 1));
+    assert.deepEqual(await c.told(), ["publish t message3 q2"]);
+    c.stream.destroy();
+    await settle();
+    const again = await broker.connect5("c", KEEP);
+    assert.deepEqual(again.early.map(describeWords), [
+      "publish t message2 q2 dup",
+      "publish t message3 q2 dup",
+    ]);
+    again.send(ack("pubrec", 2, 0x97), ack("pubrec", 3, 0x97));
+    assert.deepEqual(await again.told(), ["publish t a message longer than that q2"]);
+    again.send(ack("pubrec", 4, 0x97));
+    assert.deepEqual(await again.told(), ["publish t 5 q2"]);
+  });
+
   const wrong: [
     name: string,
     qos: 1 | 2,

@@ -311,11 +311,9 @@ describe("an MQTT 5 client that sends", () => {
 
 const CONNECTS: [name: string, bytes: string, answer: string][] = [
   ["no will topic", "10 0e 0004 4d515454 05 06 003c 00 0001 70", "connack 129"],
-  [
-    "a will topic with a wildcard",
-    "10 15 0004 4d515454 05 06 003c 00 0001 70 00 0001 23 0001 78",
-    "connack 129",
-  ],
+  ["a will topic with a wildcard", "10 15 0004 4d515454 05 06 003c 00 0001 70 00 0001 23 0001 78", ""],
+  ["an empty will topic", "10 14 0004 4d515454 05 06 003c 00 0001 70 00 0000 0001 78", ""],
+  ["a will topic with U+0000", "10 15 0004 4d515454 05 06 003c 00 0001 70 00 0001 00 0001 78", ""],
   ["will QoS 3", "10 15 0004 4d515454 05 1e 003c 00 0001 70 00 0001 77 0001 78", "connack 129"],
   ["will QoS without will", "10 0e 0004 4d515454 05 0a 003c 00 0001 70", "connack 129"],
   ["will retain without will", "10 0e 0004 4d515454 05 22 003c 00 0001 70", "connack 129"],
