@@ -1,10 +1,13 @@
 import type { Message } from "@topicast/protocol";
+import type { ClientIdentity } from "./authority.js";
 import type { WillRequest } from "./codec/connect.js";
 
 /** A message on its way through the sessions: like Message, with the time at which it expires. */
 export class Publication {
   /** The same with bytes of its own; this one itself where they are. */
   private own: Publication | undefined = undefined;
+  /** Whose retained message it is, where it may be asked whether that client may still publish it; undefined: it is not asked. */
+  source: ClientIdentity | undefined = undefined;
 
   constructor(
     readonly topic: string,
@@ -59,6 +62,7 @@ export class Publication {
       const properties = forward && copy(forward);
       this.own = new Publication(topic, copy(payload), qos, retain, properties, expiresAt, origin, tag);
       this.own.own = this.own;
+      this.own.source = this.source;
     }
     return this.own;
   }

@@ -155,6 +155,8 @@ export class Server {
    * @param publisher whose message it is
    */
   publish(message: Publication, publisher: Session): Published {
+    // Over several edges each may have rules of its own, which say nothing of the clients of others.
+    if (message.retain && this.uplink === undefined) message.source = publisher.client;
     if (message.qos < 2 || publisher.journal === undefined || this.uplink === undefined) {
       const tagged = this.tagged(message);
       return { isHeard: this.deliver(tagged, publisher), uplink: this.publishElsewhere(tagged) };

@@ -1,3 +1,4 @@
+import type { ClientIdentity } from "../authority.js";
 import type { WillRequest } from "../codec/connect.js";
 import type { FilterRequest } from "../codec/decode.js";
 import { Publication } from "../publication.js";
@@ -147,16 +148,18 @@ export function decodeDelivery(bytes: Buffer): DeliveryRecord {
 
 /**
  * Byte 0: QoS (bits 0-1), RETAIN (2), properties (3), origin (4). Expiry in milliseconds since 1970 (8, a double). Then the
- * lengths (4 each) and bytes of topic, of properties and of origin where there are any, and the payload.
+ * lengths (4 each) and bytes of topic, of properties, of origin and of source (JSON) where there are any, and the payload.
  */
 export function encodeMessage(message: Publication, toUnix: number): Buffer {
-  const { topic, payload, qos, retain, forward, expiresAt, origin } = message;
+  const { topic, payload, qos, retain, forward, expiresAt, origin, source } = message;
   const parts: Buffer[] = [Buffer.from(topic)];
   if (forward !== undefined) parts.push(forward);
   if (origin !== undefined) parts.push(Buffer.from(origin));
+  if (source !== undefined) parts.push(json(source));
   const length = parts.reduce((sum, part) => sum + 4 + part.length, 9 + payload.length);
   const bytes = Buffer.allocUnsafe(length);
-  bytes[0] = qos | (retain ? 4 : 0) | (forward ? 8 : 0) | (origin === undefined ? 0 : 16);
+  const has = (part: unknown, flag: number) => (part === undefined ? 0 : flag);
+  bytes[0] = qos | (retain ? 4 : 0) | has(forward, 8) | has(origin, 16) | has(source, 32);
   bytes.writeDoubleBE(expiresAt + toUnix, 1);
   let at = 9;
   for (const part of parts) {
@@ -182,17 +185,18 @@ export function decodeMessage(bytes: Buffer, toUnix: number): Publication {
   const topic = part().toString();
   const forward = (flags & 8) === 0 ? undefined : part();
   const origin = (flags & 16) === 0 ? undefined : part().toString();
+  const source = (flags & 32) === 0 ? undefined : decodeSource(part());
   const expiresAt = bytes.readDoubleBE(1) - toUnix;
   const retain = (flags & 4) !== 0;
-  return new Publication(
-    topic,
-    bytes.subarray(at),
-    upTo2(flags & 3),
-    retain,
-    forward,
-    expiresAt,
-    origin,
-  ).kept();
+  const payload = bytes.subarray(at);
+  const message = new Publication(topic, payload, upTo2(flags & 3), retain, forward, expiresAt, origin);
+  message.source = source;
+  return message.kept();
+}
+
+function decodeSource(bytes: Buffer): ClientIdentity {
+  const { clientId, username, listener } = object(JSON.parse(bytes.toString()));
+  return { clientId: text(clientId), username: optional(username, text), listener: optional(listener, text) };
 }
 
 function encodeWill({ payload, forward, ...will }: WillRequest): object {

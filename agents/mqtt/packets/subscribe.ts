@@ -131,6 +131,7 @@ function sendRetained(
   subscriptions.feed(session, filter, retained.moment());
   const messages = retained
     .forSubscription(filter, madeAt)
-    .filter(({ topic }) => authority.mayReceive(session.client, topic));
+    .filter(({ topic }) => authority.mayReceive(session.client, topic))
+    .filter(({ source, topic }) => source === undefined || authority.mayPublish(source, topic));
   session.retained.add(messages, qos, subscriptionId === undefined ? [] : [subscriptionId]);
 }

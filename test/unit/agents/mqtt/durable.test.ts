@@ -489,11 +489,14 @@ describe("records", () => {
     const arguments_ = fc.tuple(
       ...[text, bytes, qos, fc.boolean(), optional(bytes), fc.integer(), optional(text)],
     );
+    const source = optional(plain({ clientId: text, username: optional(text), listener: optional(text) }));
     fc.assert(
-      fc.property(arguments_, fc.nat(), (args, toUnix) => {
+      fc.property(arguments_, source, fc.nat(), (args, client, toUnix) => {
         const message = new Publication(...(args as ConstructorParameters<typeof Publication>));
+        message.source = client;
         const encoded = encodeMessage(message, toUnix);
         assert.deepEqual(decodeMessage(encoded, toUnix).toMessage(0), message.toMessage(0));
+        assert.deepEqual(decodeMessage(encoded, toUnix).source, client);
         const head = encoded.length - message.payload.length;
         for (let cut = 0; cut < head; cut++) assert.throws(() => decodeMessage(encoded.subarray(0, cut), 0));
       }),

@@ -458,6 +458,40 @@ describe("an authority", () => {
     assert.equal(broker.stat("refused_will"), 1);
   });
 
+  it("is asked whether a retained message's publisher may still write its topic, as it is", async () => {
+    const writers = new Set(["P"]);
+    const asked: unknown[] = [];
+    const authority: Authority = {
+      ...allowAll,
+      authenticate: ({ clientId }) => ({ admitted: true, username: clientId.toUpperCase() }),
+      mayPublish: (client) => {
+        asked.push(client);
+        return writers.has(client.username ?? "");
+      },
+    };
+    const broker = new TestBroker({ authority });
+    const p = await broker.connect("p", {
+      will: { topic: "will", payload: Buffer.from("w"), qos: 0, retain: true },
+    });
+    p.send(publish("t", "x", { retain: true }));
+    p.stream.destroy();
+    await settle();
+    const s = await broker.connect("s");
+    s.send(subscribe(1, "+"));
+    assert.deepEqual((await s.told()).sort(), [
+      "publish t x retain",
+      "publish will w retain",
+      "suback 1 [0]",
+    ]);
+    assert.deepEqual(asked.at(-1), { clientId: "p", username: "P", listener: undefined });
+    writers.clear();
+    s.send(subscribe(2, "+"));
+    assert.deepEqual(await s.told(), ["suback 2 [0]"]);
+    writers.add("P");
+    s.send(subscribe(3, "+"));
+    assert.equal((await s.told()).length, 3, "it is still there");
+  });
+
   it("is not waited for longer than for a CONNECT", async () => {
     let late: ((admission: Admission) => void) | undefined;
     const authority = {
