@@ -324,7 +324,8 @@ describe("what nobody honest sends", () => {
     const header = { kind: Kind.HEARTBEAT, flags: 0, source: 1, epoch: 7, stream: GROUP, number: 100 };
     const start = performance.now();
     net.hearer.receiver.onDatagram({ ...header, payload: encodeHeartbeat({ oldest: 0, gone }) }, FROM);
-    assert.ok(performance.now() - start < 200);
+    // To count them one by one would take minutes.
+    assert.ok(performance.now() - start < 2_000);
   });
 });
 

@@ -238,7 +238,9 @@ describe("serve", () => {
   });
 
   it("told to stop while starting, closes what has started and is never ready", async () => {
-    const it = service('await later(300); return { close: async () => say("closed") };');
+    const it = service(
+      'await new Promise((told) => process.once("SIGINT", told)); return { close: async () => say("closed") };',
+    );
     await it.until("starting");
     it.signal("SIGINT");
     assert.deepEqual(await it.ended, { code: 0, out: "", err: "starting\nclosed\n" });

