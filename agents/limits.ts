@@ -55,6 +55,12 @@ export const limitSettings = {
 
 /** Bounds of the sessions that clients are told of, where they can be. */
 export const sessionLimitSettings = {
+  "max-sessions": {
+    argument: "N",
+    help: "clients that are connected or have a session here; beyond it new ones are refused",
+    value: value.wholeNumber(1, 10_000_000),
+    presetHelp: `${DEFAULT_LIMITS.sessions}`,
+  },
   "max-keepalive": {
     argument: "SECONDS",
     help: "longest keep-alive; MQTT 5 clients that ask for a longer one, or for none, are told this one, older ones that ask for a longer one are refused",
@@ -93,7 +99,7 @@ export const sessionLimitSettings = {
   },
   without: {
     argument: "FEATURE",
-    help: `do without retained messages, subscriptions with wildcards, shared ones, or subscription identifiers (${FEATURES.join(", ")}): whoever uses them is told, and disconnected; may be repeated`,
+    help: `do without retained messages, subscriptions with wildcards, shared ones, subscription identifiers, or empty client identifiers (${FEATURES.join(", ")}): whoever uses them is told, and disconnected; may be repeated`,
     value: value.listOf(value.oneOf(...FEATURES), FEATURES.length),
     repeatable: true,
     presetHelp: "all are there",
@@ -104,6 +110,7 @@ export const sessionLimitSettings = {
 export function sessionLimits(values: ValuesOf<typeof sessionLimitSettings>): Partial<Limits> {
   const inflight = values["max-inflight"];
   const limits: { [K in keyof Limits]?: Limits[K] | undefined } = {
+    sessions: values["max-sessions"],
     keepAliveSeconds: values["max-keepalive"],
     packetBytes: values["max-packet-size"],
     receiveMaximum: inflight,

@@ -72,7 +72,7 @@ export const perListener = {
     presetHelp: "off",
   },
   "proxy-protocol": {
-    help: "on every port, require the PROXY protocol's header (version 2) from the proxy in front",
+    help: "on every port, require the PROXY protocol's header (version 1 or 2) from the proxy in front",
     value: value.toggle,
     preset: "false",
     presetHelp: "off",

@@ -1,5 +1,5 @@
 /** What a server need not offer: MQTT 5 clients are told what there is not. */
-export const FEATURES = ["retain", "wildcards", "shared", "subscription-ids"] as const;
+export const FEATURES = ["retain", "wildcards", "shared", "subscription-ids", "empty-ids"] as const;
 export type Feature = (typeof FEATURES)[number];
 
 /** Bounds of the sessions; README.md has the policy and the counter of each. */

@@ -8,7 +8,7 @@
  *  16  addresses by family, then type-length-value vectors
  */
 
-/** What tells a header from everything else; shorter than any MQTT CONNECT and any header of version 1. */
+/** What tells a header from everything else; shorter than any MQTT CONNECT and any line of version 1. */
 export const SIGNATURE_BYTES = 12;
 /** Bytes before the variable part. */
 export const FIXED_BYTES = 16;
@@ -16,7 +16,6 @@ export const FIXED_BYTES = 16;
 export const MAX_HEADER_BYTES = 4_096;
 
 const SIGNATURE = Buffer.from("0d0a0d0a000d0a515549540a", "hex");
-const VERSION_1 = Buffer.from("PROXY ", "latin1");
 
 const Command = { LOCAL: 0, PROXY: 1 } as const;
 /** Byte 13. */
@@ -25,14 +24,7 @@ const Family = { UNSPEC: 0x00, TCP_IPV4: 0x11, TCP_IPV6: 0x21 } as const;
 const OTHER_FAMILIES: readonly number[] = [0x12, 0x22, 0x31, 0x32];
 const PP2_TYPE_CRC32C = 0x03;
 
-export const PROXY_FAULTS = [
-  "missing_header",
-  "v1",
-  "malformed",
-  "unsupported",
-  "too_long",
-  "checksum",
-] as const;
+export const PROXY_FAULTS = ["missing_header", "malformed", "unsupported", "too_long", "checksum"] as const;
 export type ProxyFault = (typeof PROXY_FAULTS)[number];
 
 /** The client's end as the proxy saw it; undefined where the connection speaks for itself (LOCAL, UNSPEC). */
@@ -44,7 +36,6 @@ export interface ProxySource {
 
 /** @returns why what begins with these 12 bytes is no header of version 2 */
 export function checkSignature(start: Buffer): ProxyFault | undefined {
-  if (start.subarray(0, VERSION_1.length).equals(VERSION_1)) return "v1";
   return start.subarray(0, SIGNATURE_BYTES).equals(SIGNATURE) ? undefined : "missing_header";
 }
 

@@ -8,10 +8,11 @@ import {
   parseHeader,
   SIGNATURE_BYTES,
 } from "./proxy-header.js";
+import { isLine, lineLength, parseLine } from "./proxy-line.js";
 import { peerName } from "./socket.js";
 import type { Accept, ByteStream, Layer } from "./transport.js";
 
-/** The PROXY protocol, version 2: the client's address from the header that a proxy in front puts first. */
+/** The PROXY protocol, versions 1 and 2: the client's address from the header that a proxy in front puts first. */
 export class ProxyLayer implements Layer {
   private readonly handshakes: Handshakes;
 
@@ -23,7 +24,7 @@ export class ProxyLayer implements Layer {
     const handshake = this.handshakes.begin(stream);
     let header: Buffer = Buffer.alloc(0);
     let wanted = SIGNATURE_BYTES;
-    // `read` takes just the header's bytes: what follows stays in the stream for whoever comes next.
+    // `read` takes just the header's bytes, of a line, whose length nothing tells, each by itself: what follows stays in the stream for whoever comes next.
     const onReadable = (): void => {
       while (header.length < wanted) {
         const bytes: Buffer | null = stream.read(wanted - header.length);
@@ -35,7 +36,7 @@ export class ProxyLayer implements Layer {
         if (typeof next === "string") return handshake.fail(next);
         wanted = next;
       }
-      const result = parseHeader(header);
+      const result = isLine(header) ? parseLine(header) : parseHeader(header);
       if (typeof result === "string") return handshake.fail(result);
       finish();
       handshake.succeed();
@@ -59,6 +60,7 @@ export class ProxyLayer implements Layer {
 
 /** How long the header must become, as far as what there is of it tells; the same again when it is whole. */
 function wantedAfter(header: Buffer): number | ProxyFault {
+  if (isLine(header)) return lineLength(header);
   if (header.length === SIGNATURE_BYTES) return checkSignature(header) ?? FIXED_BYTES;
   return headerLength(header);
 }

@@ -44,7 +44,9 @@ export function handleConnect(connection: Connection, frame: Buffer): void {
   }
   const clientId = acceptableClientId(connect, connection.server.limits);
   if (clientId === undefined) {
-    const code = ReasonCode.CLIENT_IDENTIFIER_NOT_VALID;
+    // As mosquitto has it: of MQTT 5 an empty one is valid, only not here.
+    const isEmpty = version === 5 && connect.clientId === "";
+    const code = isEmpty ? ReasonCode.UNSPECIFIED_ERROR : ReasonCode.CLIENT_IDENTIFIER_NOT_VALID;
     return refuse(connection, code, "refused_client_id", "client identifier", connect);
   }
   if (connect.authenticationMethod !== undefined) {
@@ -80,7 +82,7 @@ function refuseScreened(connection: Connection, connect: Connect, { code }: Scre
 function acceptableClientId({ clientId, clean, version }: Connect, limits: Limits): string | undefined {
   if (clientId !== "") return Buffer.byteLength(clientId) <= limits.clientIdBytes ? clientId : undefined;
   // MQTT 3.1 has no empty identifiers, 3.1.1 has them for clean sessions only.
-  if (version === 3 || (version === 4 && !clean)) return undefined;
+  if (version === 3 || (version === 4 && !clean) || limits.without.includes("empty-ids")) return undefined;
   return `auto-${randomUUID()}`;
 }
 
@@ -190,7 +192,7 @@ function open(connection: Connection, connect: Connect, client: ClientIdentity, 
   const opened = server.openSession(connection, connect, client);
   if (opened === undefined) {
     server.unclaim(clientId);
-    return refuse(connection, ReasonCode.QUOTA_EXCEEDED, "refused_sessions", "too many sessions", connect);
+    return refuse(connection, ReasonCode.SERVER_BUSY, "refused_sessions", "too many sessions", connect);
   }
   const { session, isPresent } = opened;
   const { limits, stats, now } = server;

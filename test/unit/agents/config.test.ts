@@ -156,20 +156,20 @@ describe("an agent's configuration", () => {
 
   it("takes bounds of the sessions", () => {
     const flags = { "max-keepalive": "60", "max-packet-size": "1000000", "max-inflight": "1" };
-    const none = { "max-topic-alias": "0", "max-qos": "0", "max-inflight-bytes": "16" };
+    const none = { "max-topic-alias": "0", "max-qos": "0", "max-inflight-bytes": "16", "max-sessions": "9" };
     const without = ["retain", "shared"];
     assert.deepEqual(
       loadAgentConfig({ flags: { interface: "x", id: "e1", ...flags, ...none, without }, env: {} })
         .sessionLimits,
       {
         ...{ keepAliveSeconds: 60, packetBytes: 1_000_000, receiveMaximum: 1, inflight: 1 },
-        ...{ inflightBytes: 16, topicAliases: 0, maximumQos: 0, without },
+        ...{ sessions: 9, inflightBytes: 16, topicAliases: 0, maximumQos: 0, without },
       },
     );
     assert.match(errorOf({ interface: "x", "max-qos": "3" }), /a whole number, 0 to 2/);
     assert.match(
       errorOf({ interface: "x", without: "wills" }),
-      /must be retain, wildcards, shared or subscription-ids/,
+      /must be retain, wildcards, shared, subscription-ids or empty-ids/,
     );
     for (const flag of Object.keys(flags))
       assert.match(errorOf({ interface: "x", [flag]: "0" }), /a whole number, \d+ to/);

@@ -80,6 +80,23 @@ describe("a server without", () => {
   });
 });
 
+describe("an empty client identifier", () => {
+  for (const [name, connect, code] of [
+    ["3.1.1", "10 0c 0004 4d515454 04 02 003c 0000", 2],
+    ["3.1.1, not clean", "10 0c 0004 4d515454 04 00 003c 0000", 2],
+    ["5", "10 0d 0004 4d515454 05 02 003c 00 0000", 0x80],
+    ["5, not clean", "10 0d 0004 4d515454 05 00 003c 00 0000", 0x80],
+  ] as const) {
+    it(`is refused with ${code} where there are none: version ${name}`, async () => {
+      const broker = new TestBroker({ limits: { without: ["empty-ids"] } });
+      const client = broker.open(code === 2 ? 4 : 5).raw(connect);
+      assert.deepEqual(await client.told(), [`connack ${code}`]);
+      assert.ok(client.ended);
+      assert.equal(broker.stat("refused_client_id"), 1);
+    });
+  }
+});
+
 describe("the greatest QoS", () => {
   for (const version of versions) {
     it(`is what a SUBSCRIBE is granted, whatever it asks for: version ${version} (MQTT-3.2.2-10)`, async () => {

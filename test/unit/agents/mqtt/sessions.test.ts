@@ -158,7 +158,7 @@ describe("a session", () => {
     const d = broker
       .open(5)
       .send({ cmd: "connect", clientId: "d", protocolVersion: 5, clean: true, keepalive: 0 });
-    assert.deepEqual(await d.told(), ["connack 151"]);
+    assert.deepEqual(await d.told(), ["connack 137"]);
     const e = broker.open().send({ cmd: "connect", clientId: "e", clean: true, keepalive: 0 });
     assert.deepEqual(await e.told(), ["connack 3"]);
     assert.equal(broker.stat("refused_sessions"), 2);

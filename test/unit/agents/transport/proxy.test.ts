@@ -72,7 +72,6 @@ describe("a PROXY protocol header", () => {
   const broken = withChecksum("", "");
   broken[16] = 10;
   const refused: [what: string, header: Buffer, fault: string][] = [
-    ["version 1", Buffer.from("PROXY TCP4 192.0.2.7 192.0.2.1 50003 1883\r\n"), "v1"],
     ["MQTT", hex("101000044d5154540402003c0004746573740000"), "missing_header"],
     ["another version", hex(`${SIGNATURE}31110000`), "malformed"],
     ["an unknown command", hex(`${SIGNATURE}22110000`), "malformed"],
@@ -173,12 +172,14 @@ describe("the PROXY layer", () => {
     const failures: unknown[] = [];
     const layer = new ProxyLayer({ onFailure: (failure) => failures.push(failure) });
     const { client, accepted } = wrap([layer]);
-    client.write("PROXY TCP4 192.0.2.7 192.0.2.1 50003 1883\r\n");
+    client.write("PROXY6 192.0.2.7 192.0.2.1 50003 1883\r\n");
     await settle();
     assert.ok(client.destroyed);
     assert.equal(accepted.length, 0);
-    assert.deepEqual(moved(layer), { proxy_v1: 1 });
-    assert.deepEqual(failures, [{ peer: "192.0.2.1:50000", counter: "proxy_v1", detail: undefined }]);
+    assert.deepEqual(moved(layer), { proxy_missing_header: 1 });
+    assert.deepEqual(failures, [
+      { peer: "192.0.2.1:50000", counter: "proxy_missing_header", detail: undefined },
+    ]);
   });
 
   it("closes what comes too slowly", async () => {
@@ -226,4 +227,58 @@ describe("the PROXY layer", () => {
     assert.deepEqual(moved(layer), { proxy_accepted: 1, proxy_evicted: 3, proxy_timeout: 2 });
     assert.equal(clock.pending, 0);
   });
+});
+
+describe("a PROXY protocol line", () => {
+  const own = "192.0.2.1:50000";
+  const longest = `PROXY UNKNOWN ${"f".repeat(107 - 16)}`;
+  const read: [line: string, peer: string][] = [
+    ["PROXY TCP4 192.0.2.7 192.0.2.1 50003 1883", "192.0.2.7:50003"],
+    ["PROXY TCP6 2001:db8:0::7 2001:db8::1 50003 65535", "[2001:db8::7]:50003"],
+    ["PROXY TCP6 ::ffff:192.0.2.7 ::1 1 1", "192.0.2.7:1"],
+    ["PROXY UNKNOWN", own],
+    ["PROXY UNKNOWN ffff:: whatever", own],
+    [longest, own],
+  ];
+  for (const [line, peer] of read) {
+    it(`is read, in whatever pieces it comes, and nothing behind it: ${line.slice(0, 50)}`, async () => {
+      for (const step of [1, 7, 1_000]) {
+        const { client, accepted } = wrap([new ProxyLayer()]);
+        const bytes = Buffer.from(`${line}\r\nbehind`);
+        for (let at = 0; at < bytes.length; at += step) {
+          client.write(bytes.subarray(at, at + step));
+          if (step > 1) await settle();
+        }
+        await settle();
+        assert.equal(accepted[0]?.peer, peer);
+        assert.equal(accepted[0]?.read()?.toString(), "behind");
+      }
+    });
+  }
+
+  const refused = [
+    ["PROXY TCP3 192.0.2.7 192.0.2.1 50003 1883", "malformed"],
+    ["PROXY TCP4 ", "malformed"],
+    ["PROXY TCP4 192.0.2.7 192.0.2.1 50003", "malformed"],
+    ["PROXY TCP4 192.0.2.7 192.0.2.1 50003 1883 1", "malformed"],
+    ["PROXY TCP4 192.0.2.7  192.0.2.1 50003 1883", "malformed"],
+    ["PROXY TCP4 192.0.2.256 192.0.2.1 50003 1883", "malformed"],
+    ["PROXY TCP4 192.0.2.7 192.0.2.256 50003 1883", "malformed"],
+    ["PROXY TCP4 192.0.2.7 192.0.2.1 0 1883", "malformed"],
+    ["PROXY TCP4 192.0.2.7 192.0.2.1 50003 65536", "malformed"],
+    ["PROXY TCP4 2001:db8::7 2001:db8::1 50003 1883", "malformed"],
+    ["PROXY TCP6 192.0.2.7 192.0.2.1 50003 1883", "malformed"],
+    [`${longest}f`, "too_long"],
+  ] as const;
+  for (const [line, fault] of refused) {
+    it(`is refused: ${line.slice(0, 60)}`, async () => {
+      const layer = new ProxyLayer();
+      const { client, accepted } = wrap([layer]);
+      client.write(`${line}\r\n`);
+      await settle();
+      assert.ok(client.destroyed);
+      assert.equal(accepted.length, 0);
+      assert.deepEqual(moved(layer), { [`proxy_${fault}`]: 1 });
+    });
+  }
 });
