@@ -1,5 +1,6 @@
 import {
   type Clock,
+  canonicalAddress,
   encodeFabricJson,
   FabricTopic,
   readWhereabouts,
@@ -36,8 +37,13 @@ export class Whereabouts {
     private readonly registration: Pick<Registration, "registered" | "send">,
   ) {}
 
-  /** Calls `hear` once, at once or within about half a second; undefined: nobody knows. */
-  locate(address: string, hear: Hearer): void {
+  /**
+   * Calls `hear` once, at once or within about half a second; undefined: nobody knows.
+   * @param text an address in any form; what is none is nowhere, and must not spoil the question of the others
+   */
+  locate(text: string, hear: Hearer): void {
+    const address = canonicalAddress(text);
+    if (address === undefined) return hear(undefined);
     const known = this.known.get(address);
     if (known !== undefined && known.until > this.clock.now()) return hear(known.at ?? undefined);
     const asked = this.asked.get(address);

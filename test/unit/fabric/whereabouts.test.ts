@@ -56,6 +56,15 @@ describe("where an address is", () => {
     assert.equal(dataplane.asked, 4);
   });
 
+  it("is found beside what is no address, or written otherwise", async () => {
+    const { network, dataplane, heard, locate } = await setUp();
+    for (const address of ["unix", "2001:DB8:0::1", "2001:db8::1", "10.1.3.1"]) locate(address);
+    assert.deepEqual(heard.splice(0), ["unix nowhere"], "at once");
+    await network.run(100, 5);
+    assert.deepEqual(heard, ["2001:DB8:0::1 nowhere", "2001:db8::1 nowhere", "10.1.3.1 03/2"]);
+    assert.equal(dataplane.asked, 2);
+  });
+
   it("is found also where datagrams are lost, and for many at a time", async () => {
     const { network, heard, locate } = await setUp({ ...PERFECT, loss: 0.2, repeat: 0.1 });
     for (let n = 0; n < 200; n++) locate(`10.1.7.${n}`);
