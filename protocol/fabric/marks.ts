@@ -44,8 +44,11 @@ export function withoutMarks(message: Message): Message {
 }
 
 /** The message with its tag among its properties, for the wire. */
-export function withTag({ tag, ...message }: Message): Message {
-  return tag === undefined ? message : withMark(message, Mark.TAG, tag);
+export function withTag(message: Message): Message {
+  // Most messages have none: no copy is made of these.
+  if (message.tag === undefined) return message;
+  const { tag, ...bare } = message;
+  return withMark(bare, Mark.TAG, tag);
 }
 
 /** The message as its publisher sent it, with its tag beside it. */
