@@ -1,5 +1,4 @@
 import {
-  type Clock,
   encodeFabricJson,
   FabricTopic,
   readGuesses,
@@ -8,19 +7,11 @@ import {
 } from "@topicast/protocol";
 import type { IPublishPacket } from "mqtt-packet";
 import type { PortRef } from "../dataplane/dataplane.js";
-import type { RetainedStorage } from "../retained/storage.js";
 import type { Agent } from "./agents.js";
 import { Guesses } from "./guesses.js";
-import { QuarantineList } from "./quarantine.js";
+import { QuarantineList, type QuarantineOptions } from "./quarantine.js";
 
-export interface FirewallsOptions {
-  readonly clock: Clock;
-  /** Milliseconds since 1970. */
-  readonly unixTime: () => number;
-  readonly storage: RetainedStorage;
-  readonly isProtected: (source: string) => boolean;
-  readonly agents: () => Iterable<Agent>;
-  readonly onSources: (sources: readonly string[]) => void;
+export interface FirewallsOptions extends QuarantineOptions {
   /** See `Dataplane.seenAt`. */
   readonly seenAt: (address: string) => PortRef | null;
 }
