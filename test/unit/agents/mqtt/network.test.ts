@@ -47,6 +47,17 @@ class NetworkUplink implements Uplink {
   }
 }
 
+/** Raises the subscribe barrier only when it is released. */
+class HoldingUplink extends NetworkUplink {
+  release!: () => void;
+
+  override subscribe(): Promise<void> {
+    return new Promise((resolve) => {
+      this.release = resolve;
+    });
+  }
+}
+
 function retained(topic: string, text: string): Message {
   return { topic, payload: Buffer.from(text), qos: 0, retain: true };
 }
@@ -177,12 +188,7 @@ describe("retained messages of the network", () => {
 
   it("that have come live since the SUBSCRIBE do not come behind the SUBACK again", async () => {
     for (const isToldFirst of [false, true]) {
-      const uplink = new NetworkUplink();
-      let hold: (() => void) | undefined;
-      uplink.subscribe = () =>
-        new Promise((resolve) => {
-          hold = resolve;
-        });
+      const uplink = new HoldingUplink();
       const broker = new TestBroker({ uplink });
       const client = await broker.connect("c");
       client.send(subscribe(1, "+"));
@@ -193,7 +199,7 @@ describe("retained messages of the network", () => {
       broker.broker.deliver(message);
       if (!isToldFirst) uplink.sessions.retained.apply(2, message);
       assert.deepEqual(await client.told(), ["publish t x"]);
-      hold?.();
+      uplink.release();
       assert.deepEqual(await client.told(), ["suback 1 [0]", "publish u y retain"]);
       client.send(subscribe(2, "+"));
       assert.deepEqual((await client.told()).sort(), [
@@ -205,19 +211,14 @@ describe("retained messages of the network", () => {
   });
 
   it("of this edge's clients that were published before the SUBACK have come live, too", async () => {
-    const uplink = new NetworkUplink();
-    let hold: (() => void) | undefined;
-    uplink.subscribe = () =>
-      new Promise((resolve) => {
-        hold = resolve;
-      });
+    const uplink = new HoldingUplink();
     const broker = new TestBroker({ uplink });
     const [client, p] = [await broker.connect("c"), await broker.connect("p")];
     client.send(subscribe(1, "t"));
     await settle();
     p.send(publish("t", "x", { retain: true }));
     assert.deepEqual(await client.told(), ["publish t x"]);
-    hold?.();
+    uplink.release();
     assert.deepEqual(await client.told(), ["suback 1 [0]"]);
   });
 
