@@ -143,3 +143,8 @@ export class Streams {
     }
   }
 }
+
+/** What is published when each text is its number. */
+export function upTo(count: number): string[] {
+  return Array.from({ length: count }, (_, i) => String(i));
+}
