@@ -30,9 +30,13 @@ export class RuleMistakes extends UserError {
   }
 }
 
-/** `file:line: what is wrong`. */
+/** Characters of a mistake that are shown: some quote what is wrong, however long that is. */
+const SHOWN = 400;
+
+/** `file:line: what is wrong`, in one line that is not too long to read. */
 export function mistakeLine({ file, line, message }: Mistake): string {
-  return `${file}:${line}: ${message}`;
+  const text = message.length <= SHOWN ? message : `${message.slice(0, SHOWN)}...`;
+  return `${file}:${line}: ${text.replaceAll(/[\r\n]+/g, " ")}`;
 }
 
 /**

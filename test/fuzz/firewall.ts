@@ -8,7 +8,7 @@ import { httpRequests } from "@topicast/agent/firewall/content/mapping.js";
 import { requestKey } from "@topicast/agent/firewall/content/memory.js";
 import type { ContentEngine, ContentRequest, ContentVerdict } from "@topicast/agent/firewall/content.js";
 import { eventLine } from "@topicast/agent/firewall/event.js";
-import { RuleMistakes, readRules } from "@topicast/agent/firewall/rule-file.js";
+import { mistakeLine, RuleMistakes, readRules } from "@topicast/agent/firewall/rule-file.js";
 import type { Rules } from "@topicast/agent/firewall/rules.js";
 import type { Packet } from "mqtt-packet";
 import { attacks } from "../unit/agents/firewall/content/attacks.js";
@@ -122,10 +122,11 @@ function read(text: string): Rules | undefined {
     if (!(error instanceof RuleMistakes)) throw error;
     const lines = text.split(/\r\n|\r|\n/).length;
     assert(error.mistakes.length > 0);
-    for (const { file: at, line, message } of error.mistakes) {
+    for (const mistake of error.mistakes) {
+      const { file: at, line } = mistake;
       assert(at.startsWith(directory) || at.startsWith("/"), at);
       assert(line >= 1 && (at !== file || line <= lines + 1), `line ${line} of ${lines}`);
-      assert(message.length > 0 && message.length < 2_000, message.slice(0, 2_100));
+      assert.match(mistakeLine(mistake), /^[^:]*:\d+: [^\r\n]{1,410}$/);
     }
     return undefined;
   }

@@ -339,6 +339,10 @@ content: { files: [own.conf, missing.conf] }
     assert.match(mistakesIn("a: 1\n---\nb: 2\n")[0]!, /^\d: holds more than one document/);
     assert.deepEqual(mistakesIn("just text"), ['1: "just text" must be `key: value` lines']);
     assert.match(mistakesIn("rates: *nobody")[0]!, /^1: not valid YAML/);
+    assert.deepEqual(mistakesIn("mqtt3: acknowledge\nrates: &a [1, [*a]]\n"), [
+      "2: *a stands in what it refers to, without end",
+    ]);
+    assert.deepEqual(rulesIn("safe: [&a 10.0.0.1, *a]").safe.length, 2);
     assert.deepEqual(mistakesIn("\nmqtt3: !js acknowledge\n"), ["2: not valid YAML: Unresolved tag: !js"]);
     assert.match(mistakesIn("? [a, b]\n: 1\n")[0]!, /^1: there is no "\[ a, b \]": must be one of /);
     const bomb = ["a: &a [1,1,1,1,1,1,1,1,1]"];
@@ -362,6 +366,15 @@ content: { files: [own.conf, missing.conf] }
       assert.throws(() => readRules(file), {
         message: `${file}:1: mqtt3: "x" must be one of acknowledge, disconnect (and 2 more: topicast check-config ${file})`,
       });
+    });
+  });
+
+  it("is told of in lines that can be read, whatever is in it", () => {
+    withFiles({ "r.yaml": `? "${"x".repeat(70_000)}"\n: 1\n` }, (path) => {
+      assert.throws(
+        () => readRules(path("r.yaml")),
+        ({ message }: Error) => message.length < 600 && message.includes('r.yaml:1: there is no "xxx'),
+      );
     });
   });
 
