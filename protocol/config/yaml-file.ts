@@ -1,5 +1,5 @@
 import { statSync } from "node:fs";
-import { isMap, isScalar, isSeq, LineCounter, parseDocument } from "yaml";
+import { type Document, isMap, isScalar, isSeq, LineCounter, parseDocument, visit } from "yaml";
 import { UserError } from "../errors.js";
 import { readAtMost } from "../read-at-most.js";
 
@@ -19,6 +19,9 @@ export interface YamlEntry {
 export function readYamlMap(path: string): Map<string, YamlEntry> {
   const lines = new LineCounter();
   const document = parseDocument(readYamlText(path), { lineCounter: lines, prettyErrors: false });
+  for (const { offset, message } of endlessAliases(document)) {
+    throw new UserError(`${path}:${lines.linePos(offset).line}: ${message}`, 2);
+  }
   const [error] = document.errors;
   if (error?.code === "MULTIPLE_DOCS") {
     const { line } = lines.linePos(error.pos[0]);
@@ -52,6 +55,20 @@ export function readYamlMap(path: string): Map<string, YamlEntry> {
       throw new UserError(`${path}:${line}: not valid YAML: ${(error as Error).message}`, 2);
     }
   }
+}
+
+/** Aliases that stand in what they refer to: as a value they have no end. */
+export function endlessAliases(document: Document.Parsed): { offset: number; message: string }[] {
+  const found: { offset: number; message: string }[] = [];
+  visit(document, {
+    Alias: (_key, alias, around) => {
+      const target = alias.resolve(document);
+      if (target === undefined || !around.includes(target)) return;
+      const message = `*${alias.source} stands in what it refers to, without end`;
+      found.push({ offset: alias.range?.[0] ?? 0, message });
+    },
+  });
+  return found;
 }
 
 /**

@@ -1,5 +1,5 @@
-import { isMap, isScalar, LineCounter, type Node, parseDocument, visit } from "yaml";
-import { readYamlText } from "./yaml-file.js";
+import { isMap, isScalar, LineCounter, type Node, parseDocument } from "yaml";
+import { endlessAliases, readYamlText } from "./yaml-file.js";
 
 /** Something wrong in a file that people write. */
 export interface Mistake {
@@ -39,14 +39,8 @@ export function parseYamlTree(file: string, text: string): YamlTree {
         ? "holds more than one document: keep the first, without `---`"
         : `not valid YAML: ${message.split("\n")[0]}`,
   }));
-  visit(document, {
-    Alias: (_key, alias, around) => {
-      const target = alias.resolve(document);
-      if (target === undefined || !around.includes(target)) return;
-      const line = lineAt(alias.range?.[0] ?? 0);
-      mistakes.push({ file, line, message: `*${alias.source} stands in what it refers to, without end` });
-    },
-  });
+  for (const { offset, message } of endlessAliases(document))
+    mistakes.push({ file, line: lineAt(offset), message });
   let value: unknown;
   try {
     if (mistakes.length === 0) value = document.toJS() ?? undefined;

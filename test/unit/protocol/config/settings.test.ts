@@ -247,6 +247,10 @@ describe("loadSettings", () => {
   it("refuses a file that is no YAML, naming line and column", () => {
     assert.match(errorOf({}, 'port: 1\nname: "x\n'), /^x\.yaml:[0-9]+:[0-9]+: not valid YAML: ./);
     assert.match(errorOf({}, "port: 1\n  name: x\n"), /^x\.yaml:1:[0-9]+: not valid YAML: ./);
+    assert.equal(
+      errorOf({}, "port: 1\nname: &a [*a]\n"),
+      "x.yaml:2: *a stands in what it refers to, without end",
+    );
     assert.match(errorOf({}, "name: *nowhere\n"), /^x\.yaml:1: not valid YAML: Unresolved alias/);
     const bomb = `name: &a [1, 1]\nport: [${Array(200).fill("*a").join(", ")}]\n`;
     assert.match(errorOf({}, bomb), /^x\.yaml:2: not valid YAML: Excessive alias count/);
