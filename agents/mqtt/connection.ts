@@ -68,7 +68,9 @@ export class Connection {
     this.reader = new FrameReader(limits.packetBytes);
     const durable = server.journal && (() => server.journal!.durable());
     this.outbox = new Outbox(stream, limits, stats, flusher, () => this.hasRoom(), durable);
-    this.timer = clock.setTimer(limits.connectTimeoutMs, () => this.close("connect_timeout"));
+    this.timer = clock.setTimer(limits.connectTimeoutMs, () =>
+      this.close(this.questions > 0 ? "unanswered" : "connect_timeout"),
+    );
     stream.on("data", (chunk: Buffer) => this.received(chunk));
     stream.on("drain", () => this.outbox.drained());
     stream.on("end", () => this.peerEnded());
@@ -233,7 +235,7 @@ export class Connection {
     }
   }
 
-  /** Handles the CONNECT, now or, where others came before in this turn of the event loop, when it is its turn. */
+  /** Handles the CONNECT, now or, where too many others came before in this turn of the event loop, when it is its turn. */
   private connectInTurn(frame: Buffer): void {
     const isNow = this.server.turns.take(() => {
       try {

@@ -67,7 +67,7 @@ export class Server {
     this.limits = { ...DEFAULT_LIMITS, ...options.limits };
     this.log = options.log;
     this.flusher = new Flusher(options.defer ?? setImmediate);
-    this.turns = new Turns(options.defer ?? setImmediate);
+    this.turns = new Turns(this.now, options.defer ?? setImmediate);
     this.uplink = options.uplink;
     this.authority = options.authority ?? allowAll;
     this.screen = options.screen;

@@ -88,6 +88,7 @@ export class Stats {
   closed_not_supported = 0;
   closed_keep_alive = 0;
   closed_connect_timeout = 0;
+  closed_unanswered = 0;
   closed_taken_over = 0;
   closed_refused = 0;
   closed_revoked = 0;

@@ -13,6 +13,7 @@ export type CloseReason =
   | "not_supported"
   | "keep_alive"
   | "connect_timeout"
+  | "unanswered"
   | "taken_over"
   | "refused"
   | "revoked"
@@ -61,6 +62,8 @@ export const DISCONNECT_CODES: Readonly<Record<CloseReason, number | undefined>>
   peer_closed: undefined,
   stream_error: undefined,
   connect_timeout: undefined,
+  // Its CONNECT came in time; whoever had to answer it did not.
+  unanswered: undefined,
   refused: undefined,
   revoked: ReasonCode.NOT_AUTHORIZED,
   // Where the screen does not say it otherwise.

@@ -495,6 +495,18 @@ safe: [10.0.0.7]
     assert.equal(broker.counter("protocol_mistakes"), 5);
   });
 
+  it("does not follow a CONNECT that was not answered in time", async () => {
+    const { protocol } = rulesIn("protocol: { limit: 1/m }");
+    const authority = { ...oneUser("u", "p"), authenticate: () => new Promise<never>(() => {}) };
+    const broker = new WalledBroker({ protocol }, { authority });
+    const clients = [await at(broker, "10.0.0.1", "a"), await at(broker, "10.0.0.1", "b")];
+    await settle();
+    broker.clock.advance(10_000);
+    await settle();
+    assert.ok(clients.every(({ ended }) => ended));
+    assert.deepEqual([broker.counter("protocol_mistakes"), broker.told()], [0, []]);
+  });
+
   it("follows authentication methods, in CONNECT and AUTH: none is served, each is told", async () => {
     const { protocol } = rulesIn("protocol: { limit: 2/m }");
     const broker = new WalledBroker({ protocol });

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { Turns } from "@topicast/agent/mqtt/turns.js";
+import { SimClock } from "@topicast/protocol";
 import { publish, subscribe, TestBroker } from "./harness.js";
 
 /** Turns of an event loop that the test makes. */
@@ -15,31 +16,50 @@ class Loop {
   }
 }
 
+/** Some time passes whenever somebody looks. */
+class BusyClock extends SimClock {
+  private looks = 0;
+
+  override now(): number {
+    this.looks += 1;
+    return super.now() + this.looks * 0.5;
+  }
+}
+
 describe("turns", () => {
-  it("are taken one at a time, in the order of asking, and the first at once", () => {
+  it("are taken for a millisecond each, in the order of asking, and the first at once", () => {
     const loop = new Loop();
-    const turns = new Turns(loop.defer);
+    let now = 0;
+    const turns = new Turns(() => now, loop.defer);
     const done: string[] = [];
-    for (const name of ["a", "b", "c"]) if (turns.take(() => done.push(name))) done.push(`${name} now`);
-    assert.deepEqual(done, ["a now"]);
+    const take = (name: string, ms: number) => {
+      const go = () => {
+        now += ms;
+        done.push(name);
+      };
+      if (turns.take(go)) go();
+    };
+    take("a", 0.4);
+    take("b", 0.7);
+    take("c", 0.2);
+    take("d", 3);
+    take("e", 0);
+    assert.deepEqual(done, ["a", "b"]);
     loop.turn();
+    assert.deepEqual(done.splice(0), ["a", "b", "c", "d"], "what has begun is not cut");
     // Who comes while others wait is behind them.
-    assert.equal(
-      turns.take(() => done.push("d")),
-      false,
-    );
-    assert.deepEqual(done, ["a now", "b"]);
-    for (let n = 0; n < 3; n++) loop.turn();
-    assert.deepEqual(done, ["a now", "b", "c", "d"]);
-    assert.equal(
-      turns.take(() => {}),
-      true,
-    );
+    take("f", 0);
+    assert.deepEqual(done, []);
+    loop.turn();
+    assert.deepEqual(done.splice(0), ["e", "f"]);
+    loop.turn();
+    take("g", 0);
+    assert.deepEqual(done, ["g"]);
   });
 
   it("keep a rush of CONNECTs from who is connected, and each is answered, in order with what follows it", async () => {
     const loop = new Loop();
-    const broker = new TestBroker({ defer: loop.defer });
+    const broker = new TestBroker({ defer: loop.defer }, new BusyClock());
     const turn = async () => {
       loop.turn();
       await new Promise(setImmediate);
@@ -68,7 +88,7 @@ describe("turns", () => {
 
   it("of who has gone meanwhile are nobody's", async () => {
     const loop = new Loop();
-    const broker = new TestBroker({ defer: loop.defer });
+    const broker = new TestBroker({ defer: loop.defer }, new BusyClock());
     const clients = [1, 2].map((n) => {
       const client = broker.open();
       return client.send({ cmd: "connect", clientId: `c${n}`, clean: true, keepalive: 0 });
@@ -81,5 +101,20 @@ describe("turns", () => {
     }
     assert.deepEqual(await clients[0]!.told(), ["connack 0"]);
     assert.equal(broker.stat("clients"), 1);
+  });
+
+  it("that do not come in time are no mistake of the client's", async () => {
+    const loop = new Loop();
+    const broker = new TestBroker({ defer: loop.defer }, new BusyClock());
+    const clients = Array.from({ length: 20 }, (_, n) =>
+      broker.open().send({ cmd: "connect", clientId: `c${n}`, clean: true, keepalive: 0 }),
+    );
+    const silent = broker.open();
+    await new Promise(setImmediate);
+    broker.clock.advance(10_000);
+    await new Promise(setImmediate);
+    assert.ok(silent.ended && clients.at(-1)!.ended);
+    assert.equal(broker.stat("closed_connect_timeout"), 1);
+    assert.ok(broker.stat("closed_unanswered") > 10);
   });
 });
