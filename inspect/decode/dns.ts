@@ -1,3 +1,4 @@
+import { formatIPv6, parseIPv6 } from "@topicast/protocol";
 import dns from "dns-packet";
 import type { Row } from "../tables/schema.js";
 
@@ -44,13 +45,16 @@ export function decodeDns(bytes: Buffer): DnsRow[] | string {
         name,
         type,
         ttl,
-        data: "data" in record ? text(record.data) : undefined,
+        data: "data" in record ? text(type, record.data) : undefined,
       });
     }
   }
   return rows;
 }
 
-function text(data: unknown): string {
-  return typeof data === "string" ? data : JSON.stringify(data);
+/** An IPv6 address as everywhere here (RFC 5952): dns-packet shortens another run of zeros where there are several. */
+function text(type: string, data: unknown): string {
+  if (typeof data !== "string") return JSON.stringify(data);
+  const address = type === "AAAA" ? parseIPv6(data) : undefined;
+  return address === undefined ? data : formatIPv6(address);
 }

@@ -13,7 +13,7 @@ import { coap, end, publish, sn, Wire } from "./wire.js";
  */
 
 const LAPTOP = "192.168.1.10";
-const [HIVE_1, HIVE_2, HIVE_SIX] = ["3.120.0.1", "3.120.0.2", "2a05:d014:0:1::9"];
+const [HIVE_1, HIVE_2, HIVE_SIX] = ["3.120.0.1", "3.120.0.2", "2a05:0:0:1::9"];
 const MOSQUITTO = "5.196.78.28";
 const COAP_ME = "134.102.218.18";
 const LOCAL = "127.0.0.1";
