@@ -15,6 +15,7 @@ import {
 } from "@topicast/protocol";
 import { z } from "zod";
 import type { SwitchLimits } from "./dataplane/limits.js";
+import type { StandInLimits } from "./forwarder/stand-ins.js";
 import { limitsOf, switchLimits } from "./switch-limits.js";
 
 /** IPv4 multicast addresses that groups are numbered from. */
@@ -111,6 +112,18 @@ export const controllerSettings = {
     help: "flush each write of --store to the disk: what was acknowledged survives a power failure, too",
     value: value.toggle,
   },
+  "absent-hours": {
+    argument: "HOURS",
+    help: "how long QoS 1 and 2 messages are kept for persistent sessions at an agent that is away; 0: not at all",
+    value: value.wholeNumber(0, 8_760),
+    preset: "24",
+  },
+  "absent-mib": {
+    argument: "MIB",
+    help: "how much is kept for all agents that are away, of memory and --store; beyond it the oldest message goes",
+    value: value.wholeNumber(1, 65_536),
+    preset: "256",
+  },
   "quarantine-safe": {
     argument: "NETWORK",
     help: "an address or network that is never put in quarantine, beside the agents and this host; may be repeated",
@@ -170,6 +183,8 @@ export interface ControllerConfig {
   /** Paths. */
   readonly passwordFile?: string | undefined;
   readonly aclFile?: string | undefined;
+  /** What is kept for agents that are away. */
+  readonly absent: StandInLimits;
   /** Never shut out. */
   readonly quarantineSafe: readonly Network[];
   /** Proxies that speak the plain form. */
@@ -197,6 +212,10 @@ export function loadControllerConfig(sources: SettingSources): ControllerConfig 
     store: values.store,
     storeSync: values["store-sync"] ?? false,
     ...{ passwordFile: values["password-file"], aclFile: values["acl-file"] },
+    absent: {
+      timeMs: values["absent-hours"] * 3_600_000,
+      bytes: values["absent-mib"] * 1_024 * 1_024,
+    },
     legacyProxies: values["legacy-proxy"] ?? [],
     quarantineSafe: values["quarantine-safe"] ?? [],
     ...{ fabricKey: values["fabric-key"], fabricMtu: values["fabric-mtu"] },

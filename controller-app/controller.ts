@@ -54,6 +54,8 @@ export async function startController(config: ControllerConfig): Promise<Running
     const retained = await RetainedKeeper.open(kept);
     const wills: Array<readonly [string, Buffer]> = [];
     for await (const entry of storage.wills.entries()) wills.push(entry);
+    const absent: Array<readonly [string, Buffer]> = [];
+    for await (const entry of storage.absent.entries()) absent.push(entry);
     const socket = await FabricSocket.open({
       seal: keys?.seal,
       address: config.listen.address,
@@ -72,6 +74,7 @@ export async function startController(config: ControllerConfig): Promise<Running
       retained,
       wills: { storage: storage.wills, entries: wills },
       quarantine: storage.quarantine,
+      absent: { storage: storage.absent, entries: absent, limits: config.absent },
       isSafe: (source) => isSafe(config, source),
       socketStats: () => socket.stats,
       legacyProxies: config.legacyProxies,
@@ -102,15 +105,18 @@ export async function startController(config: ControllerConfig): Promise<Running
 function advise({ fabricKey, store }: ControllerConfig, log: Logger): void {
   if (fabricKey === undefined) log.info({}, "fabric datagrams are not sealed: see --fabric-key");
   if (store !== undefined) return;
-  log.info({}, "retained messages are kept in memory only: --store DIR keeps them over this process's end");
+  log.info(
+    {},
+    "retained messages, and those for edges that are away, are kept in memory only: --store DIR keeps them over this process's end",
+  );
 }
 
-/** Where retained messages, wills and the quarantine are kept. Rejects with a UserError where the directory cannot be used. */
+/** Where retained messages, wills, the quarantine and what edges miss are kept. Rejects with a UserError where the directory cannot be used. */
 async function openKept(
   { store, storeSync: sync }: ControllerConfig,
   log: Logger,
 ): Promise<ForwarderStorage> {
-  if (store === undefined) return { retained: nowhere, wills: nowhere, quarantine: nowhere };
+  if (store === undefined) return { retained: nowhere, wills: nowhere, quarantine: nowhere, absent: nowhere };
   const errors = { error: (message: string) => log.error({}, message) };
   return openStorage({ directory: store, sync, clock: systemClock, log: errors });
 }

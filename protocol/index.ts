@@ -21,6 +21,7 @@ export * from "./fabric/seal.js";
 export * from "./fabric/send-history.js";
 export * from "./fabric/shares.js";
 export * from "./fabric/socket.js";
+export * from "./fabric/standin.js";
 export * from "./fabric/status.js";
 export * from "./fabric/stream-receiver.js";
 export * from "./fabric/stream-sender.js";

@@ -143,7 +143,7 @@ export class Claims {
           void arrived.then(() => waiting.done(true));
         });
       case FabricTopic.YIELD:
-        return taken(readYield(packet), ({ client, to, clean }) => {
+        return taken(readYield(packet), ({ client, to, clean, ago }) => {
           this.counters.claims_yielded += 1;
           const waiting = this.waiting.get(client);
           // One that the forwarder has not answered is later than the one that this is about.
@@ -151,7 +151,7 @@ export class Claims {
             this.held.delete(client);
             waiting?.done(false);
           }
-          this.transfers.leave(client, to, clean);
+          this.transfers.leave(client, to, clean, ago);
         });
       case FabricTopic.TAKE:
         return taken(readTake(packet), (take) => this.transfers.onTake(take));

@@ -4,6 +4,7 @@ import {
   type Clock,
   decodeDatagram,
   decodeFired,
+  decodeMissed,
   type Endpoint,
   encodeFabricJson,
   epochAt,
@@ -16,6 +17,7 @@ import {
   type Message,
   ReasonCode,
   readAccessLists,
+  readFlushNumber,
   readGoneEdge,
   readGroupUpdate,
   readJoined,
@@ -35,6 +37,8 @@ import {
 import type { IPublishPacket, Packet } from "mqtt-packet";
 import type { ClientWill, DeliverFromFabric, Downlink, Uplink } from "../mqtt/uplink.js";
 import { Claims } from "./claims.js";
+import { Deferrals } from "./deferrals.js";
+import { DurableFilters } from "./durables.js";
 import { Flush } from "./flush.js";
 import { NetworkSys } from "./network-sys.js";
 import { Origins } from "./origin.js";
@@ -91,6 +95,8 @@ export class AgentFabric implements Uplink {
   private readonly dataEpoch: number;
   private readonly registration: Registration;
   private readonly subscriptions: Subscriptions;
+  private readonly durableFilters: DurableFilters;
+  private readonly deferrals: Deferrals;
   private readonly publisher: Publisher;
   private readonly wills: Wills;
   private readonly shares: Shares;
@@ -115,6 +121,7 @@ export class AgentFabric implements Uplink {
   readonly stats = {
     delivered: 0,
     delivered_relayed: 0,
+    delivered_missed: 0,
     reserved_topics: 0,
     announces_seen: 0,
   };
@@ -157,7 +164,9 @@ export class AgentFabric implements Uplink {
       onLost: () => {
         this.steering = undefined;
         this.subscriptions.onLost();
+        this.durableFilters.onLost();
         this.publisher.onLost();
+        this.deferrals.onLost();
         this.retainer?.onLost();
         this.claims?.onLost();
         this.sys.onLost();
@@ -168,12 +177,14 @@ export class AgentFabric implements Uplink {
     });
     const { registration, number: source, dataEpoch: epoch } = this;
     this.subscriptions = new Subscriptions(clock, registration);
+    this.durableFilters = new DurableFilters(clock, registration);
+    this.deferrals = new Deferrals(registration);
     this.wills = new Wills(registration);
     this.quarantine = new Quarantine(clock, registration, options.quarantine);
     this.whereabouts = new Whereabouts(clock, registration);
     this.sys = new NetworkSys(registration, (topic, value) => this.sessions?.publishSys(topic, value));
     this.publisher = new Publisher({
-      ...{ clock, source, epoch, payloadBytes, registration, transmit, defer },
+      ...{ clock, source, epoch, payloadBytes, registration, transmit, defer, deferrals: this.deferrals },
     });
     this.flush = new Flush(registration, this.publisher.streams);
     this.shares = new Shares({
@@ -190,7 +201,9 @@ export class AgentFabric implements Uplink {
     this.registration.close();
     this.receiver.close();
     this.subscriptions.close();
+    this.durableFilters.close();
     this.publisher.close();
+    this.deferrals.close();
     this.retainer?.close();
     this.shares.close();
     this.quarantine.close();
@@ -223,6 +236,10 @@ export class AgentFabric implements Uplink {
       ...this.subscriptions.stats,
       subscriptions: this.subscriptions.size,
       subscriptions_contained: this.subscriptions.contained,
+      ...this.durableFilters.stats,
+      durable_filters: this.durableFilters.size,
+      ...this.deferrals.stats,
+      deferred_pending: this.deferrals.size,
       ...this.registration.stats,
       ...Object.fromEntries(
         Object.entries(this.options.socketStats?.() ?? {}).map(([k, v]) => [`socket_${k}`, v]),
@@ -255,6 +272,14 @@ export class AgentFabric implements Uplink {
     if (filter.startsWith("$")) return this.sys.unsubscribe(filter);
     this.subscriptions.unsubscribe(filter);
     this.sessions?.retained.trim(filter);
+  }
+
+  keep(filter: string, expiry: number): Promise<void> | undefined {
+    return filter.startsWith("$") ? undefined : this.durableFilters.keep(filter, expiry);
+  }
+
+  unkeep(filter: string): void {
+    this.durableFilters.drop(filter);
   }
 
   setShare(share: string, connected: number | undefined): Promise<void> | undefined {
@@ -388,6 +413,14 @@ export class AgentFabric implements Uplink {
       const number = readJoined(packet);
       return number === undefined ? this.drop("bad_joined") : this.shares.onJoined(number);
     }
+    if (packet.topic === FabricTopic.NOTED) {
+      const number = readFlushNumber(packet);
+      return number === undefined ? this.drop("bad_noted") : this.durableFilters.onNoted(number);
+    }
+    if (packet.topic === FabricTopic.DEFERRED) {
+      return this.deferrals.onDeferred(packet.payload as Buffer) ? undefined : this.drop("bad_deferred");
+    }
+    if (packet.topic === FabricTopic.MISSED) return this.onMissed(packet.payload as Buffer);
     if (packet.topic === FabricTopic.SYS) {
       const answer = readSysAnswer(packet);
       return answer === undefined ? this.drop("bad_sys") : this.sys.onAnswer(answer);
@@ -417,6 +450,16 @@ export class AgentFabric implements Uplink {
     if (message !== undefined) this.options.deliver(takeTag(message));
   }
 
+  /** A message that was kept while this agent was away. */
+  private onMissed(payload: Buffer): void {
+    const missed = decodeMissed(payload);
+    if (missed === undefined) return this.drop("bad_missed");
+    this.stats.delivered_missed += 1;
+    // Subscriptions wait for the live messages behind these, as for retained ones.
+    this.subscriptions.onRetained();
+    this.sessions?.deliverMissed(this.origins.take(missed.message), missed.age);
+  }
+
   private onGone(gone: GoneEdge): void {
     this.shares.onGone(gone);
     this.claims?.onGone(gone.agent);
@@ -428,6 +471,8 @@ export class AgentFabric implements Uplink {
     const { registrations } = this.registration.stats;
     const edges = this.publisher.streams.edges();
     if (edges.length > 0) void this.registration.send(encodeFabricJson(FabricTopic.EDGES, edges));
+    // First what is older.
+    this.deferrals.onRegistered();
     this.publisher.onRegistered();
     if ((this.options.intercepts ?? []).length > 0) this.tellVacant();
     this.sys.onRegistered();
@@ -436,6 +481,7 @@ export class AgentFabric implements Uplink {
       (await this.wills.tellAll()) &&
       (await this.shares.tellAll()) &&
       ((await this.claims?.tellAll()) ?? true) &&
+      (await this.durableFilters.tellAll()) &&
       (await this.subscriptions.tellAll(retainedAnew)) &&
       (await this.publisher.tellRoutes());
     // Another registration may have begun meanwhile: then its own telling comes to this end.

@@ -35,6 +35,19 @@ export class Origins {
     return message.qos === 2 ? { ...origin.message, origin: origin.value } : origin.message;
   }
 
+  /**
+   * A message that was kept while this agent was away, as its publisher sent it: it may be older than others that were here
+   * before it.
+   */
+  take(message: Message): Message {
+    const origin = takeMark(message, Mark.ORIGIN);
+    if (origin === undefined) return message;
+    const cut = origin.value.lastIndexOf("-");
+    const key = `${origin.value.slice(0, cut)} ${message.topic}`;
+    this.remember(key, Math.max(Number(origin.value.slice(cut + 1)), this.last.get(key) ?? 0));
+    return message.qos === 2 ? { ...origin.message, origin: origin.value } : origin.message;
+  }
+
   private remember(key: string, count: number): void {
     if (this.last.delete(key)) this.characters -= key.length;
     this.last.set(key, count);

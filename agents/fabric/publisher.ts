@@ -15,12 +15,14 @@ import {
   SILENT_MS,
   StreamSenders,
 } from "@topicast/protocol";
+import type { Deferrals } from "./deferrals.js";
 import { withOrigin } from "./origin.js";
 import type { Registration } from "./registration.js";
 import { type Outgoing, parseTarget, type Route, RouteTable, type Step, type Target } from "./routes.js";
 
 export interface PublisherOptions extends SendersOptions {
   readonly registration: Registration;
+  readonly deferrals: Deferrals;
 }
 
 const ROUTE_LIMITS = { routes: 100_000, bytes: 64 * 1024 * 1024 };
@@ -96,10 +98,10 @@ export class Publisher {
     const route = this.routes.get(message.topic);
     if (route !== undefined && route.waiting === 0 && (route.target !== undefined || route.leaving)) {
       const { target } = route;
-      if (target === undefined || route.held.length > 0 || !isClear(route)) {
+      if (target === undefined || route.held.length > 0 || !this.isClear(route)) {
         return this.later(message, (outgoing) => this.hold(route, outgoing));
       }
-      if (target.group !== undefined)
+      if (target.group !== undefined || (target.absent.length > 0 && message.qos > 0))
         return this.later(message, (outgoing) => this.sendDirect(route, target, outgoing));
       this.stats.published_nowhere += 1;
       route.used = true;
@@ -138,7 +140,7 @@ export class Publisher {
   }
 
   /** `$fabric/group`. */
-  onGroup({ group, edges }: GroupUpdate): void {
+  onGroup({ group, edges, absent }: GroupUpdate): void {
     const number = parseIPv4(group);
     const members = edges.map(({ agent, at, epoch }) => ({
       number: agent,
@@ -146,12 +148,12 @@ export class Publisher {
       epoch,
     }));
     if (number === undefined || !members.every(hasEndpoint)) this.stats.bad_routes += 1;
-    else this.streams.getOrAdd(number).setEdges(members);
+    else this.streams.getOrAdd(number).setEdges(members, absent);
   }
 
   /** `$fabric/gone`. */
-  onGone({ agent, epoch }: GoneEdge): void {
-    this.streams.removeEdge(agent, epoch);
+  onGone({ agent, epoch, absent = false }: GoneEdge): void {
+    this.streams.removeEdge(agent, epoch, absent);
   }
 
   /** Sends the routes that are in use to a new registration; resolves with false when it has ended. */
@@ -223,22 +225,63 @@ export class Publisher {
   private sendDirect(route: Route, target: Target, outgoing: Outgoing): void {
     const { done } = outgoing;
     route.used = true;
-    const { group, to } = target;
-    if (group === undefined) {
+    const { group, to, absent } = target;
+    if (group === undefined && (done === undefined || absent.length === 0)) {
       this.stats.published_nowhere += 1;
       done?.(false);
       return;
     }
+    const packet = this.encode(outgoing);
+    let left = 1;
+    const arrived = done && (() => --left === 0 && done(true));
+    const later =
+      arrived &&
+      ((edges: readonly number[]) => {
+        left += 1;
+        this.defer(route, edges, packet, arrived);
+      });
+    if (absent.length > 0) later?.(absent);
+    if (group === undefined) {
+      arrived?.();
+      return;
+    }
     const stream = this.streams.getOrAdd(group);
     const before = this.onTheirWay(route, group);
-    const arrived = done && (() => done(true));
-    if (!stream.send(this.encode(outgoing), { to, done: arrived, fences: before })) {
+    const onAbsent = later && ((edge: number) => !absent.includes(edge) && later([edge]));
+    if (!stream.send(packet, { to, done: arrived, onAbsent, fences: before })) {
       this.stats.published_dropped += 1;
       return;
     }
     this.stats.published_direct += 1;
     const last = { stream: group, number: stream.position, at: this.options.clock.now() };
     route.trail = before.length === 0 ? [last] : [...before, last];
+  }
+
+  /** A message for edges that are away goes to the forwarder, which keeps it. */
+  private defer(route: Route, edges: readonly number[], packet: Buffer, done: () => void): void {
+    const { deferring } = route;
+    for (const edge of edges) deferring.set(edge, (deferring.get(edge) ?? 0) + 1);
+    this.options.deferrals.defer(edges, packet, () => {
+      for (const edge of edges) {
+        const left = deferring.get(edge)! - 1;
+        if (left > 0) deferring.set(edge, left);
+        else deferring.delete(edge);
+      }
+      done();
+      this.sendHeld(route);
+    });
+  }
+
+  /**
+   * Nothing older of this topic is on its way through the forwarder, nor will be; but for what it keeps for edges that still
+   * are away.
+   */
+  private isClear({ outstanding, leaving, deferring, target }: Route): boolean {
+    if (outstanding > 0 || leaving) return false;
+    if (deferring.size === 0 || target === undefined) return true;
+    const { group, absent } = target;
+    const stream = group === undefined ? undefined : this.streams.get(group);
+    return [...deferring.keys()].every((edge) => absent.includes(edge) || stream?.isAbsent(edge) === true);
   }
 
   /** Where else than on `group` earlier messages of the topic went that some edge may still lack. */
@@ -264,7 +307,7 @@ export class Publisher {
 
   private sendHeld(route: Route): void {
     const { target } = route;
-    if (target === undefined || route.held.length === 0 || !isClear(route)) return;
+    if (target === undefined || route.held.length === 0 || !this.isClear(route)) return;
     for (const outgoing of this.takeHeld(route)) this.sendDirect(route, target, outgoing);
   }
 
@@ -384,11 +427,6 @@ export class Publisher {
     if (route.outstanding === 0 && route.waiting === 0) this.routes.delete(route.topic);
     for (const outgoing of held) this.relayOrWait(outgoing);
   }
-}
-
-/** Nothing older of this topic is on its way through the forwarder, nor will be. */
-function isClear(route: Route): boolean {
-  return route.outstanding === 0 && !route.leaving;
 }
 
 function hasEndpoint<T extends { endpoint: unknown }>(

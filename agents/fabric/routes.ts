@@ -32,6 +32,8 @@ export interface Route {
   trail: readonly Step[];
   /** The route is forgotten, and what went straight is still on its way: relays would overtake it. */
   leaving: boolean;
+  /** Edges that are away, and how many messages for them the forwarder has yet to keep. */
+  readonly deferring: Map<number, number>;
   /** Published to since the last time that room was needed. */
   used: boolean;
 }
@@ -49,11 +51,13 @@ export interface Target {
   /** The stream's number (the group's address), or undefined: nobody elsewhere is subscribed. */
   readonly group: number | undefined;
   readonly to: readonly Endpoint[];
+  /** Numbers of edges that want it and are away. */
+  readonly absent: readonly number[];
 }
 
 /** The target that a `$fabric/route` names; undefined where it is malformed. */
-export function parseTarget({ group, to }: RouteUpdate): Target | undefined {
-  if (group === null) return { group: undefined, to: [] };
+export function parseTarget({ group, to, absent = [] }: RouteUpdate): Target | undefined {
+  if (group === null) return { group: undefined, to: [], absent };
   const number = parseIPv4(group);
   if (number === undefined || to === null) return undefined;
   const endpoints: Endpoint[] = [];
@@ -62,7 +66,7 @@ export function parseTarget({ group, to }: RouteUpdate): Target | undefined {
     if (endpoint === undefined) return undefined;
     endpoints.push(endpoint);
   }
-  return { group: number, to: endpoints };
+  return { group: number, to: endpoints, absent };
 }
 
 export interface RouteLimits {
@@ -105,6 +109,7 @@ export class RouteTable {
       held: [],
       trail: [],
       leaving: false,
+      deferring: new Map(),
       used: true,
     };
     this.routes.set(topic, route);
@@ -126,7 +131,8 @@ export class RouteTable {
   private evict(): string | undefined {
     for (let looked = 2 * this.routes.size; looked > 0; looked--) {
       const [topic, route] = this.routes.entries().next().value!;
-      const busy = route.outstanding > 0 || route.waiting > 0 || route.held.length > 0 || route.leaving;
+      const isSending = route.outstanding > 0 || route.deferring.size > 0;
+      const busy = isSending || route.waiting > 0 || route.held.length > 0 || route.leaving;
       if (!busy && !route.used) {
         this.delete(topic);
         return topic;

@@ -25,6 +25,15 @@ const WAITING_MAX = 32;
 
 type Word = SessionPiece | Take;
 
+/** A client's session leaves for another edge. */
+interface Leave {
+  readonly client: string;
+  readonly to: number;
+  readonly clean: boolean;
+  /** Time of the clock at which its client connected there. */
+  readonly since: number;
+}
+
 /** One step in the way of a client's session over the edges. */
 interface Transfer {
   /** The other edge; null: none, it only waits for those before it. */
@@ -74,8 +83,9 @@ export class Transfers {
   }
 
   /** Hands the session over, once those before it are over. */
-  leave(client: string, to: number, clean: boolean): void {
-    const perform = (transfer: Transfer) => this.give(client, to, clean, transfer);
+  leave(client: string, to: number, clean: boolean, ago: number): void {
+    const since = this.options.clock.now() - ago;
+    const perform = (transfer: Transfer) => this.give({ client, to, clean, since }, transfer);
     if (!this.enqueue(client, to, true, perform)) this.sendPiece(client, to, SessionPart.NOTHING, []);
   }
 
@@ -182,9 +192,9 @@ export class Transfers {
 
   // --- this edge gives ---
 
-  private async give(client: string, to: number, clean: boolean, transfer: Transfer): Promise<void> {
+  private async give({ client, to, clean, since }: Leave, transfer: Transfer): Promise<void> {
     const { sessions } = this.options;
-    const head = sessions.yield(client, clean);
+    const head = sessions.yield(client, clean, since);
     if (head === undefined) {
       if (!clean) this.sendPiece(client, to, SessionPart.NOTHING, []);
       return;

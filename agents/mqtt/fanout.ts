@@ -50,6 +50,26 @@ export class Fanout {
     return true;
   }
 
+  /** Gives a message of `time` (of the clock) to the sessions that were here then, and are still their client's. */
+  deliverLate(message: Publication, time: number): boolean {
+    const { recipients } = this.subscriptions.match(message.topic);
+    const packets = new LivePackets(message, this.now());
+    let isWanted = false;
+    for (const recipient of recipients) {
+      const { session } = recipient;
+      if (session.beganAt > time || session.movedAt < time) continue;
+      if (!this.mayReceive(session, message.topic)) continue;
+      give(packets, recipient);
+      isWanted = true;
+    }
+    return isWanted;
+  }
+
+  /** Whether a session that is written would be given messages of this topic. */
+  isDurable(topic: string): boolean {
+    return this.subscriptions.match(topic).recipients.some(({ session, qos }) => qos > 0 && session.journal);
+  }
+
   /** Gives a message to one member of the group of that name; false where there is none that can take it. */
   deliverShared(name: string, message: Publication): boolean {
     const share = this.subscriptions.share(name);

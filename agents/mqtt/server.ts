@@ -5,6 +5,7 @@ import type { Connect } from "./codec/connect.js";
 import type { Connection } from "./connection.js";
 import { Deadline } from "./deadline.js";
 import { Delivery, type QueueBudget } from "./delivery.js";
+import { Had } from "./durable/had.js";
 import { Journal } from "./durable/journal.js";
 import { Fanout } from "./fanout.js";
 import { Handover } from "./handover/handover.js";
@@ -51,6 +52,8 @@ export class Server {
   readonly sessions = new Map<string, Session>();
   /** What was here of messages that can be told from others. */
   readonly seen = new Seen();
+  /** QoS 2 messages of other edges that were here. */
+  readonly had: Had;
   /** Sessions that are connected. */
   connected = 0;
   /** What waits for all clients. */
@@ -73,6 +76,7 @@ export class Server {
     this.screen = options.screen;
     this.subscriptions = new Subscriptions(options.uplink, options.defer ?? setImmediate);
     this.journal = options.store && new Journal(options.store.entries, this.now, options.store.unixTime);
+    this.had = new Had(this.journal);
     this.retained = this.openRetained();
     this.fanout = new Fanout(this.subscriptions, this.stats, this.authority, this.now);
   }
@@ -86,6 +90,7 @@ export class Server {
       retained: replica,
       handover: new Handover(this),
       publishSys: (topic, value) => this.publishSys(topic, value),
+      deliverMissed: (message, age) => this.deliverMissed(Publication.of(message, this.now()), age),
       deliverShared: (share, message) =>
         this.fanout.deliverShared(share, Publication.of(message, this.now())),
       discardWill: (clientId) => {
@@ -120,6 +125,8 @@ export class Server {
     if (old !== undefined && !isPresent) this.endSession(old, { isReplaced: true, isMoved: !connect.clean });
     if (!isPresent && this.sessions.size >= this.limits.sessions) return undefined;
     const session = isPresent ? old : this.newSession(client);
+    if (!isPresent) session.beganAt = this.now();
+    session.movedAt = Number.POSITIVE_INFINITY;
     session.client = client;
     session.connection = connection;
     session.hasLeft = false;
@@ -128,6 +135,7 @@ export class Server {
     session.leftAt = undefined;
     this.connected += 1;
     session.expiry = Math.min(connect.sessionExpiry, this.limits.sessionExpirySeconds);
+    this.subscriptions.kept.expiryChanged(session);
     session.deadlines.end.cancel();
     session.deadlines.will.cancel();
     // A will that still waits for its delay is not published: the client is back (MQTT-3.1.3-9).
@@ -197,7 +205,10 @@ export class Server {
 
   /** Keeps a message where it is to be retained, and gives it to local subscribers; whether there are any. */
   deliver(message: Publication, publisher: Session | undefined): boolean {
-    if (message.origin !== undefined) this.seen.note(message);
+    if (message.origin !== undefined) {
+      if (publisher === undefined && !this.isFirst(message.origin, message.topic)) return true;
+      this.seen.note(message);
+    }
     const { retained, subscriptions } = this;
     if (!message.retain) return this.fanout.deliver(message, publisher);
     // It may come later than the word that it is the topic's retained message: who subscribed in between has it.
@@ -205,6 +216,27 @@ export class Server {
     retained.set(message, publisher !== undefined);
     const served = since === undefined ? undefined : subscriptions.fedSince(message.topic, since);
     return this.fanout.deliver(message, publisher, served);
+  }
+
+  /** Whether a QoS 2 message of another edge was not here before; now it was. */
+  private isFirst(origin: string, topic: string): boolean {
+    if (this.had.has(origin)) {
+      this.stats.publish_had += 1;
+      return false;
+    }
+    this.had.note(origin, this.journal !== undefined && this.fanout.isDurable(topic));
+    return true;
+  }
+
+  /** A message that was kept for this agent while it was away: see `Downlink.deliverMissed`. */
+  private deliverMissed(message: Publication, age: number): void {
+    const { origin, topic } = message;
+    if (origin !== undefined) {
+      if (!this.isFirst(origin, topic)) return;
+      this.seen.note(message);
+    }
+    if (this.fanout.deliverLate(message, this.now() - age)) this.stats.publish_late += 1;
+    else this.stats.publish_unwanted += 1;
   }
 
   /** Publishes a value below `$SYS/`, retained, for this agent's clients; undefined: there is none any more. */

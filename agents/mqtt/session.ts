@@ -41,6 +41,12 @@ export class Session {
   isPartial = false;
   /** What waited here for it has gone to another edge: of its groups' messages it takes no more. */
   hasLeft = false;
+  /** Time of the clock at which its client has begun a session elsewhere: what is published since is for that one. */
+  movedAt = Number.POSITIVE_INFINITY;
+  /** Time of the clock at which it has begun, where that was here and by a client of this process. */
+  beganAt = Number.NEGATIVE_INFINITY;
+  /** Seconds that its filters are known to be held for beyond its connection: see `KeptFilters`. */
+  keptFor = 0;
   /** When its client last connected, by the clock. */
   connectedAt = 0;
   /** The last counts of what it had at the edge that it came from, by publisher and topic. */

@@ -28,6 +28,10 @@ export class Stats {
   publish_delivered = 0;
   /** Of these, the ones that no subscription here matches: the edge is in a group for another topic's sake. */
   publish_unwanted = 0;
+  /** Messages that came when this agent was back, and were given to sessions of before. */
+  publish_late = 0;
+  /** QoS 2 messages of other edges that came again. */
+  publish_had = 0;
   /** PUBLISH packets queued for clients, their payloads' bytes, and those of them with QoS 1 and 2. */
   publish_sent = 0;
   publish_sent_bytes = 0;

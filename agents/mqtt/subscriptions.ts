@@ -1,6 +1,7 @@
 import { FilterTrie, levelCount } from "@topicast/protocol";
 import { Audiences } from "./audiences.js";
 import type { FilterRequest } from "./codec/decode.js";
+import { KeptFilters } from "./kept-filters.js";
 import { LEVEL_BYTES } from "./limits.js";
 import type { Session } from "./session.js";
 import { Share } from "./share.js";
@@ -54,6 +55,8 @@ export class Subscriptions {
   private readonly audiences = new Audiences();
   /** Topic filters whose subscribe barrier does not hold yet. */
   private readonly barriers = new Map<string, Promise<void>>();
+  /** Those of sessions that outlive their connection. */
+  readonly kept: KeptFilters;
   /** Subscriptions over all clients. */
   size = 0;
   private lastFedAt = 0;
@@ -64,7 +67,9 @@ export class Subscriptions {
   constructor(
     private readonly uplink: Uplink | undefined,
     private readonly defer: (fn: () => void) => void,
-  ) {}
+  ) {
+    this.kept = new KeptFilters(uplink);
+  }
 
   /** The uplink gives messages to the groups of shared subscriptions. */
   get hasNetworkShares(): boolean {
@@ -160,6 +165,12 @@ export class Subscriptions {
     const name = share !== undefined && this.hasNetworkShares ? filter : topicFilter;
     if (name !== topicFilter) this.tellShare(share!);
     else if (isFirst && this.uplink !== undefined) this.raiseBarrier(name, this.uplink.subscribe(name));
+    const noted = this.kept.replace(known, subscription);
+    if (noted !== undefined)
+      this.raiseBarrier(
+        name,
+        Promise.all([this.barriers.get(name), noted]).then(() => {}),
+      );
     return { isNew: known === undefined, barrier: this.barriers.get(name) };
   }
 
@@ -172,6 +183,7 @@ export class Subscriptions {
     session.journal?.unsubscribed(filter);
     session.subscriptionBytes -= subscription.bytes;
     this.size -= 1;
+    void this.kept.replace(subscription, undefined);
     const { topicFilter, share } = subscription;
     let isLast = false;
     if (share === undefined) {

@@ -17,6 +17,15 @@ export interface Uplink {
   /** Called when the last local subscriber of `filter` has gone. */
   unsubscribe(filter: string): void;
   /**
+   * Called for the first local session that outlives its connection and subscribes to `filter`, at QoS 1 or 2, and where
+   * a later one's lasts longer: messages are kept for it while this agent is away.
+   * @param expiry the session's, seconds; 0xffffffff: it never expires
+   * @returns what its SUBACK waits for; undefined: nothing. Never rejects
+   */
+  keep?(filter: string, expiry: number): Promise<void> | undefined;
+  /** Called when the last such session has none any more. */
+  unkeep?(filter: string): void;
+  /**
    * How many members of a shared subscription are connected, of those that are here; undefined: there is no member any more.
    * From the first member on the uplink gives the messages of `publish` to one member of all edges' (`Downlink.deliverShared`).
    * Without this each server's members are a group of their own, and `subscribe` is called for their filters.
@@ -89,10 +98,10 @@ export interface SessionHandover {
   /** Milliseconds since the client last connected here, or what it had was complete here; infinite where it never was. */
   age(clientId: string): number;
   /**
-   * The client is at another edge from now on: its connection is closed. Returns the session and its subscriptions; what
+   * The client is at another edge, since that time of the clock: its connection is closed. Returns the session and its subscriptions; what
    * comes for it goes on being queued. Undefined: there is none, or `clean` has ended it.
    */
-  yield(clientId: string, clean: boolean): SessionEntry[] | undefined;
+  yield(clientId: string, clean: boolean, since: number): SessionEntry[] | undefined;
   /** What waits for a session that has yielded; undefined: it has not, or the client is back. */
   rest(clientId: string): Promise<SessionEntry[] | undefined>;
   /** The other edge has it all. */
@@ -110,6 +119,11 @@ export interface Downlink {
   readonly retained: RetainedReplica;
   /** Gives a message to one member of the shared subscription that is here; false where none can take it. */
   deliverShared(share: string, message: Message): boolean;
+  /**
+   * A message that was kept while this agent was away: for the sessions that were here `age` milliseconds ago, and are still
+   * their client's.
+   */
+  deliverMissed(message: Message, age: number): void;
   /** The client's will has been published elsewhere, because this agent was taken for dead. */
   discardWill(clientId: string): void;
   readonly handover: SessionHandover;

@@ -41,7 +41,13 @@ export class Agent {
   readonly groups = new Map<Group, string>();
   /** What this registration has confirmed so far; what it has not by its first PINGREQ is withdrawn. */
   confirmed:
-    | { filters: Set<string>; topics: Set<RoutedTopic>; wills: Set<number>; shares: Set<string> }
+    | {
+        readonly filters: Set<string>;
+        readonly durable: Set<string>;
+        readonly topics: Set<RoutedTopic>;
+        readonly wills: Set<number>;
+        readonly shares: Set<string>;
+      }
     | undefined;
   /** What is to be published when it dies, by the numbers that it has given them. */
   wills = new Map<number, KeptWill>();

@@ -41,6 +41,8 @@ export class Clients {
 
   constructor(
     private readonly agents: ReadonlyMap<number, Agent>,
+    /** Milliseconds since 1970. */
+    private readonly unixTime: () => number,
     /** The client's session is at this agent from now on. */
     private readonly onClaimed: (client: string, clean: boolean, agent: Agent) => void,
   ) {}
@@ -82,7 +84,7 @@ export class Clients {
     this.onClaimed(client, clean, agent);
     // First: the agent must know what the pieces are that it will get.
     void agent.channel.send(encodeFabricJson(FabricTopic.CLAIMED, { client, number, at: holder.at, from }));
-    if (yields) this.order(other, client, agent.number, clean);
+    if (yields) this.order(other, client, agent.number, clean, holder.at);
   }
 
   /** `$fabric/clients`: sessions that an agent has; where two have one, the later connection counts. */
@@ -129,12 +131,13 @@ export class Clients {
   private move(client: string, from: Agent, to: Agent, at: number): void {
     const body = { client, number: 0, at, from: from.number };
     void to.channel.send(encodeFabricJson(FabricTopic.CLAIMED, body));
-    this.order(from, client, to.number, false);
+    this.order(from, client, to.number, false, at);
   }
 
-  private order({ channel }: Agent, client: string, to: number, clean: boolean): void {
+  private order({ channel }: Agent, client: string, to: number, clean: boolean, at: number): void {
     this.stats.clients_taken_over += 1;
-    void channel.send(encodeFabricJson(FabricTopic.YIELD, { client, to, clean }));
+    const ago = Math.max(0, Math.round(this.unixTime() - at));
+    void channel.send(encodeFabricJson(FabricTopic.YIELD, { client, to, clean, ago }));
   }
 
   private set(client: string, holder: Holder): void {

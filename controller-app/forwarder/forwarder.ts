@@ -1,6 +1,5 @@
 import {
   type AccessLists,
-  type Datagram,
   DEAD_MS,
   decodeDatagram,
   type Endpoint,
@@ -17,7 +16,6 @@ import {
   readEdges,
   readFlushNumber,
   readHeldRoutes,
-  readMembers,
   readReleased,
   readSysReport,
   readVacant,
@@ -57,6 +55,8 @@ import { Relay } from "./relay.js";
 import { Retaining } from "./retaining.js";
 import { Settling } from "./settling.js";
 import { Shares } from "./shares.js";
+import { Signals } from "./signals.js";
+import { STAND_IN_LIMITS, StandIns } from "./stand-ins.js";
 import { tellSteering } from "./steering-report.js";
 import { TopicMap } from "./topic-map.js";
 import { Wills } from "./wills.js";
@@ -82,16 +82,17 @@ export class Forwarder implements ForwarderView {
   private readonly retaining: Retaining;
   private readonly relay: Relay;
   private readonly wills: Wills;
+  private readonly standIns: StandIns;
   private readonly shares = new Shares(() => this.registry.agents.values());
   private readonly clients: Clients;
   private readonly flushes: Flushes;
   private readonly networkStats: NetworkStats;
   private readonly firewalls: Firewalls;
   private readonly settling: Settling;
+  private readonly signals: Signals;
   private closed = false;
 
   readonly stats = {
-    resets_sent: 0,
     filters_refused: 0,
   };
   private readonly drops: Record<string, number> = {};
@@ -101,12 +102,16 @@ export class Forwarder implements ForwarderView {
     this.epoch = epochAt(options.unixTime());
     this.startedAt = clock.now();
     this.dataplane = dataplane;
+    this.signals = new Signals({ epoch: this.epoch, port, transmit: options.transmit });
     this.registry = new Registry({
       ...{ clock, dataplane, epoch: this.epoch, payloadBytes: options.payloadBytes },
       transmit: options.transmit,
       onEvent: options.onEvent,
       onPacket: (agent, packet) => this.onPacket(agent, packet),
+      isCovered: (agent) => this.standIns.covers(agent),
       onGone: (agent, isOver) => {
+        // First: what is published from now on is for it, too.
+        this.standIns.onGone(agent);
         this.map.removeAgent(agent);
         this.groups.onGone(agent.id);
         this.shares.removeAgent(agent);
@@ -124,7 +129,7 @@ export class Forwarder implements ForwarderView {
     });
     this.agentsByNumber = this.registry.agents;
     this.flushes = new Flushes(this.agentsByNumber);
-    this.clients = new Clients(this.agentsByNumber, (client, clean, agent) =>
+    this.clients = new Clients(this.agentsByNumber, options.unixTime, (client, clean, agent) =>
       this.wills.onClaimed(client, clean, agent),
     );
     this.groups = new GroupTable({
@@ -145,12 +150,25 @@ export class Forwarder implements ForwarderView {
       onPublish: (message, proxy) => this.relay.onPlain(message, proxy),
     });
     const wantsPlain = (topic: string) => this.legacy.wants(topic);
-    this.map = new TopicMap({ dataplane, groups: this.groups, groupPort: port, wantsPlain });
-    const { unixTime } = options;
+    const { unixTime, absent } = options;
+    this.standIns = new StandIns({
+      ...{ clock, unixTime, agents: this.agentsByNumber, storage: absent?.storage ?? nowhere },
+      limits: absent?.limits ?? STAND_IN_LIMITS,
+      onChange: (filters) => {
+        for (const topic of this.map.matchedBy(filters)) this.map.converge(topic);
+      },
+    });
+    this.standIns.restore(absent?.entries ?? []);
+    this.map = new TopicMap({
+      ...{ dataplane, groups: this.groups, groupPort: port, wantsPlain },
+      absentFrom: (topic) => this.standIns.absentFrom(topic),
+      isAbsent: (number) => this.standIns.isAbsent(number),
+    });
     this.keeper = options.retained ?? new RetainedKeeper({ clock, unixTime, storage: nowhere }).begin();
     this.retaining = new Retaining(this.keeper, (topic) => this.map.edgesOf(topic));
     this.relay = new Relay({
       ...{ map: this.map, legacy: this.legacy, retaining: this.retaining, shares: this.shares },
+      standIns: this.standIns,
       onOverflow: () => this.drop("plain_overflow"),
     });
     this.wills = new Wills(
@@ -176,6 +194,7 @@ export class Forwarder implements ForwarderView {
       // First the routes that are in use get their groups again; leftovers go last.
       onComplete: async (afterMs) => {
         options.onEvent({ type: "settled", afterMs, agents: this.agentsByNumber.size });
+        this.standIns.onSettled();
         await this.map.thaw();
         this.groups.endReservations();
       },
@@ -185,7 +204,7 @@ export class Forwarder implements ForwarderView {
     dataplane.onPublisher = (address, id) => this.onPublisher(address, id);
     dataplane.onNeeds = () => this.groups.allocator.refresh();
     dataplane.onLocate = (id) => {
-      if (id === THE_FORWARDER) return this.announce();
+      if (id === THE_FORWARDER) return this.signals.announce();
       void this.registry.withId(id)?.channel.send(encodeFabricJson(FabricTopic.LOCATE, null));
     };
   }
@@ -233,13 +252,13 @@ export class Forwarder implements ForwarderView {
     const agent = this.agentsByNumber.get(source);
     const begins = kind === Kind.CONTROL && datagram.number === 0 && stream === 0;
     if (agent !== undefined && agent.epoch === epoch && sameEndpoint(agent.endpoint, from)) {
-      if (!begins && stream !== 0 && stream !== this.epoch) return this.sendReset(datagram, from);
+      if (!begins && stream !== 0 && stream !== this.epoch) return this.signals.reset(datagram, from);
       agent.lastHeard = this.options.clock.now();
       agent.channel.onDatagram(datagram);
     } else if (begins && (datagram.flags & START) !== 0) {
       this.registry.onConnect(datagram, from);
     } else if (agent === undefined || serialDistance(agent.epoch, epoch) > 0) {
-      this.sendReset(datagram, from);
+      this.signals.reset(datagram, from);
     } else {
       this.drop("old_registration");
     }
@@ -247,19 +266,6 @@ export class Forwarder implements ForwarderView {
 
   private drop(reason: string): void {
     this.drops[reason] = (this.drops[reason] ?? 0) + 1;
-  }
-
-  /** Lets the switches see where this host lives. */
-  private announce(): void {
-    const header = { kind: Kind.ANNOUNCE, flags: 0, source: FORWARDER_NUMBER, epoch: this.epoch };
-    const everyone = { address: "255.255.255.255", port: this.options.port };
-    this.options.transmit({ ...header, stream: 0, number: 0 }, Buffer.alloc(0), everyone);
-  }
-
-  private sendReset(datagram: Datagram, to: Endpoint): void {
-    this.stats.resets_sent += 1;
-    const header = { kind: Kind.RESET, flags: 0, source: FORWARDER_NUMBER, epoch: this.epoch };
-    this.options.transmit({ ...header, stream: datagram.epoch, number: 0 }, Buffer.alloc(0), to);
   }
 
   // --- packets of one agent ---
@@ -277,6 +283,7 @@ export class Forwarder implements ForwarderView {
         this.wills.onRegistered(agent);
         this.quarantine.onRegistered(agent);
         this.flushes.onRegistered(agent);
+        this.standIns.onRegistered(agent);
         break;
       case "pingreq":
         this.answer(agent, { cmd: "pingresp" });
@@ -371,7 +378,13 @@ export class Forwarder implements ForwarderView {
         this.work(agent, packet.length ?? 0, () => this.retaining.retain(agent, packet.payload as Buffer));
         break;
       case FabricTopic.MEMBERS:
-        this.onMembers(agent, packet);
+        this.work(agent, packet.length ?? 0, this.shares.onPacket(agent, packet));
+        break;
+      case FabricTopic.DURABLE:
+        this.work(agent, packet.length ?? 0, this.standIns.onDurable(agent, packet));
+        break;
+      case FabricTopic.DEFER:
+        this.work(agent, packet.length ?? 0, () => this.standIns.defer(packet.payload as Buffer));
         break;
       case FabricTopic.FLUSH:
         this.work(agent, packet.length ?? 0, () => this.flush(agent, packet));
@@ -427,6 +440,7 @@ export class Forwarder implements ForwarderView {
     agent.confirmed = undefined;
     this.wills.confirm(agent, confirmed.wills);
     void this.shares.confirm(agent, confirmed.shares);
+    this.standIns.confirm(agent, confirmed.durable);
     this.settling.onSynced(agent.claim.address);
     for (const filter of [...agent.filters]) {
       if (!confirmed.filters.has(filter)) this.map.remove(filter, agent);
@@ -436,6 +450,7 @@ export class Forwarder implements ForwarderView {
       topic.removePublisher(agent);
       this.map.converge(topic);
     }
+    this.work(agent, 0, () => this.standIns.catchUp(agent));
     this.work(agent, 0, async () => {
       await this.shares.complete(agent);
       return this.retaining.complete(agent);
@@ -467,21 +482,10 @@ export class Forwarder implements ForwarderView {
     });
   }
 
-  /** Members of shared subscriptions at an agent: counted at once, and answered when all agents know of them. */
-  private onMembers(agent: Agent, packet: IPublishPacket): void {
-    const update = readMembers(packet);
-    if (update === undefined) return this.drop("bad_members");
-    const changed = this.shares.onMembers(agent, update);
-    this.work(agent, packet.length ?? 0, async () => {
-      await this.shares.tell(changed);
-      return update.number === 0 ? undefined : encodeFabricJson(FabricTopic.JOINED, update.number);
-    });
-  }
-
   private async flush(agent: Agent, packet: IPublishPacket): Promise<Buffer | undefined> {
     const number = readFlushNumber(packet);
     if (number === undefined) return undefined;
-    await this.flushes.flush(agent);
+    await Promise.all([this.flushes.flush(agent), this.standIns.caughtUp(agent)]);
     return encodeFabricJson(FabricTopic.FLUSHED, number);
   }
 
@@ -518,6 +522,7 @@ export class Forwarder implements ForwarderView {
   private tick(): void {
     if (this.closed) return;
     this.registry.tick();
+    this.standIns.tick();
     tellSteering(this.agentsByNumber.values(), this.dataplane.unsteered());
     this.options.clock.setTimer(PING_MS, () => this.tick());
   }
@@ -552,33 +557,26 @@ export class Forwarder implements ForwarderView {
     return this.registry.views(this.options.clock.now());
   }
 
-  *filters(): IterableIterator<FilterView> {
-    for (const [filter, agents] of this.map.filters()) yield { filter, edges: ids(agents) };
+  filters(): IterableIterator<FilterView> {
+    return this.map.filterViews();
   }
 
-  *topics(): IterableIterator<TopicView> {
-    for (const { topic, group, edges } of this.map.topics()) {
-      if (group === undefined) continue;
-      yield { topic, edges, group: group.address, carriage: group.carriage };
-    }
+  topics(): IterableIterator<TopicView> {
+    return this.map.topicViews();
   }
 
   metrics(): IterableIterator<MetricView> {
     const { registry, relay, retaining, accessShare, networkStats, flushes, map } = this;
     const { guesses } = this.firewalls;
-    const { keeper, wills, shares, clients, quarantine, legacy, groups, drops } = this;
+    const { keeper, wills, shares, clients, quarantine, legacy, groups, drops, standIns, signals } = this;
     return forwarderMetrics({
       counting: [
         ...[registry, this, relay, accessShare, retaining, keeper, wills, shares, clients, networkStats],
-        ...[flushes, quarantine, guesses, map],
+        ...[flushes, quarantine, guesses, map, standIns, standIns.kept, signals],
       ],
-      ...{ keeper, wills, shares, clients, quarantine, legacy, groups, drops },
+      ...{ keeper, wills, shares, clients, quarantine, legacy, groups, drops, standIns },
       allocation: this.allocation(),
       socket: this.options.socketStats?.() ?? {},
     });
   }
-}
-
-function ids(agents: readonly { readonly id: string }[]): string[] {
-  return agents.map((a) => a.id).sort();
 }

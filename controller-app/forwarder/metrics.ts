@@ -5,6 +5,7 @@ import type { GroupTable } from "./groups.js";
 import type { LegacyProxies } from "./legacy.js";
 import type { QuarantineList } from "./quarantine.js";
 import type { Shares } from "./shares.js";
+import type { StandIns } from "./stand-ins.js";
 import type { Wills } from "./wills.js";
 
 type Counters = Readonly<Record<string, number>>;
@@ -20,6 +21,7 @@ export interface Counted {
   readonly shares: Shares;
   readonly clients: Clients;
   readonly quarantine: QuarantineList;
+  readonly standIns: StandIns;
   readonly allocation: AllocationView;
   readonly drops: Counters;
   readonly socket: Counters;
@@ -27,7 +29,7 @@ export interface Counted {
 
 /** Everything countable of a forwarder, but for its data plane. */
 export function* forwarderMetrics(counted: Counted): IterableIterator<MetricView> {
-  const { groups, keeper, wills, shares, clients, quarantine } = counted;
+  const { groups, keeper, wills, shares, clients, quarantine, standIns } = counted;
   const merged = Object.assign({}, ...counted.counting.map(({ stats }) => stats)) as Counters;
   yield* counterMetrics("forwarder_", { ...merged, ...allocationCounters(groups.allocator.stats) });
   yield* counterMetrics("forwarder_dropped_", counted.drops, "datagrams dropped: ");
@@ -42,6 +44,9 @@ export function* forwarderMetrics(counted: Counted): IterableIterator<MetricView
     retained_bytes: ["what the retained messages take", keeper.bytes],
     shares: ["shared subscriptions", shares.size],
     quarantine: ["sources that are shut out", quarantine.size],
+    absent_edges: ["edges that are away, or not caught up, and for which messages are kept", standIns.size],
+    kept_messages: ["messages that are kept for them", standIns.kept.size],
+    kept_bytes: ["what these take", standIns.kept.bytes],
     will_bytes: ["what the wills of agents' clients take", wills.bytes],
   });
 }

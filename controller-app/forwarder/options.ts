@@ -4,6 +4,7 @@ import type { RetainedKeeper } from "../retained/keeper.js";
 import type { RetainedStorage } from "../retained/storage.js";
 import type { WasteBounds } from "./group-books.js";
 import type { RegistryEvent } from "./registry.js";
+import type { StandInLimits } from "./stand-ins.js";
 
 export interface ForwarderOptions {
   readonly clock: Clock;
@@ -26,6 +27,12 @@ export interface ForwarderOptions {
   };
   /** Where the quarantine is kept, likewise. */
   readonly quarantine?: RetainedStorage;
+  /** Where messages for edges that are away are kept, what is there, and how much of it may be; `STAND_IN_LIMITS` where absent. */
+  readonly absent?: {
+    readonly storage: RetainedStorage;
+    readonly entries: Iterable<readonly [key: string, value: Buffer]>;
+    readonly limits?: StandInLimits | undefined;
+  };
   /** Sources that are never shut out, beside agents. */
   readonly isSafe?: (source: string) => boolean;
   /** Counters of the socket, by snake_case name. */

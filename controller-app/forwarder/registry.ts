@@ -42,6 +42,8 @@ export interface RegistryOptions {
   readonly onGone: (agent: Agent, isOver: boolean) => void;
   /** Another life of the agent is about to take the place of this one. */
   readonly onReplaced: (agent: Agent) => void;
+  /** Messages are kept for the agent when it has gone. */
+  readonly isCovered: (agent: Agent) => boolean;
   /** A datagram was not taken. */
   readonly onDrop: (reason: string) => void;
 }
@@ -114,6 +116,9 @@ export class Registry {
     const stays = known !== undefined && !moved && known.claim.dataEpoch === stated.dataEpoch;
     const claim = { ...stated, stay: stays ? known.claim.stay : this.stats.registrations };
     if (known !== undefined && moved) this.withdraw(known, "its address has changed");
+    // What it has missed comes before what is sent to it from now on.
+    const isReplaced = known !== undefined && !moved && !stays && this.options.isCovered(known);
+    if (isReplaced) this.withdraw(known, "it has started anew", true);
     const endpoint = { address: from.address, port: from.port };
     const channel: ControlChannel = new ControlChannel({
       clock,
@@ -126,7 +131,7 @@ export class Registry {
       onBroken: (reason) => this.withdraw(agent, `its control channel broke (${reason})`),
     });
     let agent: Agent;
-    if (known === undefined || moved) {
+    if (known === undefined || moved || isReplaced) {
       agent = new Agent(datagram.source, claim, endpoint, datagram.epoch, channel, now);
       this.byNumber.set(agent.number, agent);
     } else {
@@ -144,7 +149,9 @@ export class Registry {
     agent.steering = undefined;
     agent.sysVersion = 0;
     agent.knowsShares = false;
-    agent.confirmed = { filters: new Set(), topics: new Set(), wills: new Set(), shares: new Set() };
+    agent.confirmed = {
+      ...{ filters: new Set(), durable: new Set(), topics: new Set(), wills: new Set(), shares: new Set() },
+    };
     this.tellDataplane();
     return agent;
   }
@@ -172,8 +179,10 @@ export class Registry {
   }
 
   /** That life of an agent has ended: no publisher waits for its acknowledgement any more. */
-  private tellGone({ number, claim }: Agent): void {
-    const gone = encodeFabricJson(FabricTopic.GONE, { agent: number, epoch: claim.dataEpoch });
+  private tellGone(agent: Agent): void {
+    const { number, claim } = agent;
+    const absent = this.options.isCovered(agent) ? { absent: true } : {};
+    const gone = encodeFabricJson(FabricTopic.GONE, { agent: number, epoch: claim.dataEpoch, ...absent });
     for (const other of this.byNumber.values()) {
       const isConcerned = other.groups.size > 0 || other.knowsShares;
       if (other.number !== number && isConcerned) void other.channel.send(gone);

@@ -3,6 +3,7 @@ import type { Agent } from "./agents.js";
 import type { LegacyProxies, LegacyProxy } from "./legacy.js";
 import type { Retaining } from "./retaining.js";
 import type { Shares } from "./shares.js";
+import type { StandIns } from "./stand-ins.js";
 import type { TopicMap } from "./topic-map.js";
 
 /** Bytes that wait for an edge before nothing from legacy proxies is added. */
@@ -13,6 +14,7 @@ export interface RelayOptions {
   readonly legacy: LegacyProxies;
   readonly retaining: Retaining;
   readonly shares: Shares;
+  readonly standIns: StandIns;
   /** An edge had too much to take. */
   readonly onOverflow: () => void;
 }
@@ -26,20 +28,27 @@ export class Relay {
   /** An agent's message without a route. Resolves when all other edges have it, with the PUBACK's reason code. */
   async relay(message: Message, from: Agent): Promise<number> {
     this.stats.relayed += 1;
-    const { map, legacy } = this.options;
+    const { map, legacy, standIns } = this.options;
     const bytes = encodePublish(message);
-    const others = map.edgesOf(message.topic).filter((edge) => edge !== from);
-    const isHeard = others.length > 0 || legacy.wants(message.topic);
+    const others = map.liveEdgesOf(message.topic).filter((edge) => edge !== from);
+    const kept = standIns.keep(message, from.number);
+    const isHeard = others.length > 0 || kept !== undefined || legacy.wants(message.topic);
     legacy.send(message);
-    await Promise.all(others.map((edge) => edge.channel.send(bytes)));
+    await Promise.all([kept, ...others.map((edge) => this.send(edge, bytes, message))]);
     return isHeard ? ReasonCode.SUCCESS : ReasonCode.NO_MATCHING_SUBSCRIBERS;
+  }
+
+  /** Resolves when the edge has it, or it is kept until the edge is back. */
+  private async send({ channel, number }: Agent, bytes: Buffer, message: Message): Promise<void> {
+    if (!(await channel.send(bytes))) await this.options.standIns.bring(message, number);
   }
 
   /** A message of no living edge's. The live copy goes before the word that it is retained: who subscribes gets one of them. */
   publish(message: Message): void {
-    const { map, legacy, retaining, shares } = this.options;
+    const { map, legacy, retaining, shares, standIns } = this.options;
     const bytes = encodePublish(message);
-    for (const { channel } of map.edgesOf(message.topic)) void channel.send(bytes);
+    void standIns.keep(message, undefined);
+    for (const edge of map.liveEdgesOf(message.topic)) void this.send(edge, bytes, message);
     if (message.retain) void retaining.keep(message);
     legacy.send(message);
     shares.publish(message);
@@ -49,7 +58,7 @@ export class Relay {
   onPlain(message: Message, proxy: LegacyProxy): void {
     const { map, legacy, retaining, shares, onOverflow } = this.options;
     const bytes = encodePublish(message);
-    for (const { channel } of map.edgesOf(message.topic)) {
+    for (const { channel } of map.liveEdgesOf(message.topic)) {
       if (channel.waitingBytes < PLAIN_BYTES_MAX) void channel.send(bytes);
       else onOverflow();
     }

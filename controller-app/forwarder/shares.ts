@@ -6,12 +6,14 @@ import {
   Mark,
   type MembersUpdate,
   type Message,
+  readMembers,
   type ShareEdges,
   type SharesUpdate,
   shareFilter,
   Turns,
   withMark,
 } from "@topicast/protocol";
+import type { IPublishPacket } from "mqtt-packet";
 import type { Agent } from "./agents.js";
 
 /** Shared subscriptions that all agents know of; those beyond are each edge's own. */
@@ -31,7 +33,7 @@ export class Shares {
   private readonly byName = new Map<string, Share>();
   private readonly trie = new FilterTrie<Share>();
 
-  readonly stats = { shares_refused: 0 };
+  readonly stats = { shares_refused: 0, shares_bad: 0 };
 
   constructor(private readonly agents: () => Iterable<Agent>) {}
 
@@ -39,8 +41,19 @@ export class Shares {
     return this.byName.size;
   }
 
-  /** `$fabric/members`. What has changed is to be told by `tell`. */
-  onMembers(agent: Agent, { shares }: MembersUpdate): string[] {
+  /** `$fabric/members`: counted at once. Resolves with the answer when all agents know of them. */
+  onPacket(agent: Agent, packet: IPublishPacket): () => Promise<Buffer | undefined> {
+    const update = readMembers(packet);
+    if (update === undefined) this.stats.shares_bad += 1;
+    const changed = update === undefined ? [] : this.onMembers(agent, update);
+    return async () => {
+      await this.tell(changed);
+      return update?.number ? encodeFabricJson(FabricTopic.JOINED, update.number) : undefined;
+    };
+  }
+
+  /** What has changed is to be told by `tell`. */
+  private onMembers(agent: Agent, { shares }: MembersUpdate): string[] {
     const changed: string[] = [];
     for (const { share: name, connected } of shares) {
       agent.confirmed?.shares.delete(name);
@@ -60,7 +73,7 @@ export class Shares {
   }
 
   /** Tells every agent that is up to date where these have members now; resolves when all have it, or are gone. */
-  async tell(names: readonly string[]): Promise<void> {
+  private async tell(names: readonly string[]): Promise<void> {
     if (names.length === 0) return;
     const packet = encode({ shares: names.map((name) => this.edgesOf(name)), complete: false });
     const told = [...this.agents()].filter((agent) => agent.knowsShares);

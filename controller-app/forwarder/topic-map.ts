@@ -1,5 +1,6 @@
 import { FilterTrie, TopicTree } from "@topicast/protocol";
 import type { Dataplane } from "../dataplane/dataplane.js";
+import type { FilterView, TopicView } from "../rest/view.js";
 import type { Agent } from "./agents.js";
 import type { GroupTable } from "./groups.js";
 import { RoutedTopic } from "./topics.js";
@@ -10,6 +11,10 @@ export interface TopicMapOptions {
   readonly dataplane: Pick<Dataplane, "mayPublish">;
   readonly groups: GroupTable;
   readonly wantsPlain: (topic: string) => boolean;
+  /** Agent numbers of edges that are away, or not caught up, and for which messages of the topic are kept. */
+  readonly absentFrom: (topic: string) => readonly number[];
+  /** That edge is not registered, and messages are kept for it. */
+  readonly isAbsent: (number: number) => boolean;
   /** The UDP port that group datagrams are sent to. */
   readonly groupPort: number;
 }
@@ -60,6 +65,13 @@ export class TopicMap {
     return [...this.edges.match(topic)].sort((a, b) => (a.id < b.id ? -1 : 1));
   }
 
+  /** Those of them that messages go to: not those for which they are kept. */
+  liveEdgesOf(topic: string): Agent[] {
+    const edges = this.edgesOf(topic);
+    const absent = this.options.absentFrom(topic);
+    return absent.length === 0 ? edges : edges.filter(({ number }) => !absent.includes(number));
+  }
+
   /** The routed topics that any of the filters matches. */
   matchedBy(filters: Iterable<string>): Set<RoutedTopic> {
     const found = new Set<RoutedTopic>();
@@ -81,7 +93,7 @@ export class TopicMap {
     }
     const topic = new RoutedTopic(name, {
       ...this.options,
-      edgesOf: (t) => this.edgesOf(t),
+      edgesOf: (t) => this.liveEdgesOf(t),
       onUnused: (unused) => this.routed.delete(unused.topic),
     });
     this.routed.set(name, topic);
@@ -103,7 +115,16 @@ export class TopicMap {
     for (const [, topic] of this.routed.entries()) yield topic;
   }
 
-  filters(): IterableIterator<[filter: string, agents: Agent[]]> {
-    return this.edges.entries();
+  *filterViews(): IterableIterator<FilterView> {
+    for (const [filter, agents] of this.edges.entries()) {
+      yield { filter, edges: agents.map(({ id }) => id).sort() };
+    }
+  }
+
+  *topicViews(): IterableIterator<TopicView> {
+    for (const { topic, group, edges } of this.topics()) {
+      if (group === undefined) continue;
+      yield { topic, edges, group: group.address, carriage: group.carriage };
+    }
   }
 }

@@ -15,8 +15,12 @@ export interface TopicContext {
   readonly groups: GroupTable;
   /** The UDP port that group datagrams are sent to. */
   readonly groupPort: number;
-  /** The agents whose filters match, ordered by id. */
+  /** The agents whose filters match, ordered by id; not those for which messages are kept. */
   readonly edgesOf: (topic: string) => Agent[];
+  /** The numbers of those for which they are, away or not caught up. */
+  readonly absentFrom: (topic: string) => readonly number[];
+  /** That edge is not registered, and messages are kept for it. */
+  readonly isAbsent: (number: number) => boolean;
   /** Whether a proxy that speaks the plain form wants the topic. */
   readonly wantsPlain: (topic: string) => boolean;
   /** The topic has no publisher any more. */
@@ -72,6 +76,7 @@ export class RoutedTopic {
   private async run(): Promise<void> {
     const { groups, edgesOf, onUnused } = this.context;
     const edges = edgesOf(this.topic);
+    const absent = this.context.absentFrom(this.topic);
     const publishers = [...this.publishers.keys()];
     const ids = publishers.map((p) => p.id);
     const elsewhere = publishers.some((p) => edges.some((e) => e !== p));
@@ -89,7 +94,7 @@ export class RoutedTopic {
     const relayOnly = plain || (elsewhere && group === undefined);
     // Who has begun to publish meanwhile is told by the next run, which its coming has asked for.
     const present = publishers.filter((agent) => this.publishers.has(agent));
-    await Promise.all(present.map((agent) => this.tell(agent, group, relayOnly)));
+    await Promise.all(present.map((agent) => this.tell(agent, group, relayOnly, absent)));
     this.use(use, ids);
     if (this.publishers.size > 0) return;
     this.use(undefined, []);
@@ -108,11 +113,21 @@ export class RoutedTopic {
   }
 
   /** Sends the publisher its route where it differs from the last one; resolves when the agent has it or is gone. */
-  private async tell(agent: Agent, group: Group | undefined, relayOnly: boolean): Promise<void> {
+  private async tell(
+    agent: Agent,
+    group: Group | undefined,
+    relayOnly: boolean,
+    absent: readonly number[],
+  ): Promise<void> {
+    const others = absent.filter((number) => number !== agent.number);
     const route: RouteUpdate = relayOnly
       ? { topic: this.topic, group: null, to: null }
-      : { topic: this.topic, ...this.destinations(agent, group) };
-    const told = route.group === null ? undefined : tellGroup(agent, group!);
+      : {
+          topic: this.topic,
+          ...this.destinations(agent, group),
+          ...(others.length === 0 ? {} : { absent: others }),
+        };
+    const told = route.group === null ? undefined : tellGroup(agent, group!, this.context.isAbsent);
     const body = JSON.stringify(route);
     if (this.publishers.get(agent) === body) {
       await told;
@@ -135,14 +150,21 @@ export class RoutedTopic {
 }
 
 /** Tells a publisher whom the group leads to, unless it knows; undefined then. Before any route that names the group. */
-function tellGroup(agent: Agent, group: Group): Promise<boolean> | undefined {
+function tellGroup(
+  agent: Agent,
+  group: Group,
+  isAbsent: (number: number) => boolean,
+): Promise<boolean> | undefined {
+  const edges = group.members.map((m) => ({
+    agent: agentNumber(m.id),
+    at: `${m.address}:${m.port}`,
+    epoch: m.dataEpoch,
+  }));
+  const absent = edges.map((edge) => edge.agent).filter(isAbsent);
   const update: GroupUpdate = {
     group: group.address,
-    edges: group.members.map((m) => ({
-      agent: agentNumber(m.id),
-      at: `${m.address}:${m.port}`,
-      epoch: m.dataEpoch,
-    })),
+    edges: edges.filter((edge) => !absent.includes(edge.agent)),
+    ...(absent.length === 0 ? {} : { absent }),
   };
   // Who was gone for a moment has left the publisher's stream, although the group reads as before.
   const told = JSON.stringify([update, group.members.map((m) => m.stay)]);

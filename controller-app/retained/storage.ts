@@ -28,6 +28,8 @@ export interface ForwarderStorage {
   readonly wills: RetainedStorage;
   /** Which sources are shut out. */
   readonly quarantine: RetainedStorage;
+  /** Messages for edges that are away: see `../forwarder/stand-ins.ts`. */
+  readonly absent: RetainedStorage;
 }
 
 /** A directory of its own; closing one part closes all. Rejects with a UserError where it cannot be used. */
@@ -37,6 +39,7 @@ export async function openStorage(options: StoreOptions): Promise<ForwarderStora
     retained: partOf(store, "retained/"),
     wills: partOf(store, "wills/"),
     quarantine: partOf(store, "quarantine/"),
+    absent: partOf(store, "absent/"),
   };
 }
 

@@ -28,6 +28,8 @@ export interface Yield {
   readonly client: string;
   readonly to: number;
   readonly clean: boolean;
+  /** Milliseconds since it connected there. */
+  readonly ago: number;
 }
 
 /** `$fabric/take`: to the agent that hands a session over. */
@@ -75,7 +77,7 @@ const u32 = z.int().min(0).max(0xffffffff);
 const time = z.number().nonnegative();
 const claim = z.object({ client: z.string(), number: u32, at: time, clean: z.boolean() });
 const claimed = z.object({ client: z.string(), number: u32, at: time, from: u32.nullable() });
-const yielding = z.object({ client: z.string(), to: u32, clean: z.boolean() });
+const yielding = z.object({ client: z.string(), to: u32, clean: z.boolean(), ago: time.default(0) });
 const take = z.object({ client: z.string(), peer: u32, done: z.boolean() });
 const clients = z.array(z.object({ client: z.string(), at: time }));
 

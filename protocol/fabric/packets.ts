@@ -43,6 +43,11 @@ export const FabricTopic = {
   GUESSES: "$fabric/guesses",
   LOCK: "$fabric/lock",
   WHERE: "$fabric/where",
+  DURABLE: "$fabric/durable",
+  NOTED: "$fabric/noted",
+  DEFER: "$fabric/defer",
+  DEFERRED: "$fabric/deferred",
+  MISSED: "$fabric/missed",
 } as const;
 
 export const FABRIC_PREFIX = "$fabric/";
@@ -54,12 +59,16 @@ export interface RouteUpdate {
   readonly group: string | null;
   /** Destinations `address:port`: the group's own, or each member's; null: forget this route. */
   readonly to: readonly string[] | null;
+  /** Agent numbers of edges that want it and are away: `$fabric/defer`. Absent: none. */
+  readonly absent?: readonly number[] | undefined;
 }
 
 /** `$fabric/group`: the edges that a stream's group leads to, before the first route that names it. */
 export interface GroupUpdate {
   readonly group: string;
   readonly edges: readonly GroupEdge[];
+  /** Agent numbers of those that are away, and that messages are kept for. Absent: none. */
+  readonly absent?: readonly number[] | undefined;
 }
 
 export interface GroupEdge {
@@ -75,6 +84,8 @@ export interface GroupEdge {
 export interface GoneEdge {
   readonly agent: number;
   readonly epoch: number;
+  /** Messages are kept for it: what it has not reported to have is for `$fabric/defer`. Absent: they are not. */
+  readonly absent?: boolean | undefined;
 }
 
 /** `$fabric/flush` from the forwarder: answer when that edge has all that was sent to it so far. */
@@ -228,17 +239,19 @@ function readProperties(bytes: Buffer, packets: readonly Packet[]): void {
   }
 }
 
+const u32 = z.int().min(0).max(0xffffffff);
 const routeUpdate = z.object({
   topic: z.string(),
   group: z.string().nullable(),
   to: z.array(z.string()).nullable(),
+  absent: z.array(u32).optional(),
 });
-const u32 = z.int().min(0).max(0xffffffff);
 const groupUpdate = z.object({
   group: z.string(),
   edges: z.array(z.object({ agent: u32, at: z.string(), epoch: u32 })),
+  absent: z.array(u32).optional(),
 });
-const goneEdge = z.object({ agent: u32, epoch: u32 });
+const goneEdge = z.object({ agent: u32, epoch: u32, absent: z.boolean().optional() });
 const flushOrder = z.object({ edge: u32, number: u32 });
 const heldRoutes = z.array(z.object({ topic: z.string(), group: z.string().nullable() }));
 const accessText = z.string().max(ACCESS_FILE_BYTES_MAX).nullable();

@@ -71,8 +71,18 @@ export interface SendOptions {
   readonly to: readonly Endpoint[];
   /** Called when every edge of the group has it; without it the message is QoS 0. */
   readonly done?: (() => void) | undefined;
+  /** With `done`: called for each edge that is away and will not get it here. */
+  readonly onAbsent?: ((edge: number) => void) | undefined;
   /** What goes before it on other streams; said once. */
   readonly fences?: readonly Fence[];
+}
+
+/** Somebody waits until everyone has everything before `number`. */
+interface Wait extends Pick<SendOptions, "onAbsent"> {
+  /** Nothing of the message is before the datagram before this one. */
+  readonly first: number;
+  readonly number: number;
+  readonly done: () => void;
 }
 
 /**
@@ -87,7 +97,9 @@ export class StreamSender {
   private readonly members = new Members();
   private to: readonly Endpoint[] = [];
   /** Who waits until everyone has everything before `number`, in its order. */
-  private readonly waits: Array<{ readonly number: number; readonly done: () => void }> = [];
+  private readonly waits: Wait[] = [];
+  /** Edges of the group that are away: messages are for them all the same. */
+  private absent: readonly number[] = [];
   /** Who waits until one edge has everything before `number`. */
   private edgeWaits: Array<{ readonly edge: number; readonly number: number; readonly done: () => void }> =
     [];
@@ -128,21 +140,33 @@ export class StreamSender {
     return [...this.members.values()].map((m) => m.endpoint.address);
   }
 
-  setEdges(edges: readonly Edge[]): void {
+  /** Those of the group, and of them those that are away. */
+  setEdges(edges: readonly Edge[], absent: readonly number[] = []): void {
+    this.absent = absent;
     const others = edges.filter((e) => e.number !== this.context.source);
     this.members.set(others, this.queue.end, this.context.clock.now());
     this.settle();
   }
 
-  /** That life of an edge has ended. */
-  removeEdge(number: number, epoch: number): void {
-    if (this.members.get(number)?.epoch !== epoch) return;
+  /** Whether that edge of the group is away, and messages are for it all the same. */
+  isAbsent(edge: number): boolean {
+    return this.absent.includes(edge);
+  }
+
+  /** That life of an edge has ended; `isAbsent`: what it lacks, and what comes now, is for it all the same. */
+  removeEdge(number: number, epoch: number, isAbsent: boolean): void {
+    const member = this.members.get(number);
+    if (member?.epoch !== epoch) return;
     this.members.delete(number);
+    if (isAbsent) {
+      this.absent = [...this.absent.filter((edge) => edge !== number), number];
+      for (const wait of [...this.waits]) if (wait.number > member.position) wait.onAbsent?.(number);
+    }
     this.settle();
   }
 
   /** Sends one encoded packet, or drops it and returns false: QoS 0 beyond what may wait. */
-  send(packet: Buffer, { to, done, fences }: SendOptions): boolean {
+  send(packet: Buffer, { to, done, onAbsent, fences }: SendOptions): boolean {
     if (this.closed) return false;
     if (done === undefined && this.queue.bytes > LOOSE_QUEUE_BYTES_MAX) {
       this.context.stats.queue_drops += 1;
@@ -152,10 +176,12 @@ export class StreamSender {
     const unsaid = this.queue.unsaid(fences);
     // Whoever comes back late must find the fence: it stays until everyone has it, as QoS 1 and 2 do.
     const pinned = done !== undefined || unsaid.length > 0;
+    const first = this.queue.end;
     // A datagram has one fence: those before the last one have datagrams without packets.
     for (const fence of unsaid.slice(0, -1)) this.queue.add(Buffer.alloc(0), pinned, fence);
     this.queue.add(packet, pinned, unsaid.at(-1));
-    if (pinned) this.wait(done ?? (() => {}));
+    if (pinned) this.wait(done ?? (() => {}), onAbsent, first);
+    for (const edge of this.absent) onAbsent?.(edge);
     if (this.pumping) return true;
     this.pumping = true;
     if (this.isCalm()) this.pump();
@@ -208,9 +234,9 @@ export class StreamSender {
     return true;
   }
 
-  private wait(done: () => void): void {
+  private wait(done: () => void, onAbsent?: (edge: number) => void, first = this.queue.end): void {
     if (!this.isAwaited) this.waitingSince = this.context.clock.now();
-    this.waits.push({ number: this.queue.end, done });
+    this.waits.push({ first, number: this.queue.end, done, onAbsent });
   }
 
   // --- new datagrams ---
@@ -346,6 +372,9 @@ export class StreamSender {
       // It has started anew, which the forwarder has yet to say: it begins where it came in.
       const { endpoint, number } = member;
       const begin = Math.min(asked, this.next);
+      // A datagram may hold the end of one message and the next one.
+      for (const wait of [...this.waits])
+        if (wait.number > member.position && wait.first <= begin) wait.onAbsent?.(number);
       const others = [...this.members.values()].filter((m) => m !== member);
       this.members.set([...others, { number, endpoint, epoch }], begin, now);
       this.settle();

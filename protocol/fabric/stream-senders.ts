@@ -69,9 +69,9 @@ export class StreamSenders {
     stream.onStatus(datagram, status.missing, from);
   }
 
-  /** That life of an edge has ended: nobody waits for it any more. */
-  removeEdge(number: number, epoch: number): void {
-    for (const stream of this.streams.values()) stream.removeEdge(number, epoch);
+  /** That life of an edge has ended: nobody waits for it any more. `isAbsent`: see `SendOptions.onAbsent`. */
+  removeEdge(number: number, epoch: number, isAbsent: boolean): void {
+    for (const stream of this.streams.values()) stream.removeEdge(number, epoch, isAbsent);
   }
 
   /** Calls `done` when that edge has all that was sent to it so far, or is given up, or gone. */

@@ -17,6 +17,7 @@ export async function restoreSessions(server: Server): Promise<void> {
     log?.error({ key, reason }, "a stored entry cannot be understood: its session is lost");
   }
   await restoreRetained(server, journal);
+  await server.had.restore(journal);
   for (const [number, message] of messages) journal.know(message, number);
   for (const [number, image] of sessions) {
     const session = adopt(server, image, journal.resume(number));
@@ -46,6 +47,7 @@ function adopt(server: Server, image: SessionImage, journal: SessionJournal): Se
   const { subscriptions, received, deliveries } = image;
   const session = server.newSession({ clientId, username, listener });
   session.expiry = expiry;
+  server.subscriptions.kept.expiryChanged(session);
   session.isPartial = isPartial;
   session.connectedAt = connectedAt - (server.journal?.toUnix ?? 0);
   // Where others publish the wills of an agent that dies, they have done so by now.

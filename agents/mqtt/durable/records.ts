@@ -11,11 +11,13 @@ export const Prefix = {
   DELIVERY: "delivery/",
   MESSAGE: "message/",
   RETAINED: "retained/",
+  HAD: "had/",
 } as const;
 
 const SESSION_DIGITS = 8;
 const MESSAGE_DIGITS = 12;
 const ID_DIGITS = 4;
+const SLOT_DIGITS = 4;
 
 export const keyOf = {
   session: (session: number) => `${Prefix.SESSION}${hex(session, SESSION_DIGITS)}`,
@@ -27,6 +29,7 @@ export const keyOf = {
     `${Prefix.DELIVERY}${hex(session, SESSION_DIGITS)}/${hex(place, MESSAGE_DIGITS)}`,
   message: (message: number) => `${Prefix.MESSAGE}${hex(message, MESSAGE_DIGITS)}`,
   retained: (topic: string) => `${Prefix.RETAINED}${topic}`,
+  had: (slot: number) => `${Prefix.HAD}${hex(slot, SLOT_DIGITS)}`,
 };
 
 /** The session that a key is of, and what follows behind its number. @throws Error where the key is none of ours */
@@ -38,6 +41,7 @@ export function splitKey(key: string, prefix: string): { session: number; rest: 
 export const numberIn = {
   message: (key: string) => unhex(key.slice(Prefix.MESSAGE.length), MESSAGE_DIGITS),
   place: (rest: string) => unhex(rest, MESSAGE_DIGITS),
+  slot: (key: string) => unhex(key.slice(Prefix.HAD.length), SLOT_DIGITS),
   id: (rest: string) => unhex(rest, ID_DIGITS),
 };
 

@@ -28,7 +28,7 @@ export class Handover implements SessionHandover {
     return now() - session.connectedAt;
   }
 
-  yield(clientId: string, clean: boolean): SessionEntry[] | undefined {
+  yield(clientId: string, clean: boolean, since: number): SessionEntry[] | undefined {
     const { server } = this;
     server.giveWay(clientId);
     const session = server.sessions.get(clientId);
@@ -37,6 +37,7 @@ export class Handover implements SessionHandover {
       server.endSession(session);
       return undefined;
     }
+    session.movedAt = since;
     session.deadlines.end.cancel();
     session.deadlines.will.cancel();
     // The client is back, only elsewhere (MQTT-3.1.3-9).
@@ -65,6 +66,7 @@ export class Handover implements SessionHandover {
     const session = this.server.sessions.get(clientId);
     if (session === undefined) return false;
     session.hasLeft = false;
+    session.movedAt = Number.POSITIVE_INFINITY;
     if (session.connection === undefined) this.server.left(session, session.leftAt ?? this.server.now());
     return true;
   }
@@ -80,6 +82,7 @@ export class Handover implements SessionHandover {
     const { username, listener, expiry, subscriptions } = image;
     const session = server.newSession({ clientId, username, listener });
     session.expiry = Math.min(expiry, server.limits.sessionExpirySeconds);
+    server.subscriptions.kept.expiryChanged(session);
     session.isPartial = true;
     if (image.isPartial) this.partial.add(session);
     if (server.journal !== undefined) {

@@ -32,7 +32,8 @@ export class Seen {
     const { time } = this;
     const { key, count } = split(origin, topic);
     const entry = this.entries.get(key) ?? { topic, last: count, marks: [] };
-    entry.last = count;
+    // One that was kept while this edge was away may be older than others that came before it.
+    entry.last = Math.max(entry.last, count);
     if (entry.marks.at(-1)?.time !== time) entry.marks.push({ time, first: count });
     if (entry.marks.length > MARKS_MAX) entry.marks.shift();
     this.entries.delete(key);

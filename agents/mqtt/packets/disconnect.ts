@@ -13,6 +13,7 @@ export function handleDisconnect(connection: Connection, session: Session, packe
   if (sessionExpiry !== undefined) {
     if (session.expiry === 0 && sessionExpiry > 0) throw protocolError("session expiry was 0 in CONNECT");
     session.expiry = Math.min(sessionExpiry, connection.server.limits.sessionExpirySeconds);
+    connection.server.subscriptions.kept.expiryChanged(session);
   }
   if (code === ReasonCode.SUCCESS) connection.server.setWill(session, undefined);
   connection.close("disconnect", code === ReasonCode.SUCCESS ? undefined : `reason code ${code}`);

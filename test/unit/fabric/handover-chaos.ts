@@ -3,7 +3,7 @@
  * edge that it leaves, the one that it comes to, or the forwarder. What must hold is checked over all that happened.
  */
 import assert from "node:assert/strict";
-import type { Entries } from "@topicast/agent/mqtt/durable/journal.js";
+import { EntriesDisk } from "./disk.js";
 import { type EdgeClient, pass, SimEdge } from "./edges.js";
 import { random, SimForwarder, SimNetwork } from "./sim.js";
 
@@ -13,55 +13,6 @@ export type Victim = "old" | "new" | "forwarder" | "nobody";
 const OPEN_MS = 200;
 /** A message takes so long, at most, until an edge has it: it is sent again where it is lost. */
 const UNDER_WAY_MS = 1_000;
-/** Each write takes so long. */
-const WRITE_MS = 2;
-
-/** What a process has written and its successor finds. */
-class Disk {
-  private readonly written = new Map<string, Buffer>();
-  private life = 0;
-
-  constructor(private readonly network: SimNetwork) {}
-
-  /** The process that has it has died: it writes nothing any more. */
-  close(): void {
-    this.life += 1;
-  }
-
-  /** For a process that starts now. */
-  open(): Entries {
-    this.life += 1;
-    const { life, written, network } = this;
-    let pending = new Map<string, Buffer | undefined>();
-    let last: Promise<void> = Promise.resolve();
-    const write = (batch: ReadonlyMap<string, Buffer | undefined>) =>
-      new Promise<void>((resolve) => {
-        network.clock.setTimer(WRITE_MS, () => {
-          if (this.life !== life) return;
-          for (const [key, value] of batch) {
-            if (value === undefined) written.delete(key);
-            else written.set(key, value);
-          }
-          resolve();
-        });
-      });
-    return {
-      put: (key, value) => void pending.set(key, Buffer.from(value)),
-      delete: (key) => void pending.set(key, undefined),
-      durable: () => {
-        if (pending.size > 0) {
-          last = write(pending);
-          pending = new Map();
-        }
-        return last;
-      },
-      async *entries(prefix) {
-        yield* [...written].filter(([key]) => key.startsWith(prefix)).sort(([a], [b]) => (a < b ? -1 : 1));
-      },
-    };
-  }
-}
-
 interface Sent {
   readonly text: string;
   readonly qos: 1 | 2;
@@ -82,7 +33,7 @@ export class HandoverChaos {
   private readonly rand: () => number;
   private readonly network: SimNetwork;
   private forwarder: SimForwarder;
-  private readonly disks: Disk[];
+  private readonly disks: EntriesDisk[];
   private readonly edges: (SimEdge | undefined)[] = [];
   private readonly unreleased = new Set<number>();
   private readonly clients: EdgeClient[] = [];
@@ -99,7 +50,7 @@ export class HandoverChaos {
     this.rand = random(seed * 7 + 1);
     this.network = new SimNetwork(seed);
     this.forwarder = new SimForwarder(this.network);
-    this.disks = EDGES.map(() => new Disk(this.network));
+    this.disks = EDGES.map(() => new EntriesDisk(this.network));
   }
 
   static async run(seed: number, victim: Victim): Promise<HandoverResult> {
@@ -201,7 +152,7 @@ export class HandoverChaos {
   private result(): HandoverResult {
     const got = new Map<string, number>();
     for (const client of this.clients) for (const text of client.got) got.set(text, (got.get(text) ?? 0) + 1);
-    // What is published while an edge is down, or not known again, is not for its sessions; nor what had not reached it.
+    // What is published while an edge is down, or not known again, is kept for the session there: not for one begun meanwhile.
     const isDue = ({ at }: Sent) =>
       !this.outages.some(({ from, to }) => at >= from - UNDER_WAY_MS && at <= to);
     // What its client had and had not answered for good when its edge died it may get again from a session begun anew.

@@ -14,6 +14,7 @@ import { Stats } from "@topicast/agent/mqtt/stats.js";
 import type { Dataplane } from "@topicast/controller/dataplane/dataplane.js";
 import { UnicastDataplane } from "@topicast/controller/dataplane/unicast.js";
 import { Forwarder } from "@topicast/controller/forwarder/forwarder.js";
+import type { StandInLimits } from "@topicast/controller/forwarder/stand-ins.js";
 import { RetainedKeeper } from "@topicast/controller/retained/keeper.js";
 import type { RetainedStorage } from "@topicast/controller/retained/storage.js";
 import {
@@ -204,6 +205,9 @@ export class SimAgent {
       retained: this.replica,
       handover: new Handover(new Server({ clock: network.clock })),
       deliverShared: (share, message) => this.takeShared(share, message),
+      deliverMissed: (message) => {
+        if (this.local.match(message.topic).length > 0) this.received.push(message);
+      },
       publishSys: () => {},
       discardWill: (clientId) => this.discarded.push(clientId),
     });
@@ -337,8 +341,12 @@ export class SimForwarder {
     disk?: SimDisk,
     willDisk?: SimDisk,
     quarantine?: { readonly disk: SimDisk; readonly isSafe: (source: string) => boolean },
+    absent?: { readonly disk: SimDisk; readonly limits?: StandInLimits },
   ) {
     this.forwarder = new Forwarder({
+      ...(absent && {
+        absent: { storage: absent.disk, entries: [...absent.disk.restart()], limits: absent.limits },
+      }),
       ...(willDisk === undefined ? {} : { wills: { storage: willDisk, entries: [...willDisk.restart()] } }),
       ...(disk === undefined ? {} : { retained: keeperOn(network, disk) }),
       ...(quarantine === undefined ? {} : { quarantine: quarantine.disk, isSafe: quarantine.isSafe }),

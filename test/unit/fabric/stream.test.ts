@@ -432,7 +432,7 @@ describe("positions", () => {
       });
       net.clock.advance(3_000);
       assert.equal(doneAt, undefined);
-      if (declared) net.senders.removeEdge(2, 100);
+      if (declared) net.senders.removeEdge(2, 100, false);
       net.clock.advance(9_000);
       if (declared) assert.equal(doneAt, 3_000);
       else assert.ok(doneAt !== undefined && doneAt >= 10_000 && doneAt <= 11_300, `${doneAt}`);

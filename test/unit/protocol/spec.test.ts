@@ -5,10 +5,13 @@ import {
   agentNumber,
   type Datagram,
   decodeDatagram,
+  decodeDeferral,
+  decodeDeferred,
   decodeFence,
   decodeFired,
   decodeHeartbeat,
   decodeKept,
+  decodeMissed,
   decodeRetain,
   decodeRetained,
   decodeSessionPiece,
@@ -191,7 +194,7 @@ const expected: Array<[string, string, "e1" | "forwarder", number, number, strin
   [
     "PUBLISH `$fabric/yield`",
     ...(["CONTROL", "forwarder", 0xa01, 17] as const),
-    'publish $fabric/yield {"client":"c2","to":7,"clean":false}',
+    'publish $fabric/yield {"client":"c2","to":7,"clean":false,"ago":0}',
   ],
   [
     "PUBLISH `$fabric/session`: of client c2, to agent 7, a subscription to t",
@@ -212,6 +215,37 @@ const expected: Array<[string, string, "e1" | "forwarder", number, number, strin
     "PUBLISH `$fabric/unclaim`",
     ...(["CONTROL", "e1", 0xf01, 18] as const),
     'publish $fabric/unclaim [{"client":"c1","at":1700000000000}]',
+  ],
+  [
+    "PUBLISH `$fabric/durable`",
+    ...(["CONTROL", "e1", 0xf01, 21] as const),
+    'publish $fabric/durable {"number":1,"add":["plant/#"],"remove":[],"expiry":3600}',
+  ],
+  ["PUBLISH `$fabric/noted`", "CONTROL", "forwarder", 0xa01, 20, "publish $fabric/noted 1"],
+  [
+    "PUBLISH `$fabric/gone`: messages are kept for it",
+    ...(["CONTROL", "forwarder", 0xa01, 21] as const),
+    'publish $fabric/gone {"agent":7,"epoch":2561,"absent":true}',
+  ],
+  [
+    "PUBLISH `$fabric/route`: agent 7 is away",
+    ...(["CONTROL", "forwarder", 0xa01, 22] as const),
+    'publish $fabric/route {"topic":"plant/7/temp","group":null,"to":[],"absent":[7]}',
+  ],
+  [
+    "PUBLISH `$fabric/defer`: the first one, for agent 7",
+    ...(["CONTROL", "e1", 0xf01, 22] as const),
+    "publish $fabric/defer 1 for 7: plant/7/temp 21.5",
+  ],
+  [
+    "PUBLISH `$fabric/deferred`: the first one",
+    ...(["CONTROL", "forwarder", 0xa01, 23] as const),
+    "publish $fabric/deferred 1",
+  ],
+  [
+    "PUBLISH `$fabric/missed`: kept for 60 s",
+    ...(["CONTROL", "forwarder", 0xa01, 24] as const),
+    "publish $fabric/missed 60000: plant/7/temp 21.5",
   ],
   ["DATA: one PUBLISH to group 239.192.0.1", "DATA", "e1", 0xefc00001, 9, "publish plant/7/temp 21.5"],
   [
@@ -271,6 +305,15 @@ function describeBody({ topic, payload }: IPublishPacket): string {
   if (topic === FabricTopic.RETAINED) {
     const { era, version, message } = decodeRetained(bytes)!;
     return `${version} of ${era}${text(message)}`;
+  }
+  if (topic === FabricTopic.DEFER) {
+    const { number, edges, message } = decodeDeferral(bytes)!;
+    return `${number} for ${edges}${text(message)}`;
+  }
+  if (topic === FabricTopic.DEFERRED) return `${decodeDeferred(bytes)}`;
+  if (topic === FabricTopic.MISSED) {
+    const { age, message } = decodeMissed(bytes)!;
+    return `${age}${text(message)}`;
   }
   if (topic === FabricTopic.SESSION) {
     const { peer, part, client, entries } = decodeSessionPiece(bytes)!;

@@ -315,7 +315,7 @@ describe("shared subscriptions of the network", () => {
     const client = await before.connect5("c", keep);
     client.send(subscribeAt(2, 1, GROUP, "t/1"));
     await client.take();
-    const head = old.sessions.handover.yield("c", false)!;
+    const head = old.sessions.handover.yield("c", false, 0)!;
     before.broker.deliver(message);
     const rest = (await old.sessions.handover.rest("c"))!;
     assert.equal(old.sessions.deliverShared(GROUP, message), false, "what is left of it takes nothing more");
