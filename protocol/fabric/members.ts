@@ -36,6 +36,8 @@ export class Members {
   private floorValue = Number.POSITIVE_INFINITY;
   /** Members whose position is the floor. */
   private atFloor = 0;
+  /** Some are given up. */
+  hasGiven = false;
 
   /** Everyone has everything before this number; infinite where nobody is to be waited for. */
   get floor(): number {
@@ -86,6 +88,11 @@ export class Members {
     if (wasGiven || (before === this.floorValue && position > before && --this.atFloor === 0)) this.refresh();
   }
 
+  /** Numbers of those who are given up. */
+  *given(): IterableIterator<number> {
+    for (const { number, given } of this.members.values()) if (given) yield number;
+  }
+
   giveUp(member: Member): void {
     member.given = true;
     this.refresh();
@@ -107,7 +114,9 @@ export class Members {
   private refresh(): void {
     this.floorValue = Number.POSITIVE_INFINITY;
     this.atFloor = 0;
+    this.hasGiven = false;
     for (const { given, position } of this.members.values()) {
+      this.hasGiven ||= given;
       if (given || position > this.floorValue) continue;
       this.atFloor = position === this.floorValue ? this.atFloor + 1 : 1;
       this.floorValue = position;

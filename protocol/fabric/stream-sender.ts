@@ -144,13 +144,17 @@ export class StreamSender {
   setEdges(edges: readonly Edge[], absent: readonly number[] = []): void {
     this.absent = absent;
     const others = edges.filter((e) => e.number !== this.context.source);
+    // Whoever is not among them any more, in that life, may have gone.
+    const epochs = new Map(others.map(({ number, epoch }) => [number, epoch]));
+    for (const member of this.members.values())
+      if (epochs.get(member.number) !== member.epoch && !member.given) this.tellAbsent(member);
     this.members.set(others, this.queue.end, this.context.clock.now());
     this.settle();
   }
 
-  /** Whether that edge of the group is away, and messages are for it all the same. */
+  /** Whether that edge of the group is away, or given up, and messages are for it all the same. */
   isAbsent(edge: number): boolean {
-    return this.absent.includes(edge);
+    return this.absent.includes(edge) || this.members.get(edge)?.given === true;
   }
 
   /** That life of an edge has ended; `isAbsent`: what it lacks, and what comes now, is for it all the same. */
@@ -160,7 +164,7 @@ export class StreamSender {
     this.members.delete(number);
     if (isAbsent) {
       this.absent = [...this.absent.filter((edge) => edge !== number), number];
-      for (const wait of [...this.waits]) if (wait.number > member.position) wait.onAbsent?.(number);
+      if (!member.given) this.tellAbsent(member);
     }
     this.settle();
   }
@@ -181,12 +185,17 @@ export class StreamSender {
     for (const fence of unsaid.slice(0, -1)) this.queue.add(Buffer.alloc(0), pinned, fence);
     this.queue.add(packet, pinned, unsaid.at(-1));
     if (pinned) this.wait(done ?? (() => {}), onAbsent, first);
-    for (const edge of this.absent) onAbsent?.(edge);
+    if (onAbsent !== undefined) for (const edge of this.lost()) onAbsent(edge);
     if (this.pumping) return true;
     this.pumping = true;
     if (this.isCalm()) this.pump();
     else this.context.defer(() => this.pump());
     return true;
+  }
+
+  /** Those that are away, or given up. */
+  private lost(): readonly number[] {
+    return this.members.hasGiven ? [...this.absent, ...this.members.given()] : this.absent;
   }
 
   /** Calls `done` when every edge that is alive has all that was sent so far. */
@@ -232,6 +241,11 @@ export class StreamSender {
     if (this.calm < 1) return false;
     this.calm -= 1;
     return true;
+  }
+
+  /** What the member has not reported to have does not come to it any more. */
+  private tellAbsent({ number, position }: Member): void {
+    for (const wait of [...this.waits]) if (wait.number > position) wait.onAbsent?.(number);
   }
 
   private wait(done: () => void, onAbsent?: (edge: number) => void, first = this.queue.end): void {
@@ -486,6 +500,7 @@ export class StreamSender {
     );
     for (const member of silent) {
       this.context.stats.edges_given_up += 1;
+      this.tellAbsent(member);
       this.members.giveUp(member);
     }
     if (silent.length > 0) this.settle();

@@ -10,8 +10,8 @@ export interface AwayTrouble {
   readonly loss: number;
   /** How long the edge is away, at least and at most (ms). */
   readonly away: readonly [number, number];
-  /** The forwarder is killed, too, while the edge is away, and comes back with what it has written. */
-  readonly forwarder: boolean;
+  /** The forwarder is killed, too, after the edge or before it, and comes back with what it has written. */
+  readonly forwarder: "stays" | "dies after" | "dies before";
   /** The edge's process lives on: it is cut off. */
   readonly isCut: boolean;
 }
@@ -54,7 +54,6 @@ export class AwayChaos {
   /** Acknowledged by their publishers, and when. */
   private readonly acknowledged = new Map<string, number>();
   private readonly outages: { from: number; to: number }[] = [];
-  private readonly forwarderOutages: { from: number; to: number }[] = [];
 
   private constructor(
     seed: number,
@@ -129,11 +128,13 @@ export class AwayChaos {
       await this.publishFor(wait);
       this.network.cut.delete(this.edges[0]!.address);
     } else {
+      const { forwarder } = this.trouble;
+      if (forwarder === "dies before") this.forwarder.kill();
       this.disks[0]!.close();
       this.edges[0]!.kill();
       const before = this.rand() * wait;
       await this.publishFor(before);
-      if (this.trouble.forwarder) await this.restartForwarder();
+      if (forwarder !== "stays") await this.restartForwarder();
       await this.publishFor(wait - before);
       await this.startEdge(0);
     }
@@ -144,13 +145,10 @@ export class AwayChaos {
   }
 
   private async restartForwarder(): Promise<void> {
-    const outage = { from: this.now, to: Number.POSITIVE_INFINITY };
-    this.forwarderOutages.push(outage);
-    this.forwarder.kill();
-    await this.publishFor(this.rand() * 500);
+    if (this.trouble.forwarder === "dies after") this.forwarder.kill();
+    await this.publishFor(this.rand() ** 2 * 15_000);
     this.forwarder = this.newForwarder();
     await this.publishFor(6_000);
-    outage.to = this.now;
   }
 
   private async publishFor(ms: number): Promise<void> {
@@ -186,17 +184,12 @@ export class AwayChaos {
     const got = this.clients.flatMap((client) => client.got);
     const counts = new Map<string, number>();
     for (const text of got) counts.set(text, (counts.get(text) ?? 0) + 1);
-    // Without a forwarder nobody keeps anything for an edge that is away: what was under way then is as it was.
-    const isDue = ({ text, at }: Sent) => {
-      const until = this.acknowledged.get(text);
-      return until !== undefined && !this.forwarderOutages.some(({ from, to }) => at <= to && until >= from);
-    };
     const wasAway = (at: number) => this.outages.some(({ from, to }) => at > from && at < to);
     const texts = (which: (sent: Sent) => boolean) => this.sent.filter(which).map(({ text }) => text.trim());
     return {
       sent: this.sent.length,
       kept: this.sent.filter(({ text }) => wasAway(this.acknowledged.get(text) ?? 0)).length,
-      missing: texts((sent) => isDue(sent) && !counts.has(sent.text)),
+      missing: texts((sent) => this.acknowledged.has(sent.text) && !counts.has(sent.text)),
       doubled: texts(({ qos, text }) => qos === 2 && (counts.get(text) ?? 0) > 1),
       late: this.late(got),
     };

@@ -7,7 +7,7 @@ import { EntriesDisk } from "./disk.js";
 import { type EdgeClient, pass, SimEdge } from "./edges.js";
 import { SimDisk, SimForwarder, SimNetwork } from "./sim.js";
 
-const KILLED: AwayTrouble = { loss: 0.05, away: [50, 9_000], forwarder: false, isCut: false };
+const KILLED: AwayTrouble = { loss: 0.05, away: [50, 9_000], forwarder: "stays", isCut: false };
 /** Until an edge that is silent has been declared gone, and its publishers know. */
 const GONE_MS = 7_000;
 const BACK_MS = 3_000;
@@ -32,7 +32,9 @@ describe("an edge that is away", () => {
   it("in order, where it was away for long enough to be declared gone", () =>
     check({ ...KILLED, away: [7_000, 12_000] }, true));
   it("also where the forwarder is killed meanwhile", () =>
-    check({ ...KILLED, away: [1_000, 9_000], forwarder: true }));
+    check({ ...KILLED, away: [1_000, 9_000], forwarder: "dies after" }));
+  it("also where there is none when it dies", () =>
+    check({ ...KILLED, away: [1_000, 15_000], forwarder: "dies before" }));
   it("also where it was only cut off", () => check({ ...KILLED, away: [50, 9_000], isCut: true }));
 });
 
