@@ -279,6 +279,8 @@ export class StandIns {
     const { channel, number } = agent;
     const edge = this.edges.get(number);
     if (edge === undefined) return;
+    // It has come back without its sessions.
+    if (edge.filters.size === 0) this.messages.forget(number);
     const isCurrent = () => this.options.agents.get(number) === agent && agent.channel === channel;
     for (let last = 0; this.messages.countOf(number) > 0; ) {
       const batch: Promise<boolean>[] = [];
