@@ -42,7 +42,7 @@ export class DurableFilters {
     this.expiry = Math.max(this.expiry, expiry);
     const isNew = !this.filters.has(filter);
     this.filters.add(filter);
-    const isTold = isNew && this.cover.add(filter) === undefined;
+    const isTold = isNew && (isShared(filter) || this.cover.add(filter) === undefined);
     if (!this.registration.registered) return undefined;
     if (isTold || isLonger) void this.tell(isTold ? [filter] : [], []);
     return this.number === this.noted ? undefined : this.whenNoted(this.number);
@@ -50,7 +50,7 @@ export class DurableFilters {
 
   drop(filter: string): void {
     if (!this.filters.delete(filter)) return;
-    const { told, uncovered } = this.cover.remove(filter);
+    const { told, uncovered } = isShared(filter) ? { told: true, uncovered: [] } : this.cover.remove(filter);
     if (!told || !this.registration.registered) return;
     void this.tell(uncovered, [filter]);
   }
@@ -69,9 +69,11 @@ export class DurableFilters {
 
   /** Tells a new registration all of them, as fast as it takes them; resolves with false when it has ended. */
   async tellAll(): Promise<boolean> {
-    const names = this.cover.restart(this.filters);
+    const all = [...this.filters];
+    const names = this.cover.restart(all.filter((name) => !isShared(name))).concat(all.filter(isShared));
+    const isTold = (name: string) => (isShared(name) ? this.filters.has(name) : this.cover.isTold(name));
     for (let i = 0; i < names.length; i += BATCH) {
-      const current = names.slice(i, i + BATCH).filter((name) => this.cover.isTold(name));
+      const current = names.slice(i, i + BATCH).filter(isTold);
       if (current.length > 0 && !(await this.tell(current, []))) return false;
     }
     return true;
@@ -100,4 +102,9 @@ export class DurableFilters {
       this.waiting.push({ number, done });
     });
   }
+}
+
+/** Each group is one by itself: none contains another. */
+function isShared(filter: string): boolean {
+  return filter.startsWith("$share/");
 }

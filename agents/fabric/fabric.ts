@@ -189,6 +189,7 @@ export class AgentFabric implements Uplink {
     this.flush = new Flush(registration, this.publisher.streams);
     this.shares = new Shares({
       ...{ clock, number: this.number, registration, streams: this.publisher.streams },
+      deferrals: this.deferrals,
       deliver: (share, message) => this.sessions?.deliverShared(share, message) ?? false,
     });
   }
@@ -275,7 +276,8 @@ export class AgentFabric implements Uplink {
   }
 
   keep(filter: string, expiry: number): Promise<void> | undefined {
-    return filter.startsWith("$") ? undefined : this.durableFilters.keep(filter, expiry);
+    const isOwn = (filter.startsWith("$share/") ? shareFilter(filter) : filter).startsWith("$");
+    return isOwn ? undefined : this.durableFilters.keep(filter, expiry);
   }
 
   unkeep(filter: string): void {
@@ -457,6 +459,8 @@ export class AgentFabric implements Uplink {
     this.stats.delivered_missed += 1;
     // Subscriptions wait for the live messages behind these, as for retained ones.
     this.subscriptions.onRetained();
+    const shared = takeMark(missed.message, Mark.SHARE);
+    if (shared !== undefined) return this.shares.receive(shared.message, shared.value);
     this.sessions?.deliverMissed(this.origins.take(missed.message), missed.age);
   }
 

@@ -18,6 +18,7 @@ import {
   Turns,
   withMark,
 } from "@topicast/protocol";
+import type { Deferrals } from "./deferrals.js";
 import type { Registration } from "./registration.js";
 
 /** Members that connect or go are told to the forwarder together, so often. */
@@ -46,6 +47,8 @@ interface Share {
   /** Connected members here; undefined: there is no member here. */
   local: number | undefined;
   others: readonly Candidate[];
+  /** Edges that are away and have members that outlive that; where nobody else has any. */
+  absent: readonly number[];
   /** Told since the registration began. */
   isTold: boolean;
   readonly turns: Turns;
@@ -66,6 +69,7 @@ export interface SharesOptions {
   readonly number: number;
   readonly registration: Registration;
   readonly streams: StreamSenders;
+  readonly deferrals: Deferrals;
   /** Gives a message to a member here; false where none can take it. */
   readonly deliver: (share: string, message: Message) => boolean;
 }
@@ -94,6 +98,7 @@ export class Shares {
     shared_sent: 0,
     shared_sent_on: 0,
     shared_dropped: 0,
+    shared_deferred: 0,
     share_timeouts: 0,
   };
 
@@ -154,7 +159,7 @@ export class Shares {
 
   /** `$fabric/shares` */
   onShares({ shares, complete }: SharesUpdate): void {
-    for (const { share: name, edges } of shares) {
+    for (const { share: name, edges, absent = [] } of shares) {
       const share = this.byName.get(name) ?? this.add(name);
       const others: Candidate[] = [];
       for (const { agent, at, epoch, connected } of edges) {
@@ -163,6 +168,7 @@ export class Shares {
           others.push({ id: agent, number: agent, endpoint, epoch, connected });
       }
       share.others = others;
+      share.absent = absent;
       share.isTold = true;
       this.dropIfEmpty(share);
     }
@@ -170,6 +176,7 @@ export class Shares {
     for (const share of [...this.byName.values()]) {
       if (share.isTold) continue;
       share.others = [];
+      share.absent = [];
       this.dropIfEmpty(share);
     }
   }
@@ -181,9 +188,12 @@ export class Shares {
   }
 
   /** `$fabric/gone`: what was on its way there goes to other members. To be called before the streams hear of it. */
-  onGone({ agent, epoch }: GoneEdge): void {
+  onGone({ agent, epoch, absent = false }: GoneEdge): void {
     for (const share of [...this.byName.values()]) {
-      share.others = share.others.filter((edge) => edge.number !== agent || edge.epoch !== epoch);
+      const left = share.others.filter((edge) => edge.number !== agent || edge.epoch !== epoch);
+      // Until the forwarder says whether it has members that outlive this.
+      if (absent && left.length < share.others.length) share.absent = [...share.absent, agent];
+      share.others = left;
       this.dropIfEmpty(share);
     }
     for (const sent of [...this.onTheirWay]) {
@@ -248,19 +258,29 @@ export class Shares {
     const candidates: Array<Candidate | typeof here> = [...others];
     if (local !== undefined && !isElsewhere) candidates.push(here);
     const picked = share.turns.next(candidates, message.qos);
-    if (picked === undefined) return this.drop(done);
+    if (picked === undefined) return this.defer(share, message, hops, done);
     if (!("endpoint" in picked)) {
       if (this.deliverHere(share.name, message)) return done();
-      return others.length > 0 ? this.dispatch(share, message, hops, done, true) : this.drop(done);
+      if (others.length > 0) return this.dispatch(share, message, hops, done, true);
+      return this.defer(share, message, hops, done);
     }
     this.send(share, message, hops, picked, done);
+  }
+
+  /** Nobody is there who can take it: it is kept for one who is away, if there is any. */
+  private defer(share: Share, message: Message, hops: number, done: () => void): void {
+    const [edge, ...others] = share.absent;
+    if (edge === undefined || message.qos === 0) return this.drop(done);
+    share.absent = [...others, edge];
+    this.stats.shared_deferred += 1;
+    this.options.deferrals.defer([edge], packetOf(share, message, hops), done);
   }
 
   /** There is no member here: another edge has one. */
   private sendOn(name: string, message: Message, hops: number): void {
     const send = () => {
       const share = this.byName.get(name);
-      if (share === undefined || (share.local === undefined && share.others.length === 0)) {
+      if (share === undefined || !hasMembers(share)) {
         if (hops < HOPS_MAX && message.qos > 0) this.sendOn(name, message, hops + 1);
         else this.drop(nothing);
         return;
@@ -290,7 +310,7 @@ export class Shares {
 
   private send(share: Share, message: Message, hops: number, edge: Candidate, done: () => void): void {
     const stream = this.streamTo(edge);
-    const packet = encodePublish(withMark(message, Mark.SHARE, `${hops} ${share.name}`));
+    const packet = packetOf(share, message, hops);
     const to = [edge.endpoint];
     this.stats.shared_sent += 1;
     if (message.qos === 0) {
@@ -317,14 +337,16 @@ export class Shares {
   // --- the forwarder ---
 
   private add(name: string): Share {
-    const share: Share = { name, local: undefined, others: [], isTold: false, turns: new Turns() };
+    const share: Share = {
+      ...{ name, local: undefined, others: [], absent: [], isTold: false, turns: new Turns() },
+    };
     this.byName.set(name, share);
     this.trie.add(shareFilter(name), share);
     return share;
   }
 
   private dropIfEmpty(share: Share): void {
-    if (share.local !== undefined || share.others.length > 0) return;
+    if (hasMembers(share)) return;
     if (this.byName.delete(share.name)) this.trie.remove(shareFilter(share.name), share);
   }
 
@@ -368,6 +390,15 @@ export class Shares {
   private tell(shares: readonly ShareMembers[], number = 0): void {
     void this.options.registration.send(encodeFabricJson(FabricTopic.MEMBERS, { number, shares }));
   }
+}
+
+/** Here or elsewhere. */
+function hasMembers({ local, others, absent }: Share): boolean {
+  return local !== undefined || others.length > 0 || absent.length > 0;
+}
+
+function packetOf({ name }: Share, message: Message, hops: number): Buffer {
+  return encodePublish(withMark(message, Mark.SHARE, `${hops} ${name}`));
 }
 
 function nothing(): void {}

@@ -4,7 +4,7 @@ import type { Uplink } from "./uplink.js";
 
 /**
  * Which filters are held by sessions that outlive their connection, at QoS 1 or 2: the uplink is told of the first and the
- * last such session of each. Those of shared subscriptions are not among them.
+ * last such session of each; shared subscriptions count by their whole names.
  */
 export class KeptFilters {
   /** Sessions by filter, and the longest expiry that the uplink was told with it. */
@@ -57,6 +57,6 @@ export class KeptFilters {
   }
 }
 
-function isKept({ session, qos, share }: Subscription): boolean {
-  return session.keptFor > 0 && qos > 0 && share === undefined;
+function isKept({ session, qos }: Subscription): boolean {
+  return session.keptFor > 0 && qos > 0;
 }

@@ -19,6 +19,7 @@ export interface Uplink {
   /**
    * Called for the first local session that outlives its connection and subscribes to `filter`, at QoS 1 or 2, and where
    * a later one's lasts longer: messages are kept for it while this agent is away.
+   * @param filter `$share/NAME/FILTER` for a shared subscription
    * @param expiry the session's, seconds; 0xffffffff: it never expires
    * @returns what its SUBACK waits for; undefined: nothing. Never rejects
    */

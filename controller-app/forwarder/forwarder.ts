@@ -83,7 +83,10 @@ export class Forwarder implements ForwarderView {
   private readonly relay: Relay;
   private readonly wills: Wills;
   private readonly standIns: StandIns;
-  private readonly shares = new Shares(() => this.registry.agents.values());
+  private readonly shares = new Shares(
+    () => this.registry.agents.values(),
+    (message, agent) => void this.standIns.bring(message, agent),
+  );
   private readonly clients: Clients;
   private readonly flushes: Flushes;
   private readonly networkStats: NetworkStats;
@@ -110,7 +113,6 @@ export class Forwarder implements ForwarderView {
       onPacket: (agent, packet) => this.onPacket(agent, packet),
       isCovered: (agent) => this.standIns.covers(agent),
       onGone: (agent, isOver) => {
-        // First: what is published from now on is for it, too.
         this.standIns.onGone(agent);
         this.map.removeAgent(agent);
         this.groups.onGone(agent.id);
@@ -157,6 +159,7 @@ export class Forwarder implements ForwarderView {
       onChange: (filters) => {
         for (const topic of this.map.matchedBy(filters)) this.map.converge(topic);
       },
+      onShare: (name, absent) => this.shares.setAbsent(name, absent),
     });
     this.standIns.restore(absent?.entries ?? []);
     this.map = new TopicMap({

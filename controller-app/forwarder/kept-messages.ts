@@ -46,6 +46,11 @@ export class KeptMessages {
     yield* this.byEdge.get(edge)?.values() ?? [];
   }
 
+  /** Those for whom there are any. */
+  edges(): number[] {
+    return [...this.byEdge.keys()];
+  }
+
   countOf(edge: number): number {
     return this.byEdge.get(edge)?.size ?? 0;
   }
@@ -53,11 +58,13 @@ export class KeptMessages {
   /** @param at milliseconds since 1970 */
   add(message: Message, edges: readonly number[], at: number): void {
     const number = this.nextNumber;
-    const kept: Kept = { number, at, packet: encodePublish(message), edges: new Set(edges) };
-    this.put(kept);
-    const time = Buffer.allocUnsafe(TIME_BYTES);
-    time.writeBigUInt64BE(BigInt(Math.floor(at)), 0);
-    this.storage.put(messageKey(number), Buffer.concat([time, kept.packet]));
+    const packet = encodePublish(message);
+    // Not from Node's pool: what stays would keep the pool's 8 KiB.
+    const bytes = Buffer.allocUnsafeSlow(TIME_BYTES + packet.length);
+    bytes.writeBigUInt64BE(BigInt(Math.floor(at)), 0);
+    packet.copy(bytes, TIME_BYTES);
+    this.put({ number, at, packet: bytes.subarray(TIME_BYTES), edges: new Set(edges) });
+    this.storage.put(messageKey(number), bytes);
     for (const edge of edges) this.storage.put(edgeKey(number, edge), Buffer.alloc(0));
     for (const oldest of this.all.values()) {
       if (this.held <= this.bytesMax) return;

@@ -25,6 +25,8 @@ interface Share {
   readonly name: string;
   /** Connected members by agent. */
   readonly edges: Map<Agent, number>;
+  /** Numbers of agents that are away and have members that outlive that. */
+  absent: readonly number[];
   readonly turns: Turns;
 }
 
@@ -35,7 +37,11 @@ export class Shares {
 
   readonly stats = { shares_refused: 0, shares_bad: 0 };
 
-  constructor(private readonly agents: () => Iterable<Agent>) {}
+  constructor(
+    private readonly agents: () => Iterable<Agent>,
+    /** Keeps a message for an agent that is away. */
+    private readonly keep: (message: Message, agent: number) => void,
+  ) {}
 
   get size(): number {
     return this.byName.size;
@@ -70,6 +76,15 @@ export class Shares {
       changed.push(name);
     }
     return changed;
+  }
+
+  /** These agents are away, and have members of it that outlive that. */
+  setAbsent(name: string, absent: readonly number[]): void {
+    const share = absent.length > 0 ? this.getOrAdd(name) : this.byName.get(name);
+    if (share === undefined) return;
+    share.absent = absent;
+    this.dropIfEmpty(share);
+    if (share.edges.size === 0) void this.tell([name]);
   }
 
   /** Tells every agent that is up to date where these have members now; resolves when all have it, or are gone. */
@@ -111,10 +126,12 @@ export class Shares {
 
   /** Gives a message that no agent publishes to one member of each that matches. */
   publish(message: Message): void {
-    for (const { name, edges, turns } of this.trie.match(message.topic)) {
+    for (const { name, edges, absent, turns } of this.trie.match(message.topic)) {
       const candidates = [...edges].map(([agent, connected]) => ({ id: agent.number, agent, connected }));
       const picked = turns.next(candidates, message.qos);
-      void picked?.agent.channel.send(encodePublish(withMark(message, Mark.SHARE, `0 ${name}`)));
+      const marked = withMark(message, Mark.SHARE, `0 ${name}`);
+      if (picked !== undefined) void picked.agent.channel.send(encodePublish(marked));
+      else if (absent.length > 0) this.keep(marked, absent[0]!);
     }
   }
 
@@ -125,7 +142,7 @@ export class Shares {
       this.stats.shares_refused += 1;
       return undefined;
     }
-    const share: Share = { name, edges: new Map(), turns: new Turns() };
+    const share: Share = { name, edges: new Map(), absent: [], turns: new Turns() };
     this.byName.set(name, share);
     this.trie.add(shareFilter(name), share);
     return share;
@@ -136,21 +153,27 @@ export class Shares {
     const share = this.byName.get(name);
     if (share === undefined || !share.edges.delete(agent)) return false;
     share.turns.forget(agent.number);
-    if (share.edges.size === 0) {
-      this.byName.delete(name);
-      this.trie.remove(shareFilter(name), share);
-    }
+    this.dropIfEmpty(share);
     return true;
   }
 
+  private dropIfEmpty(share: Share): void {
+    const { name, edges, absent } = share;
+    if (edges.size > 0 || absent.length > 0) return;
+    this.byName.delete(name);
+    this.trie.remove(shareFilter(name), share);
+  }
+
   private edgesOf(name: string): ShareEdges {
-    const edges = [...(this.byName.get(name)?.edges ?? [])].map(([{ number, claim }, connected]) => ({
+    const share = this.byName.get(name);
+    const edges = [...(share?.edges ?? [])].map(([{ number, claim }, connected]) => ({
       agent: number,
       at: `${claim.address}:${claim.port}`,
       epoch: claim.dataEpoch,
       connected,
     }));
-    return { share: name, edges };
+    const absent = edges.length === 0 ? (share?.absent ?? []) : [];
+    return absent.length === 0 ? { share: name, edges } : { share: name, edges, absent };
   }
 }
 

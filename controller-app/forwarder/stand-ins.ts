@@ -8,12 +8,14 @@ import {
   encodeMissed,
   FabricTopic,
   FilterTrie,
-  filterError,
+  Mark,
   type Message,
   readDurableUpdate,
+  takeMark,
 } from "@topicast/protocol";
 import type { IPublishPacket } from "mqtt-packet";
 import type { RetainedStorage } from "../retained/storage.js";
+import { type Edge, edgeKey, errorOf, filterKey, gone, isShared, letGo, readEdge } from "./absent-edge.js";
 import type { Agent } from "./agents.js";
 import { type Kept, KeptMessages } from "./kept-messages.js";
 
@@ -45,22 +47,8 @@ export interface StandInOptions {
   readonly agents: ReadonlyMap<number, Agent>;
   /** What topics of these filters want is otherwise from now on. */
   readonly onChange: (filters: Iterable<string>) => void;
-}
-
-/** An edge with sessions that outlive their connections. */
-interface Edge {
-  readonly number: number;
-  /** The life of it that has these sessions. */
-  epoch: number;
-  /** The longest of their expiry intervals, seconds. */
-  expiry: number;
-  readonly filters: Set<string>;
-  /** Since when it is away, or back and not caught up (ms since 1970); undefined: it is here. */
-  awayAt: number | undefined;
-  /** What it is stood in for, while it is away. */
-  readonly taken: Set<string>;
-  /** Those who wait for it to be caught up, or away again. */
-  waiting: Array<() => void>;
+  /** These agents are away, and have members of that shared subscription. */
+  readonly onShare: (name: string, absent: readonly number[]) => void;
 }
 
 /**
@@ -72,6 +60,8 @@ export class StandIns {
   /** Filters of all edges, and of those that are away. */
   private readonly held = new FilterTrie<Edge>();
   private readonly taken = new FilterTrie<Edge>();
+  /** Likewise by shared subscription. */
+  private readonly takenShares = new Map<string, readonly number[]>();
   private readonly messages: KeptMessages;
   private filterCount = 0;
 
@@ -114,10 +104,11 @@ export class StandIns {
       const cut = key.indexOf("/", "filter/".length);
       const edge = this.edges.get(Number.parseInt(key.slice("filter/".length, cut), 16));
       const filter = key.slice(cut + 1);
-      if (edge === undefined || filterError(filter) !== undefined) this.stats.absent_bad += 1;
+      if (edge === undefined || errorOf(filter) !== undefined) this.stats.absent_bad += 1;
       else this.hold(edge, filter);
     }
     this.stats.absent_bad += this.messages.restore(all);
+    for (const edge of this.messages.edges()) if (!this.edges.has(edge)) this.messages.forget(edge);
     for (const edge of this.edges.values()) if (edge.awayAt !== undefined) this.take(edge);
   }
 
@@ -158,7 +149,7 @@ export class StandIns {
       for (const filter of add) {
         agent.confirmed?.durable.add(filter);
         if (edge.filters.has(filter)) continue;
-        if (filterError(filter) !== undefined || this.filterCount >= FILTERS_MAX) {
+        if (errorOf(filter) !== undefined || this.filterCount >= FILTERS_MAX) {
           this.stats.absent_filters_refused += 1;
           continue;
         }
@@ -245,12 +236,19 @@ export class StandIns {
     let tried: ControlChannel | undefined;
     while (edge.awayAt === undefined) {
       const channel = this.options.agents.get(number)?.channel;
-      if (channel === undefined || channel === tried || !this.held.match(message.topic).includes(edge))
-        return;
+      if (channel === undefined || channel === tried || !this.wants(edge, message, this.held)) return;
       if (await channel.send(encodeMissed({ age: 0, message }))) return;
       tried = channel;
     }
-    if (this.taken.match(message.topic).includes(edge)) await this.store(message, [number]);
+    if (this.wants(edge, message, this.taken)) await this.store(message, [number]);
+  }
+
+  /** By a filter of `among`, or as one for a member of a shared subscription there. */
+  private wants(edge: Edge, message: Message, among: FilterTrie<Edge>): boolean {
+    const share = takeMark(message, Mark.SHARE)?.value;
+    if (share === undefined) return among.match(message.topic).includes(edge);
+    const name = share.slice(share.indexOf(" ") + 1);
+    return (edge.awayAt === undefined ? edge.filters : edge.taken).has(name);
   }
 
   /** Forgets those who have been away for too long. */
@@ -268,10 +266,11 @@ export class StandIns {
     this.stats.kept_for_absent += 1;
     this.messages.add(message, absent, this.options.unixTime());
     await this.messages.durable();
+    const { agents } = this.options;
     const nearly = absent.filter((edge) => this.messages.countOf(edge) <= NEARLY);
-    await Promise.all(
-      nearly.flatMap((edge) => this.options.agents.get(edge) ?? []).map((a) => this.caughtUp(a)),
-    );
+    // Those who have told all their state.
+    const back = nearly.flatMap((edge) => agents.get(edge) ?? []).filter((a) => a.confirmed === undefined);
+    await Promise.all(back.map((agent) => this.caughtUp(agent)));
   }
 
   /** The agent has told all its state: hands over what was kept for it, in its order; then it is here again. */
@@ -330,13 +329,13 @@ export class StandIns {
 
   private hold(edge: Edge, filter: string): void {
     edge.filters.add(filter);
-    this.held.add(filter, edge);
+    if (!isShared(filter)) this.held.add(filter, edge);
     this.filterCount += 1;
   }
 
   private release(edge: Edge, filter: string): void {
     if (!edge.filters.delete(filter)) return;
-    this.held.remove(filter, edge);
+    if (!isShared(filter)) this.held.remove(filter, edge);
     this.filterCount -= 1;
     this.options.storage.delete(filterKey(edge, filter));
   }
@@ -354,8 +353,10 @@ export class StandIns {
   /** From now on what its filters match is kept. */
   private take(edge: Edge): void {
     for (const filter of edge.filters) {
+      if (edge.taken.has(filter)) continue;
       edge.taken.add(filter);
-      this.taken.add(filter, edge);
+      if (isShared(filter)) this.setShare(filter, [...(this.takenShares.get(filter) ?? []), edge.number]);
+      else this.taken.add(filter, edge);
     }
   }
 
@@ -382,43 +383,26 @@ export class StandIns {
   }
 
   private giveBack(edge: Edge): void {
-    const filters = [...edge.taken];
+    const filters = [...edge.taken].filter((filter) => !isShared(filter));
     for (const filter of filters) this.taken.remove(filter, edge);
+    for (const name of [...edge.taken].filter(isShared))
+      this.setShare(
+        name,
+        (this.takenShares.get(name) ?? []).filter((number) => number !== edge.number),
+      );
     edge.taken.clear();
     letGo(edge);
     if (filters.length > 0) this.options.onChange(filters);
   }
 
+  private setShare(name: string, absent: readonly number[]): void {
+    if (absent.length > 0) this.takenShares.set(name, absent);
+    else this.takenShares.delete(name);
+    this.options.onShare(name, absent);
+  }
+
   private write({ number, epoch, expiry, awayAt }: Edge): void {
     const body = JSON.stringify({ epoch, expiry, awayAt });
     this.options.storage.put(edgeKey({ number }), Buffer.from(body));
-  }
-}
-
-function letGo(edge: Edge): void {
-  for (const done of edge.waiting.splice(0)) done();
-}
-
-function gone({ number, epoch }: Edge): Buffer {
-  return encodeFabricJson(FabricTopic.GONE, { agent: number, epoch, absent: true });
-}
-
-function edgeKey({ number }: Pick<Edge, "number">): string {
-  return `edge/${number.toString(16)}`;
-}
-
-function filterKey({ number }: Edge, filter: string): string {
-  return `filter/${number.toString(16)}/${filter}`;
-}
-
-function readEdge(key: string, value: Buffer): Edge | undefined {
-  const number = Number.parseInt(key.slice("edge/".length), 16);
-  try {
-    const { epoch, expiry, awayAt } = JSON.parse(value.toString()) as Partial<Edge>;
-    if (typeof epoch !== "number" || typeof expiry !== "number" || !Number.isInteger(number))
-      return undefined;
-    return { number, epoch, expiry, awayAt, filters: new Set(), taken: new Set(), waiting: [] };
-  } catch {
-    return undefined;
   }
 }

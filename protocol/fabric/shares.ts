@@ -30,8 +30,10 @@ export interface SharesUpdate {
 
 export interface ShareEdges {
   readonly share: string;
-  /** None: it is no more. */
+  /** None, and nobody absent: it is no more. */
   readonly edges: readonly ShareEdge[];
+  /** Where there are none: numbers of agents that are away and have members that outlive that. Absent: none. */
+  readonly absent?: readonly number[] | undefined;
 }
 
 export interface ShareEdge {
@@ -55,7 +57,7 @@ const membersUpdate = z.object({
 });
 const shareEdge = z.object({ agent: u32, at: z.string(), epoch: u32, connected: u32 });
 const sharesUpdate = z.object({
-  shares: z.array(z.object({ share, edges: z.array(shareEdge) })),
+  shares: z.array(z.object({ share, edges: z.array(shareEdge), absent: z.array(u32).optional() })),
   complete: z.boolean(),
 });
 

@@ -48,7 +48,7 @@ class Play {
   c!: EdgeClient;
   p!: EdgeClient;
 
-  static async begin(limits?: StandInLimits, expiry = 100_000): Promise<Play> {
+  static async begin(limits?: StandInLimits, expiry = 100_000, filter = "t/#"): Promise<Play> {
     const play = new Play();
     play.startForwarder(limits);
     await play.start(0);
@@ -58,7 +58,7 @@ class Play {
     play.c = play.edges[0]!.client("c", { properties, clean: expiry === 0 });
     play.p = play.edges[1]!.client("p");
     await play.pass(200);
-    play.c.subscribe("t/#", 2);
+    play.c.subscribe(filter, 2);
     await play.pass(300);
     return play;
   }
@@ -181,6 +181,49 @@ describe("what is kept for an edge that is away", () => {
     await play.pass(GONE_MS);
     await play.publish("1");
     assert.equal(play.metric("kept_for_absent_total"), 0);
+  });
+
+  it("is for a shared subscription what no member elsewhere can take, also what was on its way", async () => {
+    const share = "$share/g/t/#";
+    const play = await Play.begin(undefined, undefined, share);
+    play.kill();
+    play.p.publish("t/1", "at once", 1);
+    await play.pass(GONE_MS);
+    await play.publish("1", "2");
+    assert.equal(play.metric("kept_messages"), 3);
+    const other = play.edges[1]!.client("other");
+    await play.pass(50);
+    other.subscribe(share, 1);
+    await play.pass(300);
+    await play.publish("3", "4");
+    assert.deepEqual(other.got, ["3", "4"]);
+    other.unsubscribe(share);
+    await play.pass(300);
+    await play.publish("5");
+    await play.start(0);
+    await play.pass(BACK_MS);
+    const c = play.edges[0]!.client("c");
+    await play.pass(500);
+    assert.deepEqual(c.got, ["at once", "1", "2", "5"]);
+    await play.publish("6");
+    assert.deepEqual(c.got.at(-1), "6");
+    assert.deepEqual(other.got, ["3", "4"]);
+    assert.equal(play.metric("kept_messages"), 0);
+  });
+
+  it("is for shared subscriptions taken over by the next forwarder, too", async () => {
+    const play = await Play.begin(undefined, undefined, "$share/g/t/#");
+    play.kill();
+    await play.pass(GONE_MS);
+    play.forwarder.kill();
+    play.startForwarder();
+    await play.pass(8_000);
+    await play.publish("1");
+    await play.start(0);
+    await play.pass(BACK_MS);
+    const c = play.edges[0]!.client("c");
+    await play.pass(500);
+    assert.deepEqual(c.got, ["1"]);
   });
 
   it("has expired when its publisher says so", async () => {
