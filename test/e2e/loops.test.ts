@@ -79,9 +79,9 @@ for (const [name, { fanouts, joins }] of Object.entries(NETWORKS)) {
         await testbed.publisher("h2", { agent: near, topic: "plant/near" }),
         await testbed.publisher("h4", { agent: far, topic: "plant/far" }),
       ];
-      for (const publisher of publishers) {
+      for (const [i, publisher] of publishers.entries()) {
         publisher.publish("first");
-        await sleep(300);
+        for (const s of subscribers) assert.ok(await s.has(i + 1, 10_000), `${s.child.name} has the first`);
       }
       const had = subscribers.map((s) => s.received.length);
       const payloads = numbered(500);

@@ -203,7 +203,6 @@ describe("the main job on seven switches", () => {
     assert.ok(before.get("s1")!.length > 1, "simple_switch_13 has flows");
 
     await Promise.all(subscribers.map((s) => s.stop()));
-    const left = performance.now();
     await eventually("flows, groups and REST entries are gone", 1000, async () => {
       const told = await topics(testbed);
       const { groups } = (await testbed.get("/groups")) as { groups: { group: string }[] };
@@ -217,7 +216,6 @@ describe("the main job on seven switches", () => {
       }
       return true;
     });
-    assert.ok(performance.now() - left < 1500);
 
     const now = await foreign();
     for (const [name, flows] of before) {

@@ -1,4 +1,6 @@
+import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
+import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
 import { Child } from "topicast/testbed/child";
 import { ensureOvs, type Ovs } from "topicast/testbed/ovs";
@@ -143,6 +145,21 @@ export class Lab {
     });
     await child.waitFor(/bound/, 5_000);
     return { received, stop: () => child.stop() };
+  }
+
+  /** Waits until each listener has as many datagrams as `counts` says, and a moment longer for what is too many. */
+  async arrived(
+    listeners: readonly { readonly received: readonly string[] }[],
+    counts: readonly number[],
+  ): Promise<void> {
+    const all = () => listeners.every(({ received }, i) => received.length >= counts[i]!);
+    const end = performance.now() + 5_000;
+    while (!all() && performance.now() < end) await sleep(10);
+    await sleep(100);
+    assert.deepEqual(
+      listeners.map(({ received }) => received.length),
+      counts,
+    );
   }
 
   /** Runs a command in a host; resolves with what it prints, whatever its exit code. */
