@@ -5,6 +5,7 @@ import type { Moment } from "../tcp/direction.js";
 /** Longest part of a packet that is kept for decoding; of a longer one only the payload's end is missing. */
 export const MAX_KEPT_BYTES = 256 * 1024;
 const FIXED_HEADER_MAX = 5;
+const NOTHING = Buffer.alloc(0);
 
 export interface CutterEvents {
   /** A packet of `length` bytes; `bytes` are its first, a view valid during the call. `missing`: some are not captured. */
@@ -15,7 +16,7 @@ export interface CutterEvents {
 
 /** Cuts one direction's bytes into MQTT packets, and finds its way back in after a hole. */
 export class Cutter {
-  private kept: Buffer = Buffer.alloc(0);
+  private kept: Buffer = NOTHING;
   private have = 0;
   /** How many of them are kept: the packet's first. */
   private stored = 0;
@@ -142,7 +143,7 @@ export class Cutter {
 
   private reset(): void {
     this.budget.used -= this.kept.length;
-    this.kept = Buffer.alloc(0);
+    this.kept = NOTHING;
     this.have = 0;
     this.stored = 0;
     this.need = 0;

@@ -1,16 +1,13 @@
-import { filterMatches } from "@topicast/protocol";
 import { type MqttPacket, Type, VERSION_NAMES, type Version } from "../decode/mqtt-types.js";
 import type { Row } from "../tables/schema.js";
 import type { Moment } from "../tcp/direction.js";
 import type { Endpoint } from "../tcp/streams.js";
-import type { MqttTracker, Will } from "./mqtt.js";
-import type { Origin } from "./origins.js";
+import type { MqttTracker } from "./mqtt.js";
 import { describeFilter, type PacketRow, Session } from "./session.js";
 
 const MAX_ALIASES = 65_535;
 /** DISCONNECT with will message (MQTT 5, table 3-10). */
 const WITH_WILL = 0x04;
-const NO_PAYLOAD = Buffer.alloc(0);
 
 /** One client's connection to a server. */
 export class Connection {
@@ -24,6 +21,8 @@ export class Connection {
   private isClosed = false;
   private takenOver = false;
   private persists = false;
+  /** In seconds. */
+  private willDelay = 0;
   /** The first side closes. */
   private finAt: Moment | undefined;
 
@@ -115,7 +114,10 @@ export class Connection {
     else if (this.finAt !== undefined) this.finish(end, true, this.finAt);
     else this.onSilence(at);
     if (this.key !== undefined) this.tracker.offline(this.key, this);
-    this.tracker.sink.put("mqtt_connections", this.row);
+    const { connections, delayed } = this.tracker;
+    // Whether a delayed will is sent shows only later.
+    if (this.key !== undefined && delayed.get(this.key)?.row === this.row) connections.hold(this.row);
+    else connections.put(this.row);
   }
 
   private describe(packet: MqttPacket, fromClient: boolean, inferred: boolean, at: Moment): PacketRow {
@@ -166,7 +168,8 @@ export class Connection {
       row.will_retain = will.retain;
       row.will_payload = Buffer.from(will.payload);
       const whose = { clientId: connect.clientId, timeUs: at.timeUs };
-      this.tracker.wills.remember(this.host, will.topic, will.payload, whose);
+      this.tracker.deliveries.onWill(this.host, will.topic, will.payload, whose);
+      this.willDelay = willDelayOf(packet);
     }
     if (connect.clientId !== "") this.claim(connect.clientId, at);
   }
@@ -181,6 +184,7 @@ export class Connection {
       this.row.duplicate_client_id = true;
       before.takenOver = true;
     }
+    this.tracker.onReturn(this.key, this.row.clean === true, at);
     const kept = this.tracker.session(this.key);
     if (this.row.clean === true || kept === undefined) {
       kept?.end(at.frame);
@@ -223,6 +227,9 @@ export class Connection {
     row.end_frame = at.frame;
     row.will_due = isWillDue && row.will_topic !== undefined && (row.connack_code ?? 0) === 0;
     if (row.will_due && this.finAt === undefined) this.announceWill(at);
+    if (row.will_due && this.willDelay > 0 && this.key !== undefined) {
+      this.tracker.delayed.set(this.key, { row, untilUs: at.timeUs + this.willDelay * 1_000_000 });
+    }
     // A session that another connection has taken is no longer this one's to end.
     const isOurs = this.key === undefined || this.tracker.session(this.key) === this.session;
     if (!this.persists && isOurs && !this.takenOver) this.session.end(at.frame);
@@ -237,7 +244,8 @@ export class Connection {
       connack_code: code = 0,
     } = this.row;
     if (topic === undefined || payload === undefined || code !== 0) return;
-    this.tracker.dueWills.remember(this.host, topic, payload, { clientId, timeUs });
+    const due = { clientId, timeUs: timeUs + this.willDelay * 1_000_000 };
+    this.tracker.deliveries.onWillDue(this.host, topic, payload, due);
   }
 
   private onSignOfLife(at: Moment): void {
@@ -335,15 +343,13 @@ export class Connection {
     } else {
       this.put(row);
     }
-    const payload = packet.payload ?? NO_PAYLOAD;
+    const { deliveries } = this.tracker;
     if (fromClient) {
       this.row.messages_up! += 1;
-      if (row.topic === undefined || row.dup === true) return;
-      const origin = { no: row.no!, clientId: row.client_id, timeUs: row.time! };
-      this.tracker.published.remember(this.host, row.topic, payload, origin);
+      deliveries.onPublish(this.host, packet, row);
     } else {
       this.row.messages_down! += 1;
-      this.onDelivery(packet, row, payload);
+      deliveries.onDelivery(this.host, packet, row, this.session);
     }
   }
 
@@ -356,67 +362,16 @@ export class Connection {
     if (aliases.size < MAX_ALIASES) aliases.set(alias, packet.topic);
     return packet.topic;
   }
-
-  private onDelivery(packet: MqttPacket, row: PacketRow, payload: Buffer): void {
-    const { topic } = row;
-    if (topic === undefined || topic === "") return;
-    const { tracker, host } = this;
-    const ids = packet.properties?.subscription_identifier;
-    const named = Array.isArray(ids)
-      ? [...this.session.subscriptions.values()].filter(
-          (each) =>
-            (ids as unknown[]).includes(each.subscription_id) && filterMatches(each.match_filter!, topic),
-        )
-      : [];
-    const matches = named.length > 0 ? named : this.session.matching(topic);
-    const published = tracker.published.find(host, topic, payload);
-    const will = this.willBehind(published, topic, payload);
-    const origin = will === undefined ? published : undefined;
-    for (const match of matches.length > 0 ? matches : [undefined]) {
-      tracker.sink.put("mqtt_deliveries", {
-        no: row.no,
-        frame: row.frame,
-        time: row.time,
-        connection: this.number,
-        client: this.client.address,
-        client_port: this.client.port,
-        client_id: row.client_id,
-        client_no: row.client_no,
-        server: row.server,
-        server_port: row.server_port,
-        server_name: row.server_name,
-        topic,
-        qos: row.qos,
-        retain: row.retain,
-        dup: row.dup,
-        message_id: row.message_id,
-        filter: match?.filter,
-        has_wildcard: match?.has_wildcard,
-        subscribe_no: match?.no,
-        subscribe_frame: match?.frame,
-        subscribe_message_id: match?.message_id,
-        subscribe_qos: match?.qos,
-        matches: matches.length,
-        certain: matches.length === 1 || (match !== undefined && named.length > 0),
-        origin_no: origin?.no,
-        origin_client_id: origin?.clientId,
-        latency_ms: origin === undefined ? undefined : (row.time! - origin.timeUs) / 1000,
-        is_will: will !== undefined,
-        will_client_id: will?.clientId,
-      });
-    }
-  }
-
-  /** Whose will a delivery is: one that was due after it was last published; without any PUBLISH one that may have been. */
-  private willBehind(published: Origin | undefined, topic: string, payload: Buffer): Will | undefined {
-    const { tracker, host } = this;
-    const due = tracker.dueWills.find(host, topic, payload);
-    if (published === undefined) return due ?? tracker.wills.find(host, topic, payload);
-    return due !== undefined && due.timeUs >= published.timeUs ? due : undefined;
-  }
 }
 
 /** What a packet sent by the client (or not) waits for. */
 function keyOf(fromClient: boolean, answer: number, id: number | undefined): string {
   return `${fromClient ? "c" : "s"}${answer} ${id ?? ""}`;
+}
+
+/** How long the server waits with the will, in seconds: no longer than the session lasts (MQTT 5, section 3.1.3.2.2). */
+function willDelayOf({ properties }: MqttPacket): number {
+  const delay = properties?.["will.will_delay_interval"];
+  const expiry = properties?.session_expiry_interval;
+  return typeof delay === "number" && typeof expiry === "number" ? Math.min(delay, expiry) : 0;
 }

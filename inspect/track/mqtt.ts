@@ -4,9 +4,9 @@ import type { Row, RowSink } from "../tables/schema.js";
 import type { Moment } from "../tcp/direction.js";
 import type { Endpoint } from "../tcp/streams.js";
 import { Connection } from "./connection.js";
+import { Deliveries } from "./deliveries.js";
 import { HeldRows } from "./held.js";
 import type { Names } from "./names.js";
-import { type Origin, Origins } from "./origins.js";
 import type { Session } from "./session.js";
 
 /** Payload bytes of a PUBLISH that are kept. */
@@ -21,19 +21,19 @@ export interface Hosts {
   readonly dst_port: number;
 }
 
-export interface Will {
-  readonly clientId: string;
-  readonly timeUs: number;
+interface Delayed {
+  readonly row: Row<"mqtt_connections">;
+  readonly untilUs: number;
 }
 
 /** Follows all MQTT in a capture by the standard's rules: connections, sessions, handshakes, where messages came from. */
 export class MqttTracker {
   readonly packets: HeldRows<"mqtt">;
   readonly subscriptions: HeldRows<"mqtt_subscriptions">;
-  readonly published = new Origins<Origin>();
-  /** Of each CONNECT the will; those that were due. */
-  readonly wills = new Origins<Will>();
-  readonly dueWills = new Origins<Will>();
+  readonly connections: HeldRows<"mqtt_connections">;
+  readonly deliveries: Deliveries;
+  /** Connections that ended with a will that the server waits with, by server and client id. */
+  readonly delayed = new Recent<string, Delayed>(MAX_SESSIONS);
   private readonly clients = new Recent<string, number>(MAX_SESSIONS);
   /** By server and client id. */
   private readonly sessions = new Recent<string, Session>(MAX_SESSIONS);
@@ -43,11 +43,13 @@ export class MqttTracker {
   private clientCount = 0;
 
   constructor(
-    readonly sink: RowSink,
+    sink: RowSink,
     readonly names: Names,
   ) {
     this.packets = new HeldRows("mqtt", sink);
     this.subscriptions = new HeldRows("mqtt_subscriptions", sink);
+    this.connections = new HeldRows("mqtt_connections", sink);
+    this.deliveries = new Deliveries(sink);
   }
 
   /** A connection on a byte stream. */
@@ -63,6 +65,7 @@ export class MqttTracker {
   end(): void {
     this.packets.end();
     this.subscriptions.end();
+    this.connections.end();
   }
 
   /** The part of a row that the packet alone tells; with all columns, since an object that grows is slow. */
@@ -127,6 +130,15 @@ export class MqttTracker {
     const before = this.online.get(key);
     this.online.set(key, connection);
     return before;
+  }
+
+  /** A client that goes on with its session in time has no will sent (MQTT-3.1.3-9). */
+  onReturn(key: string, isClean: boolean, { timeUs }: Moment): void {
+    const delayed = this.delayed.get(key);
+    if (delayed === undefined) return;
+    this.delayed.delete(key);
+    if (!isClean && timeUs < delayed.untilUs) delayed.row.will_due = false;
+    this.connections.release(delayed.row);
   }
 
   offline(key: string, connection: Connection): void {

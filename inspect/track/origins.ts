@@ -5,12 +5,6 @@ import { Recent } from "../recent.js";
 const MAX_ORIGINS = 65_536;
 const LITERAL_PAYLOAD = 128;
 
-export interface Origin {
-  readonly no: number;
-  readonly clientId: string | undefined;
-  readonly timeUs: number;
-}
-
 /** Which PUBLISH, or whose will, last had this host, topic and payload. */
 export class Origins<T> {
   private readonly origins = new Recent<string, T>(MAX_ORIGINS);

@@ -3,7 +3,8 @@ import { test } from "node:test";
 import { Inspector } from "@topicast/inspect";
 import { decodeMqtt } from "@topicast/inspect/decode/mqtt.js";
 import mqtt, { type Packet } from "mqtt-packet";
-import { Rows } from "./support.js";
+import { inspectFrames, Rows } from "./support.js";
+import { end, Wire } from "./wire.js";
 
 const CLIENT = { address: [10, 0, 0, 2], port: 40_000 };
 const SERVER = { address: [10, 0, 0, 1], port: 1883 };
@@ -233,6 +234,27 @@ test("keep-alive exceeded, and the will due when the connection just ends", () =
   assert.ok(row!.longest_silence_s! > 16);
   const polite = new Talk().send("up", [connect("c", { will }), { cmd: "disconnect" } as Packet]).end();
   assert.equal(polite.of("mqtt_connections")[0]?.will_due, false);
+});
+
+test("a will that the server waits with is due, unless the client goes on with its session in time", () => {
+  const due = (wait: number, clean: boolean) => {
+    const wire = new Wire();
+    const server = end("10.0.0.1", 1883);
+    const will = { topic: "w", payload: Buffer.from("gone"), qos: 0, properties: { willDelayInterval: 30 } };
+    const first = { will, properties: { sessionExpiryInterval: 60 } };
+    wire.tcp(end("10.0.0.2", 40_000), server, 5).connect("c", first).reset("up");
+    wire.wait(wait);
+    wire.tcp(end("10.0.0.2", 40_001), server, 5).connect("c", { clean, properties: first.properties });
+    const rows = inspectFrames(wire.frames).of("mqtt_connections");
+    assert.deepEqual(
+      rows.map((row) => row.end),
+      ["reset", undefined],
+    );
+    return rows[0]?.will_due;
+  };
+  assert.equal(due(29, false), false);
+  assert.equal(due(31, false), true);
+  assert.equal(due(29, true), true, "a clean start ends the session, and with it the waiting");
 });
 
 test("malformed packets are named, and what stands before the fault is read", () => {
