@@ -10,6 +10,8 @@ const UNORDERED_MS = 10_000;
 
 /** Messages of one topic that have been told and not come live: beyond them the oldest is delivered to all. */
 const EARLIER_MAX = 64;
+/** Topics without a message that such messages may still come of. */
+const CLEARED_MAX = 256;
 
 interface Entry {
   /** As the forwarder's order has it; undefined: it says that there is none, or nothing. */
@@ -49,6 +51,8 @@ export class Replica implements RetainedStore, RetainedReplica {
   private round = 0;
   private linkedAt: number | undefined;
   private moments = 0;
+  /** `Entry.earlier` of topics that have no message any more, the latest last. */
+  private readonly cleared = new Map<string, readonly Told[]>();
 
   constructor(
     private readonly limits: Limits,
@@ -102,16 +106,18 @@ export class Replica implements RetainedStore, RetainedReplica {
   knownSince(message: Publication): number | undefined {
     const told = this.toldAt(message);
     if (told === undefined) return undefined;
-    const { recent, shadowedAt } = this.tree.get(message.topic)!;
-    return recent === undefined ? Math.max(told, shadowedAt) : undefined;
+    const entry = this.tree.get(message.topic);
+    if (entry === undefined) return told;
+    return entry.recent === undefined ? Math.max(told, entry.shadowedAt) : undefined;
   }
 
   /** When the forwarder first told it, or what its source has published after it. */
   private toldAt({ topic, tag }: Publication): number | undefined {
-    const entry = tag === undefined ? undefined : this.tree.get(topic);
-    if (entry === undefined) return undefined;
-    const earlier = entry.earlier.find((told) => isUpTo(tag, told.tag));
-    return earlier?.at ?? (isUpTo(tag, entry.ordered?.tag) ? entry.orderedAt : undefined);
+    if (tag === undefined) return undefined;
+    const entry = this.tree.get(topic);
+    const earlier = entry?.earlier ?? this.cleared.get(topic) ?? NONE;
+    const told = earlier.find((one) => isUpTo(tag, one.tag));
+    return told?.at ?? (isUpTo(tag, entry?.ordered?.tag) ? entry?.orderedAt : undefined);
   }
 
   matching(filter: string): Publication[] {
@@ -148,8 +154,11 @@ export class Replica implements RetainedStore, RetainedReplica {
       entry.version = version;
       entry.round = this.round;
       // What is told again stays the same object: clients that are being sent it take it for the retained one still.
-      if (isNews)
-        entry.ordered = message.payload.length === 0 ? undefined : Publication.of(message, this.now()).kept();
+      if (isNews && message.payload.length > 0) entry.ordered = Publication.of(message, this.now()).kept();
+      else if (isNews) {
+        entry.ordered = undefined;
+        this.await(entry, message.tag);
+      }
       if (recent === undefined || entry.isOwn) return;
       const isThat = isSame(recent, message);
       if (!isThat && !isUpTo(recent.tag, message.tag)) return;
@@ -161,11 +170,15 @@ export class Replica implements RetainedStore, RetainedReplica {
 
   /** Another message is to be the topic's; the one of before may still come live. */
   private tellAnew(entry: Entry): void {
-    const { ordered, orderedAt: at, passed, isOwn } = entry;
-    const tag = ordered?.tag;
+    this.await(entry, entry.ordered?.tag);
+    entry.orderedAt = this.moment();
+  }
+
+  /** What the forwarder has told last may still come live. */
+  private await(entry: Entry, tag: string | undefined): void {
+    const { orderedAt: at, passed, isOwn } = entry;
     const isAwaited = tag !== undefined && !isOwn && (typeof passed !== "string" || !isUpTo(tag, passed));
     if (isAwaited) entry.earlier = [...entry.earlier.slice(1 - EARLIER_MAX), { tag, at }];
-    entry.orderedAt = this.moment();
   }
 
   settle(topic: string): void {
@@ -245,7 +258,8 @@ export class Replica implements RetainedStore, RetainedReplica {
     let entry = this.tree.get(topic);
     const others = this.held - (entry === undefined ? 0 : bytesOf(entry));
     const isNew = entry === undefined;
-    entry ??= newEntry();
+    entry ??= newEntry(this.cleared.get(topic));
+    this.cleared.delete(topic);
     change(entry);
     const { passed, recent, ordered } = entry;
     // Only what is kept anyway.
@@ -257,10 +271,20 @@ export class Replica implements RetainedStore, RetainedReplica {
     if (isFull || (entry.ordered === undefined && entry.recent === undefined)) {
       this.tree.delete(topic);
       this.held = others;
+      if (entry.earlier.length > 0) this.rememberCleared(topic, entry.earlier);
       return;
     }
     this.held = others + bytes;
     if (isNew) this.tree.set(topic, entry);
+  }
+
+  private rememberCleared(topic: string, earlier: readonly Told[]): void {
+    for (const oldest of this.cleared.keys()) {
+      if (this.cleared.size < CLEARED_MAX) break;
+      this.cleared.delete(oldest);
+      this.stats.retained_cleared_forgotten += 1;
+    }
+    this.cleared.set(topic, earlier);
   }
 
   private forget(topic: string): void {
@@ -271,9 +295,9 @@ export class Replica implements RetainedStore, RetainedReplica {
 
 const NONE: readonly Told[] = [];
 
-function newEntry(): Entry {
+function newEntry(earlier: readonly Told[] = NONE): Entry {
   return {
-    ...{ ordered: undefined, version: 0, round: 0, orderedAt: 0, earlier: NONE },
+    ...{ ordered: undefined, version: 0, round: 0, orderedAt: 0, earlier },
     ...{ recent: undefined, recentAt: 0, isOwn: false, shadowedAt: 0, passed: undefined, passedAt: 0 },
   };
 }

@@ -64,6 +64,8 @@ export class Stats {
   retained_expired = 0;
   /** Live copies that were not delivered, because their client has just had the message as the retained one. */
   retained_before_live = 0;
+  /** Topics cleared while a message of theirs was on its way, that are not remembered for it any more. */
+  retained_cleared_forgotten = 0;
   /** Entries of the store that could not be understood. */
   retained_damaged = 0;
   /** Retained messages not sent to a new subscription because too many wait for its client. */
