@@ -41,7 +41,7 @@ export class Session {
   isPartial = false;
   /** What waited here for it has gone to another edge: of its groups' messages it takes no more. */
   hasLeft = false;
-  /** Time of the clock at which its client has begun a session elsewhere: what is published since is for that one. */
+  /** Time of the clock from which on what is published is for the session that its client has begun elsewhere. */
   movedAt = Number.POSITIVE_INFINITY;
   /** Time of the clock at which it has begun, where that was here and by a client of this process. */
   beganAt = Number.NEGATIVE_INFINITY;

@@ -1,4 +1,4 @@
-import type { SessionEntry } from "@topicast/protocol";
+import { DEAD_MS, type SessionEntry } from "@topicast/protocol";
 import type { DeliveryImage } from "../durable/sessions.js";
 import type { Publication } from "../publication.js";
 import type { Server } from "../server.js";
@@ -9,6 +9,12 @@ import { isKnown } from "./seen.js";
 
 /** For so long after a session has arrived here, messages that the other edge had may still arrive here, too. */
 const KNOWN_MS = 10_000;
+
+/**
+ * A client that has connected elsewhere, and is told there that it has no session, has subscribed anew after so long; and what
+ * was on its way here has been kept: what was kept until then is for its session here.
+ */
+const SUBSCRIBED_MS = 2 * DEAD_MS;
 
 /** Sessions between this edge and others: what `Uplink` calls when a client has gone to another one, or comes from there. */
 export class Handover implements SessionHandover {
@@ -37,7 +43,7 @@ export class Handover implements SessionHandover {
       server.endSession(session);
       return undefined;
     }
-    session.movedAt = since;
+    session.movedAt = since + SUBSCRIBED_MS;
     session.deadlines.end.cancel();
     session.deadlines.will.cancel();
     // The client is back, only elsewhere (MQTT-3.1.3-9).

@@ -128,7 +128,7 @@ describe("what is kept for an edge that is away", () => {
     await play.pass(4_000);
     assert.equal(c.isPresent, false);
     c.subscribe("t/#", 1);
-    await play.pass(300);
+    await play.pass(6_300);
     await play.publish("2");
     assert.deepEqual(c.got, ["2"]);
     await play.start(0);

@@ -11,8 +11,6 @@ export type Victim = "old" | "new" | "forwarder" | "nobody";
 
 /** A QoS 2 message takes so long, at most, until its client and its edge are through with it. */
 const OPEN_MS = 200;
-/** A message takes so long, at most, until an edge has it: it is sent again where it is lost. */
-const UNDER_WAY_MS = 1_000;
 interface Sent {
   readonly text: string;
   readonly qos: 1 | 2;
@@ -152,9 +150,6 @@ export class HandoverChaos {
   private result(): HandoverResult {
     const got = new Map<string, number>();
     for (const client of this.clients) for (const text of client.got) got.set(text, (got.get(text) ?? 0) + 1);
-    // What is published while an edge is down, or not known again, is kept for the session there: not for one begun meanwhile.
-    const isDue = ({ at }: Sent) =>
-      !this.outages.some(({ from, to }) => at >= from - UNDER_WAY_MS && at <= to);
     // What its client had and had not answered for good when its edge died it may get again from a session begun anew.
     const wasOpen = (text: string) => {
       const at = Math.min(...this.clients.map(({ gotAt }) => gotAt.get(text) ?? Number.POSITIVE_INFINITY));
@@ -165,7 +160,7 @@ export class HandoverChaos {
     return {
       sent: this.sent.length,
       got: got.size,
-      missing: texts((sent) => isDue(sent) && !got.has(sent.text)),
+      missing: texts((sent) => !got.has(sent.text)),
       doubled: texts(isDoubled),
     };
   }
