@@ -64,7 +64,7 @@ export function defineInspect(command: Command): Command {
       "after",
       `
 Without a question it prints a summary. Tables: ${tableNames.join(", ")}; their columns:
-inspect/README.md. The exit code is ${EXIT_PROBLEMS} where something malformed was found (it is in the table problems).
+inspect/README.md. In SQL there are also mqtt_match(filter, topic), is_local(src, dst) and the view names. The exit code is ${EXIT_PROBLEMS} where something malformed was found (it is in the table problems).
 
 Examples:
   topicast inspect capture.pcapng

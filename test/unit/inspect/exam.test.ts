@@ -166,6 +166,28 @@ function constrained(wire: Wire): void {
   );
   for (const i of [2, 3])
     wire.udp(me, client(43_005), coap("NON", "2.05", 100 + i, { token: "0b", observe: i, payload: "22" }));
+  // A group: each member answers from its own address.
+  wire.udp(
+    client(43_006),
+    end("224.0.1.187", 5683),
+    coap("NON", "0.01", 70, { token: "dd", path: "/.well-known/core" }),
+  );
+  for (const [i, member] of ["192.168.1.31", "192.168.1.32"].entries()) {
+    wire.udp(
+      end(member, 5683),
+      client(43_006),
+      coap("NON", "2.05", 200 + i, { token: "dd", payload: "</a>" }),
+    );
+  }
+  // One resource in two blocks under one token.
+  for (const [i, code] of ["2.31", "2.04"].entries()) {
+    ask(
+      43_007,
+      me,
+      coap("CON", "0.03", 80 + i, { token: "b1", path: "/big" }),
+      coap("ACK", code, 80 + i, { token: "b1" }),
+    );
+  }
   // A message id used again for something else, too early: not the same request.
   ask(
     43_000,
@@ -298,6 +320,22 @@ const QUESTIONS: readonly (readonly [question: string, sql: string, answer: unkn
     [
       [43_003, 77],
       [43_005, 102],
+    ],
+  ],
+  [
+    "who answered a request to a group",
+    "SELECT src, uri_path FROM coap WHERE is_response AND request_no IN (SELECT no FROM coap WHERE dst = '224.0.1.187') ORDER BY no",
+    [
+      ["192.168.1.31", "/.well-known/core"],
+      ["192.168.1.32", "/.well-known/core"],
+    ],
+  ],
+  [
+    "the answer to each block of a resource",
+    "SELECT message_id, response_code FROM coap WHERE is_request AND uri_path = '/big' ORDER BY no",
+    [
+      [80, "2.31"],
+      [81, "2.04"],
     ],
   ],
   [
