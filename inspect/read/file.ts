@@ -1,4 +1,4 @@
-import { createReadStream } from "node:fs";
+import { createReadStream, ReadStream } from "node:fs";
 import { stat } from "node:fs/promises";
 import { createGunzip } from "node:zlib";
 import { UserError } from "@topicast/protocol";
@@ -31,11 +31,8 @@ export async function readCapture(
   events: CaptureEvents,
   onProgress: (share: number) => void = () => {},
 ): Promise<void> {
-  const isStdin = path === STDIN;
-  const size = isStdin ? 0 : await sizeOf(path);
-  // Read by its descriptor as any file: process.stdin would hand over pieces of 64 KiB.
-  const from = isStdin ? { fd: 0, autoClose: false } : {};
-  const file = createReadStream(path, { highWaterMark: CHUNK_BYTES, ...from });
+  const size = path === STDIN ? 0 : await sizeOf(path);
+  const file = path === STDIN ? process.stdin : createReadStream(path, { highWaterMark: CHUNK_BYTES });
   let parser: CaptureParser | undefined;
   let head = Buffer.alloc(0);
   for await (const chunk of unpacked(file, events)) {
@@ -48,9 +45,9 @@ export async function readCapture(
     } else {
       parser.push(chunk);
     }
-    onProgress(size === 0 ? 0 : Math.min(file.bytesRead / size, 1));
+    if (size > 0 && file instanceof ReadStream) onProgress(Math.min(file.bytesRead / size, 1));
   }
-  if (head.length === 0) throw new UserError(`${path} is empty: there is no capture in it`);
+  if (head.length === 0) throw new UserError(`${nameOf(path)} is empty: there is no capture in it`);
   if (parser === undefined) throw notACapture(path);
   parser.end();
 }
@@ -68,9 +65,13 @@ async function sizeOf(path: string): Promise<number> {
   }
 }
 
+function nameOf(path: string): string {
+  return path === STDIN ? "standard input" : path;
+}
+
 function notACapture(path: string): UserError {
   return new UserError(
-    `${path} is no capture: it begins neither as pcap nor as pcapng (both may be gzipped)`,
+    `${nameOf(path)} is no capture: it begins neither as pcap nor as pcapng (both may be gzipped)`,
   );
 }
 
