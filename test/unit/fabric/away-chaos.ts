@@ -4,7 +4,7 @@
  */
 import { EntriesDisk } from "./disk.js";
 import { type EdgeClient, pass, SimEdge } from "./edges.js";
-import { random, SimDisk, SimForwarder, SimNetwork } from "./sim.js";
+import { pair, random, SimDisk, SimForwarder, SimNetwork } from "./sim.js";
 
 export interface AwayTrouble {
   readonly loss: number;
@@ -12,8 +12,8 @@ export interface AwayTrouble {
   readonly away: readonly [number, number];
   /** The forwarder is killed, too, after the edge or before it, and comes back with what it has written. */
   readonly forwarder: "stays" | "dies after" | "dies before";
-  /** The edge's process lives on: it is cut off. */
-  readonly isCut: boolean;
+  /** What happens to the edge: its process lives on where it is cut off, or does not reach the publishers' edges. */
+  readonly edge: "killed" | "cut off" | "parted";
 }
 
 /** Messages that a client has on their way at most: fewer than the server's Receive Maximum. */
@@ -123,15 +123,21 @@ export class AwayChaos {
     const outage = { from: this.now, to: Number.POSITIVE_INFINITY };
     this.outages.push(outage);
     const wait = least + this.rand() ** 2 * (most - least);
-    if (this.trouble.isCut) {
-      this.network.cut.add(this.edges[0]!.address);
+    const [e1, e2, e3] = this.edges as [SimEdge, SimEdge, SimEdge];
+    const { cut, parted } = this.network;
+    if (this.trouble.edge === "cut off") {
+      cut.add(e1.address);
       await this.publishFor(wait);
-      this.network.cut.delete(this.edges[0]!.address);
+      cut.delete(e1.address);
+    } else if (this.trouble.edge === "parted") {
+      for (const other of [e2, e3]) parted.add(pair(e1.address, other.address));
+      await this.publishFor(wait);
+      parted.clear();
     } else {
       const { forwarder } = this.trouble;
       if (forwarder === "dies before") this.forwarder.kill();
       this.disks[0]!.close();
-      this.edges[0]!.kill();
+      e1.kill();
       const before = this.rand() * wait;
       await this.publishFor(before);
       if (forwarder !== "stays") await this.restartForwarder();
@@ -141,7 +147,7 @@ export class AwayChaos {
     outage.to = this.now;
     // Its client comes before what was kept, in the midst of it, or behind it.
     await this.publishFor(this.rand() ** 2 * 3_000);
-    if (!this.trouble.isCut) this.connect();
+    if (this.trouble.edge === "killed") this.connect();
   }
 
   private async restartForwarder(): Promise<void> {

@@ -7,13 +7,13 @@ import { EntriesDisk } from "./disk.js";
 import { type EdgeClient, pass, SimEdge } from "./edges.js";
 import { SimDisk, SimForwarder, SimNetwork } from "./sim.js";
 
-const KILLED: AwayTrouble = { loss: 0.05, away: [50, 9_000], forwarder: "stays", isCut: false };
+const KILLED: AwayTrouble = { loss: 0.05, away: [50, 9_000], forwarder: "stays", edge: "killed" };
 /** Until an edge that is silent has been declared gone, and its publishers know. */
 const GONE_MS = 7_000;
 const BACK_MS = 3_000;
 
 describe("an edge that is away", () => {
-  const seeds = seedsToRun(12);
+  const seeds = seedsToRun(8);
 
   async function check(trouble: AwayTrouble, isOrdered = false): Promise<void> {
     let kept = 0;
@@ -35,7 +35,9 @@ describe("an edge that is away", () => {
     check({ ...KILLED, away: [1_000, 9_000], forwarder: "dies after" }));
   it("also where there is none when it dies", () =>
     check({ ...KILLED, away: [1_000, 15_000], forwarder: "dies before" }));
-  it("also where it was only cut off", () => check({ ...KILLED, away: [50, 9_000], isCut: true }));
+  it("also where it was only cut off", () => check({ ...KILLED, edge: "cut off" }));
+  it("also where it and the publishers' edges reach the forwarder, and not each other", () =>
+    check({ ...KILLED, away: [8_000, 16_000], edge: "parted" }));
 });
 
 /** Two edges with stores, a persistent client `c` at the first with `t/#`, a publisher `p` at the second. */
