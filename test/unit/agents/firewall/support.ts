@@ -114,3 +114,16 @@ export class WalledBroker extends TestBroker {
     return this.firewall.counters()[name] ?? 0;
   }
 }
+
+/** A connected client at an address. */
+export async function at(
+  broker: WalledBroker,
+  address: string,
+  clientId: string,
+  { version = 5 as 3 | 4 | 5, username = undefined as string | undefined, password = "p" } = {},
+): Promise<TestClient> {
+  const client = broker.from(address, version);
+  const user = username === undefined ? {} : { username, password: Buffer.from(password) };
+  client.send({ cmd: "connect", clientId, clean: true, keepalive: 0, protocolVersion: version, ...user });
+  return client;
+}
