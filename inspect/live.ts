@@ -23,6 +23,8 @@ const LINK_TYPES = new Map([
   ["LINKTYPE_LINUX_SLL", 113],
 ]);
 const RING_BYTES = 64 << 20;
+/** Only signals wait meanwhile, in ms. On a busy machine a few frames can take as long as many. */
+const MAX_BURST = 1_000;
 
 /**
  * Captures on interfaces until a signal, or what `options` say.
@@ -82,6 +84,7 @@ function open(
     interface: name,
     filter,
     linkTypes: [...LINK_TYPES.keys()],
+    maxBurst: MAX_BURST,
     ringBytes: Math.floor(RING_BYTES / interfaces.length),
     onWarning: (message) => process.stderr.write(`topicast: ${message}\n`),
     onFrame: (bytes, length) => {

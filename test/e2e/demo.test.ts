@@ -7,7 +7,7 @@ import { inspectFiles } from "@topicast/inspect";
 import type { Child } from "topicast/testbed/child";
 import { Run } from "topicast/testbed/run";
 import { eventually } from "topicast/testbed/testbed";
-import { assertNothingLeft, ROOT, sleep, testbedProcesses } from "./support.js";
+import { assertNothingLeft, isInUse, ROOT, sleep, testbedProcesses } from "./support.js";
 
 interface Result {
   readonly ok: boolean;
@@ -103,7 +103,7 @@ describe("scripts/demo", () => {
     await first.waitFor(/^\d+\. MQTT clients/, 60_000);
     process.kill(-first.pid!, "SIGKILL");
     for (const { pid, run: owner } of testbedProcesses()) {
-      if (owner === run.id) continue;
+      if (owner === run.id || isInUse(owner)) continue;
       try {
         process.kill(pid, "SIGKILL");
       } catch {

@@ -62,7 +62,7 @@ export const numbered = (count: number, prefix = "message") =>
  * namespaces have no name and so live exactly as long as processes in them.
  */
 export async function assertNothingLeft(run: Run): Promise<void> {
-  const processes = testbedProcesses().filter((p) => p.run !== run.id);
+  const processes = testbedProcesses().filter((p) => p.run !== run.id && !isInUse(p.run));
   assert.deepEqual(processes, [], "processes of a run or in a Mininet host");
   const bridges = await run.exec(["ovs-vsctl", "--timeout=3", "list-br"]);
   assert.equal(bridges.code === 0 ? bridges.stdout.trim() : "", "", "switches");
@@ -76,6 +76,20 @@ export async function assertNothingLeft(run: Run): Promise<void> {
   assert.deepEqual(marked, [], "interfaces with our mark");
   const tables = await run.output(["nft", "list", "tables"]);
   assert.doesNotMatch(tables, /topicast/, "firewall rules");
+}
+
+/** Whether the owner that a run's mark names is alive: what it has started is in use, and not left behind. */
+export function isInUse(mark: string): boolean {
+  const [pid, startTime] = mark.split(".");
+  try {
+    // After the name, which may hold anything, in parentheses: the state, and the time it was started at.
+    const fields = readFileSync(`/proc/${pid}/stat`, "utf8")
+      .replace(/^.*\) /s, "")
+      .split(" ");
+    return fields[0] !== "Z" && fields[19] === startTime;
+  } catch {
+    return false;
+  }
 }
 
 /** Every process that carries a run's mark, and every Mininet host's shell. */
