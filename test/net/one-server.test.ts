@@ -1,77 +1,30 @@
 /** Three agents and a forwarder as processes, and mosquitto's clients, which must not be able to tell that it is not one broker. */
 import assert from "node:assert/strict";
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import type { Child } from "topicast/testbed/child";
-import { ROOT, Run } from "topicast/testbed/run";
 import { eventually } from "topicast/testbed/testbed";
-import { freePort } from "../unit/ports.js";
+import { Edges } from "./edges.js";
 
-const TOPICAST = [process.execPath, `${ROOT}/scripts/bin/topicast.js`];
 const EDGES = ["e1", "e2", "e3"] as const;
 type EdgeId = (typeof EDGES)[number];
 
 describe("mosquitto's clients at three edges", () => {
-  const run = new Run();
-  const folder = mkdtempSync(join(tmpdir(), "topicast-one-"));
-  const ports = new Map<EdgeId, { tcp: number; udp: number }>();
-  const agents = new Map<EdgeId, Child>();
-  let listen: number;
-  let rest: number;
-  let forwarder: Child;
+  let edges: Edges;
 
   before(async () => {
-    [listen, rest] = [await freePort(), await freePort()];
-    for (const id of EDGES) ports.set(id, { tcp: await freePort(), udp: await freePort() });
-    forwarder = await startForwarder();
-    for (const id of EDGES) await startAgent(id);
+    edges = await Edges.start(EDGES, false);
   });
 
-  after(async () => {
-    await run.stopAll();
-    rmSync(folder, { recursive: true });
-  });
-
-  async function startForwarder(): Promise<Child> {
-    const command = [
-      ...[...TOPICAST, "controller", "--listen", `127.0.0.1:${listen}`, "--rest", `127.0.0.1:${rest}`],
-      ...["--store", join(folder, "store")],
-    ];
-    const child = run.start({ name: "forwarder", command });
-    await child.waitFor(/\bready\b/, 15_000);
-    return child;
-  }
-
-  async function startAgent(id: EdgeId): Promise<void> {
-    const { tcp, udp } = ports.get(id)!;
-    const command = [
-      ...[...TOPICAST, "agent", "--transport", "socket", "--address", "127.0.0.1", "--id", id],
-      ...["-t", String(tcp), "-U", String(udp), "-F", `127.0.0.1:${listen}`, "--allow-anonymous"],
-    ];
-    const child = run.start({ name: id, command });
-    agents.set(id, child);
-    await child.waitFor(/registered with the forwarder/, 15_000);
-  }
-
-  async function kill(child: Child): Promise<void> {
-    child.signal("SIGKILL");
-    await child.exited;
-  }
-
-  function at(id: EdgeId): string[] {
-    return ["-h", "127.0.0.1", "-p", String(ports.get(id)!.tcp), "-V", "mqttv5"];
-  }
+  after(() => edges.stop());
 
   function publish(id: EdgeId, ...args: string[]): Promise<string> {
-    return run.output(["mosquitto_pub", ...at(id), "-q", "1", ...args]);
+    return edges.run.output(["mosquitto_pub", ...edges.at(id), "-q", "1", ...args]);
   }
 
   /** What a new subscriber gets within a second: `retain topic payload` each. */
   async function fetch(id: EdgeId, filter: string): Promise<string[]> {
-    const { stdout } = await run.exec([
-      ...["mosquitto_sub", ...at(id), "-t", filter, "-q", "1", "-F", "%r %t %p", "-W", "1"],
+    const { stdout } = await edges.run.exec([
+      ...["mosquitto_sub", ...edges.at(id), "-t", filter, "-q", "1", "-F", "%r %t %p", "-W", "1"],
     ]);
     return stdout.split("\n").filter((line) => line !== "");
   }
@@ -83,7 +36,7 @@ describe("mosquitto's clients at three edges", () => {
       "stdbuf",
       "-oL",
       "mosquitto_sub",
-      ...at(id),
+      ...edges.at(id),
       "-t",
       filter,
       "-q",
@@ -92,7 +45,7 @@ describe("mosquitto's clients at three edges", () => {
       "-F",
       "got %t %p",
     ];
-    const child = run.start({ name: `mosquitto_sub at ${id}`, command });
+    const child = edges.run.start({ name: `mosquitto_sub at ${id}`, command });
     child.onLine((line) => {
       if (line.startsWith("got ")) got.push(line.slice(4));
     });
@@ -116,30 +69,30 @@ describe("mosquitto's clients at three edges", () => {
 
   it("find them after kill -9 of the forwarder, and after kill -9 of an agent", async () => {
     await publish("e1", "-r", "-t", "k/1", "-m", "kept");
-    await kill(forwarder);
-    forwarder = await startForwarder();
+    await edges.killForwarder();
+    await edges.startForwarder();
     await eventually("e3 is registered", 15_000, async () => {
       const found = await fetch("e3", "k/#");
       return found.length === 1 && found[0] === "1 k/1 kept";
     });
     await publish("e2", "-r", "-t", "k/2", "-m", "later");
-    await kill(agents.get("e2")!);
-    await startAgent("e2");
+    await edges.killAgent("e2");
+    await edges.startAgent("e2");
     assert.deepEqual((await fetch("e2", "k/#")).sort(), ["1 k/1 kept", "1 k/2 later"]);
   });
 
   it("get the will of a client whose edge was killed, once, and find it where it was to be retained", async () => {
     const { child, got } = await subscribe("e1", "will/#");
     const will = ["--will-topic", "will/c", "--will-payload", "gone", "--will-retain", "--will-qos", "1"];
-    const client = run.start({
+    const client = edges.run.start({
       name: "client with a will",
-      command: ["stdbuf", "-oL", "mosquitto_sub", ...at("e3"), "-t", "nothing", "-d", ...will],
+      command: ["stdbuf", "-oL", "mosquitto_sub", ...edges.at("e3"), "-t", "nothing", "-d", ...will],
     });
     await client.waitFor(/^Subscribed \(mid/, 15_000);
-    await kill(agents.get("e3")!);
+    await edges.killAgent("e3");
     await client.stop(5_000);
     await eventually("the will", 15_000, async () => got.length > 0);
-    await startAgent("e3");
+    await edges.startAgent("e3");
     await new Promise((resolve) => setTimeout(resolve, 2_000));
     assert.deepEqual(got, ["will/c gone"]);
     assert.deepEqual(await fetch("e3", "will/#"), ["1 will/c gone"]);
@@ -152,9 +105,9 @@ describe("mosquitto's clients at three edges", () => {
     const publishAll = async (id: EdgeId, prefix: string, count: number) => {
       for (const member of members) member.got.length = 0;
       const lines = Array.from({ length: count }, (_, i) => `${prefix} ${i}`);
-      const publisher = run.start({
+      const publisher = edges.run.start({
         name: "mosquitto_pub",
-        command: ["mosquitto_pub", ...at(id), "-q", "1", "-t", "jobs/1", "-l"],
+        command: ["mosquitto_pub", ...edges.at(id), "-q", "1", "-t", "jobs/1", "-l"],
       });
       publisher.write(`${lines.join("\n")}\n`);
       publisher.endInput();
