@@ -80,7 +80,7 @@ export class AwayChaos {
 
   private newForwarder(): SimForwarder {
     const absent = { disk: this.absentDisk };
-    return new SimForwarder(this.network, undefined, [], undefined, undefined, undefined, absent);
+    return new SimForwarder(this.network, { absent });
   }
 
   private async startEdge(i: number): Promise<void> {

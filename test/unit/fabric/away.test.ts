@@ -68,7 +68,7 @@ class Play {
 
   startForwarder(limits?: StandInLimits): void {
     const absent = { disk: this.disk, ...(limits && { limits }) };
-    this.forwarder = new SimForwarder(this.network, undefined, [], undefined, undefined, undefined, absent);
+    this.forwarder = new SimForwarder(this.network, { absent });
   }
 
   async start(i: number): Promise<void> {
@@ -82,6 +82,15 @@ class Play {
   kill(): void {
     this.disks[0]!.close();
     this.edges[0]!.kill();
+  }
+
+  /** The first edge is back, and its client connects there; answers it when it has had time to get what waits. */
+  async back(): Promise<EdgeClient> {
+    await this.start(0);
+    await this.pass(BACK_MS);
+    const c = this.edges[0]!.client("c");
+    await this.pass(500);
+    return c;
   }
 
   pass(ms: number): Promise<void> {
@@ -150,10 +159,7 @@ describe("what is kept for an edge that is away", () => {
     await play.pass(8_000);
     assert.equal(play.metric("absent_edges"), 1);
     await play.publish("2");
-    await play.start(0);
-    await play.pass(BACK_MS);
-    const c = play.edges[0]!.client("c");
-    await play.pass(500);
+    const c = await play.back();
     assert.deepEqual(c.got, ["1", "2"]);
   });
 
@@ -164,10 +170,7 @@ describe("what is kept for an edge that is away", () => {
     play.startForwarder();
     await play.pass(8_000);
     await play.publish("1");
-    await play.start(0);
-    await play.pass(BACK_MS);
-    const c = play.edges[0]!.client("c");
-    await play.pass(500);
+    const c = await play.back();
     assert.deepEqual(c.got, ["1"]);
   });
 
@@ -203,10 +206,7 @@ describe("what is kept for an edge that is away", () => {
     other.unsubscribe(share);
     await play.pass(300);
     await play.publish("5");
-    await play.start(0);
-    await play.pass(BACK_MS);
-    const c = play.edges[0]!.client("c");
-    await play.pass(500);
+    const c = await play.back();
     assert.deepEqual(c.got, ["at once", "1", "2", "5"]);
     await play.publish("6");
     assert.deepEqual(c.got.at(-1), "6");
@@ -222,10 +222,7 @@ describe("what is kept for an edge that is away", () => {
     play.startForwarder();
     await play.pass(8_000);
     await play.publish("1");
-    await play.start(0);
-    await play.pass(BACK_MS);
-    const c = play.edges[0]!.client("c");
-    await play.pass(500);
+    const c = await play.back();
     assert.deepEqual(c.got, ["1"]);
   });
 
@@ -240,10 +237,7 @@ describe("what is kept for an edge that is away", () => {
     );
     await play.pass(4_000);
     await Promise.all([soon, later]);
-    await play.start(0);
-    await play.pass(BACK_MS);
-    const c = play.edges[0]!.client("c");
-    await play.pass(500);
+    const c = await play.back();
     assert.deepEqual(c.got, ["60"]);
     assert.equal(play.metric("absent_expired_total"), 1);
   });
@@ -275,10 +269,7 @@ describe("what is kept for an edge that is away", () => {
     for (const text of texts) await play.publish(text);
     const dropped = play.metric("kept_messages_dropped_total");
     assert.ok(dropped > 0 && play.metric("kept_bytes") <= 10_000);
-    await play.start(0);
-    await play.pass(BACK_MS);
-    const c = play.edges[0]!.client("c");
-    await play.pass(500);
+    const c = await play.back();
     assert.deepEqual(c.got, texts.slice(dropped));
   });
 });

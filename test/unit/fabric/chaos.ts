@@ -251,7 +251,7 @@ export class Chaos {
     const ms = this.fabric.network.faults.loss > 0.1 ? GONE_MS + 1 : SETTLE_MS;
     this.silences.push({ from: this.now, to: this.now + ms });
     this.fabric.forwarder.kill();
-    this.fabric.forwarder = new SimForwarder(this.fabric.network, roomOf(this.seed));
+    this.fabric.forwarder = new SimForwarder(this.fabric.network, { dataplane: roomOf(this.seed) });
   }
 
   private async heal(): Promise<void> {

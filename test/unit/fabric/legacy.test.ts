@@ -1,7 +1,6 @@
 /** Legacy proxies: bare MQTT over UDP, as the Scapy MQTT proxy sends and takes it. */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { UnicastDataplane } from "@topicast/controller/dataplane/unicast.js";
 import { type Endpoint, encodePlainPublish, readPlain } from "@topicast/protocol";
 import fc from "fast-check";
 import { FORWARDER, SimAgent, SimForwarder, SimNetwork } from "./sim.js";
@@ -43,7 +42,7 @@ async function setUp() {
   const [one, two, stranger] = [50, 51, 66].map(
     (n) => new PlainProxy(network, { address: `10.0.0.${n}`, port: 1883 }),
   ) as [PlainProxy, PlainProxy, PlainProxy];
-  const forwarder = new SimForwarder(network, new UnicastDataplane(), [one.endpoint, two.endpoint]);
+  const forwarder = new SimForwarder(network, { legacyProxies: [one.endpoint, two.endpoint] });
   const agents = [101, 102].map((n) => new SimAgent(network, `e${n}`, `10.0.0.${n}`)) as [SimAgent, SimAgent];
   await network.run(4_000, 10);
   return { network, one, two, stranger, forwarder, agents };

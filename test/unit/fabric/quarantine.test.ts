@@ -35,10 +35,8 @@ class Network {
   start(disk = this.disk): SimForwarder {
     this.dataplane = new Switches();
     const isSafe = (source: string) => source === "10.0.0.77";
-    this.forwarder = new SimForwarder(this.network, this.dataplane, [], undefined, undefined, {
-      disk,
-      isSafe,
-    });
+    const { dataplane } = this;
+    this.forwarder = new SimForwarder(this.network, { dataplane, quarantine: { disk, isSafe } });
     return this.forwarder;
   }
 

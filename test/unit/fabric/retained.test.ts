@@ -85,7 +85,7 @@ describe("retained messages of the whole network", () => {
   it("survive the forwarder's end where it has a disk, and are reconciled by what has changed", async () => {
     const network = new SimNetwork(5);
     const disk = new SimDisk(network);
-    let forwarder = new SimForwarder(network, undefined, [], disk);
+    let forwarder = new SimForwarder(network, { retained: disk });
     const [e1, e2, e3] = [1, 2, 3].map((n) => new SimAgent(network, `e${n}`, `10.0.0.10${n}`)) as [
       SimAgent,
       SimAgent,
@@ -97,7 +97,7 @@ describe("retained messages of the whole network", () => {
     await network.until(e1.retain("t/0", "")!);
     await network.run(3_000, 10);
     forwarder.kill();
-    forwarder = new SimForwarder(network, undefined, [], disk);
+    forwarder = new SimForwarder(network, { retained: disk });
     await network.run(12_000, 10);
     assert.equal(metric(forwarder, "retained_told"), 0, "nothing has changed");
     await network.until(e3.subscribe("t/4"));
@@ -155,7 +155,7 @@ describe("retained messages of the whole network", () => {
   it("are not counted twice when they are sent again", async () => {
     const network = new SimNetwork(8);
     const disk = new SimDisk(network);
-    let forwarder = new SimForwarder(network, undefined, [], disk);
+    let forwarder = new SimForwarder(network, { retained: disk });
     const e1 = new SimAgent(network, "e1", "10.0.0.101");
     const e2 = new SimAgent(network, "e2", "10.0.0.102");
     await network.run(4_000, 10);
@@ -165,7 +165,7 @@ describe("retained messages of the whole network", () => {
     const kept = e1.retain("t", "first")!;
     await network.run(50);
     forwarder.kill();
-    forwarder = new SimForwarder(network, undefined, [], disk);
+    forwarder = new SimForwarder(network, { retained: disk });
     await network.run(4_000, 10);
     await network.until(e2.retain("t", "second")!);
     network.lose = () => false;
@@ -181,7 +181,7 @@ describe("retained messages of the whole network", () => {
       const disk = new SimDisk(network);
       // Half of them lose what they kept with each forwarder, and get it back from the agents.
       const isDurable = seed % 2 === 0;
-      const start = () => new SimForwarder(network, undefined, [], isDurable ? disk : undefined);
+      const start = () => new SimForwarder(network, { retained: isDurable ? disk : undefined });
       let forwarder = start();
       const rand = random(seed);
       const addresses = [1, 2, 3].map((n) => `10.0.0.10${n}`);

@@ -330,26 +330,41 @@ export class SimDisk implements RetainedStorage {
   async close(): Promise<void> {}
 }
 
+/** What a forwarder has beside its network; disks for what it keeps there. */
+export interface SimForwarderOptions {
+  readonly dataplane?: Dataplane | undefined;
+  readonly legacyProxies?: readonly Endpoint[];
+  readonly retained?: SimDisk | undefined;
+  readonly wills?: SimDisk;
+  readonly quarantine?: { readonly disk: SimDisk; readonly isSafe: (source: string) => boolean };
+  readonly absent?: { readonly disk: SimDisk; readonly limits?: StandInLimits };
+}
+
 export class SimForwarder {
   readonly forwarder: Forwarder;
+  readonly dataplane: Dataplane;
   readonly events: string[] = [];
 
   constructor(
     readonly network: SimNetwork,
-    readonly dataplane: Dataplane = new UnicastDataplane(),
-    legacyProxies: readonly Endpoint[] = [],
-    disk?: SimDisk,
-    willDisk?: SimDisk,
-    quarantine?: { readonly disk: SimDisk; readonly isSafe: (source: string) => boolean },
-    absent?: { readonly disk: SimDisk; readonly limits?: StandInLimits },
+    options: SimForwarderOptions = {},
   ) {
+    const {
+      dataplane = new UnicastDataplane(),
+      legacyProxies = [],
+      retained,
+      wills,
+      quarantine,
+      absent,
+    } = options;
+    this.dataplane = dataplane;
     this.forwarder = new Forwarder({
       ...(absent && {
         absent: { storage: absent.disk, entries: [...absent.disk.restart()], limits: absent.limits },
       }),
-      ...(willDisk === undefined ? {} : { wills: { storage: willDisk, entries: [...willDisk.restart()] } }),
-      ...(disk === undefined ? {} : { retained: keeperOn(network, disk) }),
-      ...(quarantine === undefined ? {} : { quarantine: quarantine.disk, isSafe: quarantine.isSafe }),
+      ...(wills && { wills: { storage: wills, entries: [...wills.restart()] } }),
+      ...(retained && { retained: keeperOn(network, retained) }),
+      ...(quarantine && { quarantine: quarantine.disk, isSafe: quarantine.isSafe }),
       clock: network.clock,
       unixTime: () => network.unixTime(),
       dataplane,
@@ -393,7 +408,7 @@ export async function simFabric(
   dataplane: Dataplane = new UnicastDataplane(),
 ): Promise<SimFabric> {
   const network = new SimNetwork(seed, faults);
-  const forwarder = new SimForwarder(network, dataplane);
+  const forwarder = new SimForwarder(network, { dataplane });
   const agents = Array.from(
     { length: count },
     (_, i) => new SimAgent(network, `e${i + 1}`, formatIPv4(parseIPv4("10.0.0.101")! + i)),

@@ -23,7 +23,7 @@ const place = (third: number, last: number): SwitchPlace => ({
 async function setUp(faults = PERFECT) {
   const network = new SimNetwork(5, faults);
   const dataplane = new Ports();
-  const forwarder = new SimForwarder(network, dataplane);
+  const forwarder = new SimForwarder(network, { dataplane });
   const agent = new SimAgent(network, "e1", "10.0.1.1");
   await network.run(8_000, 10);
   const heard: string[] = [];

@@ -83,7 +83,7 @@ export class Whole {
     const limits = this.limits && { limits: () => ({ ...noLimits, ...this.limits }) };
     const options = { access: this.ryu, clock, range, log: quiet, forwarder: FORWARDER };
     const dataplane = new OpenFlowDataplane({ ...options, ...limits });
-    this.forwarder = new SimForwarder(this.network, dataplane);
+    this.forwarder = new SimForwarder(this.network, { dataplane });
     return this.forwarder;
   }
 

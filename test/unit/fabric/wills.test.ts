@@ -141,7 +141,7 @@ describe("wills of clients whose agent dies", () => {
     for (const ms of [0, 500, 4_000, 8_000]) {
       const network = new SimNetwork(9);
       const disk = new WritingDisk(network);
-      const start = () => new SimForwarder(network, undefined, [], undefined, disk);
+      const start = () => new SimForwarder(network, { wills: disk });
       const first = start();
       const [e1, e2] = ["e1", "e2"].map((id, i) => new SimAgent(network, id, `10.0.0.10${i + 1}`));
       await network.run(4_000, 10);
@@ -172,7 +172,7 @@ describe("wills of clients whose agent dies", () => {
   it("are not, where the agent has come back to it", async () => {
     const network = new SimNetwork(10);
     const disk = new WritingDisk(network);
-    const start = () => new SimForwarder(network, undefined, [], undefined, disk);
+    const start = () => new SimForwarder(network, { wills: disk });
     let forwarder = start();
     const [e1, e2] = ["e1", "e2"].map((id, i) => new SimAgent(network, id, `10.0.0.10${i + 1}`));
     await network.run(4_000, 10);
