@@ -25,10 +25,13 @@ class ModelSession {
   endsAt = Number.POSITIVE_INFINITY;
   willAt = Number.POSITIVE_INFINITY;
   expiryMs = 0;
+  /** Which of all connections to end its last one was: of what is due at one moment that comes first whose client left first. */
+  left = 0;
 }
 
 export class Model {
   private time = 0;
+  private departures = 0;
   private readonly sessions = new Map<string, ModelSession>();
   private readonly retained = new Map<string, string>();
   /** What connected clients receive, in order, since it was last taken. */
@@ -86,6 +89,7 @@ export class Model {
     const session = this.sessions.get(id);
     if (session === undefined || !session.isConnected) return;
     session.isConnected = false;
+    session.left = ++this.departures;
     if (session.expiryMs === 0) return this.end(id);
     session.endsAt = this.time + session.expiryMs;
     if (session.will === undefined) return;
@@ -155,7 +159,10 @@ export class Model {
       let due: { id: string; session: ModelSession; at: number } | undefined;
       for (const [id, session] of this.sessions) {
         const at = Math.min(session.endsAt, session.willAt);
-        if (at <= end && (due === undefined || at < due.at)) due = { id, session, at };
+        if (at > end) continue;
+        const isSooner =
+          due === undefined || at < due.at || (at === due.at && session.left < due.session.left);
+        if (isSooner) due = { id, session, at };
       }
       if (due === undefined) break;
       this.time = due.at;
