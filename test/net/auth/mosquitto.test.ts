@@ -6,10 +6,10 @@ import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import { Acl, READ, WRITE } from "@topicast/agent/auth/acl.js";
 import { parseAcl } from "@topicast/protocol";
-import fc from "fast-check";
 import { connectAsync, type MqttClient } from "mqtt";
 import type { Child } from "topicast/testbed/child";
 import { Run } from "topicast/testbed/run";
+import fc from "../../property.js";
 import { freePort } from "../../unit/ports.js";
 
 /** May do everything, so that what others may read can be published. */

@@ -13,7 +13,7 @@ import {
   Kind,
   FabricTopic as topics,
 } from "@topicast/protocol";
-import fc from "fast-check";
+import fc from "../../property.js";
 import { FORWARDER, simFabric } from "./sim.js";
 
 const AGENTS = ["e1", "e2", "e3"];

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { type Endpoint, encodePlainPublish, readPlain } from "@topicast/protocol";
-import fc from "fast-check";
+import fc from "../../property.js";
 import { FORWARDER, SimAgent, SimForwarder, SimNetwork } from "./sim.js";
 
 const hex = (text: string) => Buffer.from(text.replaceAll(" ", ""), "hex");

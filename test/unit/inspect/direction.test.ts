@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Budget } from "@topicast/inspect/tcp/budget.js";
 import { Direction } from "@topicast/inspect/tcp/direction.js";
-import fc from "fast-check";
+import fc from "../../property.js";
 
 const at = { frame: 1, timeUs: 0 };
 

@@ -3,7 +3,7 @@ import { test } from "node:test";
 import { Recent } from "@topicast/inspect/recent.js";
 import { Database } from "@topicast/inspect/tables/database.js";
 import type { Row } from "@topicast/inspect/tables/schema.js";
-import fc from "fast-check";
+import fc from "../../property.js";
 
 const maybe = <T>(value: fc.Arbitrary<T>) => fc.option(value, { nil: undefined, freq: 3 });
 /** Around the twelve bytes that DuckDB keeps in place. */

@@ -13,8 +13,8 @@ import {
   parseIPv4Endpoint,
   parseIPv6,
 } from "@topicast/protocol";
-import fc from "fast-check";
 import { normalizeMatch } from "node-ryu-rest-client";
+import fc from "../../property.js";
 
 function hex(text: string): string | undefined {
   return parseIPv6(text)?.toString("hex");

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { EndingMap } from "@topicast/protocol";
-import fc from "fast-check";
+import fc from "../../property.js";
 
 const key = fc.constantFrom(..."abcdefghij");
 const step = fc.oneof(

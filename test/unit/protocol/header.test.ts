@@ -18,8 +18,8 @@ import {
   toMessage,
   WHOLE,
 } from "@topicast/protocol";
-import fc from "fast-check";
 import type { IPublishPacket } from "mqtt-packet";
+import fc from "../../property.js";
 
 const u32 = fc.integer({ min: 0, max: 0xffffffff });
 

@@ -17,7 +17,7 @@ import {
   UserError,
   WHOLE,
 } from "@topicast/protocol";
-import fc from "fast-check";
+import fc from "../../property.js";
 import { random } from "../fabric/sim.js";
 
 const A = "a1".repeat(32);

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import fc from "fast-check";
 import { FormatError, type JsonValue, parseJson } from "node-ryu-rest-client";
+import fc from "../../property.js";
 
 /** Makes the reader take its own path instead of JSON.parse. */
 const LONG = 9007199254740993n;

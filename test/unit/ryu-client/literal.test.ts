@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { execFileSync, spawnSync } from "node:child_process";
 import { describe, it } from "node:test";
-import fc from "fast-check";
 import { FormatError, type LiteralValue, parseJson, pythonLiteral } from "node-ryu-rest-client";
+import fc from "../../property.js";
 
 const python = spawnSync("python3", ["--version"]).status === 0;
 

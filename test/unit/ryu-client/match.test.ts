@@ -1,6 +1,5 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import fc from "fast-check";
 import {
   decodeMatch,
   encodeMatch,
@@ -13,6 +12,7 @@ import {
   parseDpid,
   sameMatch,
 } from "node-ryu-rest-client";
+import fc from "../../property.js";
 
 describe("datapath ids", () => {
   it("are read as people and rest_topology write them", () => {

@@ -2,8 +2,8 @@ import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { resolve } from "node:path";
 import { describe, it } from "node:test";
-import fc from "fast-check";
 import { parseTree, Tree } from "topicast/testbed/tree";
+import fc from "../../property.js";
 
 const MININET = resolve(import.meta.dirname, "../../../../mininet");
 

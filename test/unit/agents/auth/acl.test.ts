@@ -3,7 +3,7 @@ import { describe, it } from "node:test";
 import { Acl, READ, WRITE } from "@topicast/agent/auth/acl.js";
 import type { ClientIdentity } from "@topicast/agent/mqtt/authority.js";
 import { type AclRule, type AclRules, filterMatches, parseAcl } from "@topicast/protocol";
-import fc from "fast-check";
+import fc from "../../../property.js";
 
 const client = (username?: string, clientId = "cid"): ClientIdentity => ({ clientId, username });
 

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { FilterCover } from "@topicast/agent/fabric/cover.js";
 import { filterContains } from "@topicast/protocol";
-import fc from "fast-check";
+import fc from "../../../property.js";
 import { filters } from "../../protocol/topics/model.js";
 
 describe("a filter's cover", () => {

@@ -3,7 +3,7 @@ import { describe, it } from "node:test";
 import type { RegistrationState } from "@topicast/agent/fabric/registration.js";
 import { Subscriptions } from "@topicast/agent/fabric/subscriptions.js";
 import { filterContains, PacketReader, SimClock } from "@topicast/protocol";
-import fc from "fast-check";
+import fc from "../../../property.js";
 import { filters } from "../../protocol/topics/model.js";
 
 /** A forwarder as far as filters go: it takes the packets of one channel in order and answers when it is asked to. */

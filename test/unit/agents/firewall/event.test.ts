@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { describe, it } from "node:test";
 import { eventLine, excerpt, type FirewallEvent } from "@topicast/agent/firewall/event.js";
 import { EventLog } from "@topicast/agent/firewall/event-log.js";
-import fc from "fast-check";
+import fc from "../../../property.js";
 
 const EVENT: FirewallEvent = {
   ...{ rule: "topics", kind: "topic", answer: "drop", mode: "block", packet: "publish", listener: "tcp" },

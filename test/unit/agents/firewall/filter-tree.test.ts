@@ -3,7 +3,7 @@ import test from "node:test";
 import { FilterTree } from "@topicast/agent/firewall/filter-tree.js";
 import { TopicList } from "@topicast/agent/firewall/topics.js";
 import { filterContains, filterError, filterIntersection } from "@topicast/protocol";
-import fc from "fast-check";
+import fc from "../../../property.js";
 
 const level = fc.constantFrom("", "a", "b", "$x", "+", "#");
 const filter = fc

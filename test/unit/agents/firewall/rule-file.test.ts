@@ -3,7 +3,7 @@ import { describe, it } from "node:test";
 import { DEFAULT_RULES } from "@topicast/agent/firewall/default-rules.js";
 import { readRules } from "@topicast/agent/firewall/rule-file.js";
 import { UserError } from "@topicast/protocol";
-import fc from "fast-check";
+import fc from "../../../property.js";
 import { mistakesIn, rulesIn, withFiles } from "./support.js";
 
 /** All that there is. */

@@ -3,7 +3,7 @@ import test from "node:test";
 import { Payloads } from "@topicast/agent/firewall/payloads.js";
 import type { PayloadRule } from "@topicast/agent/firewall/rules.js";
 import { compileSchema } from "@topicast/agent/firewall/schemas.js";
-import fc from "fast-check";
+import fc from "../../../property.js";
 
 function milliseconds(run: () => void): number {
   const start = performance.now();

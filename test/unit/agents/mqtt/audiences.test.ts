@@ -3,7 +3,7 @@ import { describe, it } from "node:test";
 import { Audiences } from "@topicast/agent/mqtt/audiences.js";
 import type { Audience } from "@topicast/agent/mqtt/subscriptions.js";
 import { filterMatches } from "@topicast/protocol";
-import fc from "fast-check";
+import fc from "../../../property.js";
 
 const audience = (): Audience => ({ recipients: [], shares: [] });
 const LEVELS = ["a", "b", "", "$x"];

@@ -16,8 +16,8 @@ import type { SessionStore, Uplink } from "@topicast/agent/mqtt/index.js";
 import { Publication } from "@topicast/agent/mqtt/publication.js";
 import { type Message, systemClock } from "@topicast/protocol";
 import { Store } from "@topicast/protocol/store";
-import fc from "fast-check";
 import type { IConnectPacket, IPublishPacket, Packet } from "mqtt-packet";
+import fc from "../../../property.js";
 import { publish, settle, subscribeAt, TestBroker, type TestClient, unsubscribe } from "./harness.js";
 
 const KEEP = { clean: false, properties: { sessionExpiryInterval: 100 } } satisfies Partial<IConnectPacket>;

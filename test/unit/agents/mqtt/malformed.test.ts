@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import fc from "fast-check";
 import mqtt from "mqtt-packet";
+import fc from "../../../property.js";
 import { publish, settle, subscribe, TestBroker, unsubscribe } from "./harness.js";
 
 type Wrong = [name: string, bytes: string, reason?: "malformed" | "protocol_error" | "packet_too_large"];

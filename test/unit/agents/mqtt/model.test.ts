@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import fc from "fast-check";
 import type { Packet } from "mqtt-packet";
+import fc from "../../../property.js";
 import {
   describe as describeWords,
   publish,

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import type { Uplink } from "@topicast/agent/mqtt/index.js";
 import type { Message } from "@topicast/protocol";
-import fc from "fast-check";
+import fc from "../../../property.js";
 import { publish, settle, subscribe, subscribeAt, TestBroker, unsubscribe } from "./harness.js";
 
 /** An uplink whose promises the test settles by hand. */

@@ -3,7 +3,7 @@ import { describe, it } from "node:test";
 import { probeAddress } from "@topicast/agent/neighbours/nd.js";
 import { NeighbourResponder } from "@topicast/agent/neighbours/responder.js";
 import { formatIPv6, SimClock } from "@topicast/protocol";
-import fc from "fast-check";
+import fc from "../../../property.js";
 import { ARP, CLIENT, type Language, ND, ndFrame, OTHER_AGENT, OURS, OWNER, option } from "./frames.js";
 
 class Bench {

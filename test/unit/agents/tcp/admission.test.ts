@@ -4,7 +4,7 @@ import { sourceOf } from "@topicast/agent/tcp/sources.js";
 import { seqAdd } from "@topicast/agent/tcp/wire/sequence.js";
 import { ACK } from "@topicast/agent/tcp/wire/tcp.js";
 import { TokenBucket } from "@topicast/protocol";
-import fc from "fast-check";
+import fc from "../../../property.js";
 import { peerOf, type Reply, Station } from "./station.js";
 
 describe("token bucket", () => {

@@ -3,7 +3,7 @@ import { describe, it } from "node:test";
 import { parseMac } from "@topicast/agent/tcp/wire/ethernet.js";
 import type { Endpoints } from "@topicast/agent/tcp/wire/path.js";
 import { ACK, PSH } from "@topicast/agent/tcp/wire/tcp.js";
-import fc from "fast-check";
+import fc from "../../../property.js";
 import { frameOf, Station } from "./frame-station.js";
 import { pattern } from "./pattern.js";
 import { cut, fragment4, fragment6 } from "./wire/cut.js";

@@ -7,7 +7,7 @@ import { Frame } from "@topicast/agent/tcp/wire/frame.js";
 import { readIcmpError } from "@topicast/agent/tcp/wire/icmp.js";
 import type { Endpoints } from "@topicast/agent/tcp/wire/path.js";
 import { ACK } from "@topicast/agent/tcp/wire/tcp.js";
-import fc from "fast-check";
+import fc from "../../../property.js";
 import { frameOf, Station } from "./frame-station.js";
 import { pattern } from "./pattern.js";
 import { FRAGMENTATION_NEEDED4, parsed, TOO_BIG6 } from "./wire/linux-frames.js";

@@ -13,7 +13,7 @@ import { Sender } from "@topicast/agent/tcp/sender.js";
 import { Timestamps } from "@topicast/agent/tcp/timestamps.js";
 import { seqAdd, seqDiff } from "@topicast/agent/tcp/wire/sequence.js";
 import { ACK, emptySegment } from "@topicast/agent/tcp/wire/tcp.js";
-import fc from "fast-check";
+import fc from "../../../property.js";
 import { pattern } from "./pattern.js";
 
 describe("send queue", () => {

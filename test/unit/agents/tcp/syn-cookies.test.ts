@@ -4,7 +4,7 @@ import { DEFAULT_CONFIG } from "@topicast/agent/tcp/config.js";
 import { SynCookies, stampOptions } from "@topicast/agent/tcp/syn-cookies.js";
 import { seqAdd, seqDiff } from "@topicast/agent/tcp/wire/sequence.js";
 import { ACK, emptySegment, type Segment, SYN } from "@topicast/agent/tcp/wire/tcp.js";
-import fc from "fast-check";
+import fc from "../../../property.js";
 import { PERFECT, random, SERVER_PORT, SimLink } from "./link.js";
 import { Peer } from "./peer.js";
 import { peerOf, Station } from "./station.js";

@@ -3,7 +3,7 @@ import { describe, it } from "node:test";
 import { ProxyLayer } from "@topicast/agent/transport/proxy.js";
 import { checkSignature, crc32c, headerLength, parseHeader } from "@topicast/agent/transport/proxy-header.js";
 import { SimClock } from "@topicast/protocol";
-import fc from "fast-check";
+import fc from "../../../property.js";
 import { settle } from "../mqtt/harness.js";
 import { collect, moved, wrap } from "./support.js";
 

@@ -13,7 +13,7 @@ import {
   type RuleId,
   rulePriority,
 } from "@topicast/controller/dataplane/rules.js";
-import fc from "fast-check";
+import fc from "../../../property.js";
 import { type ModelFlow, ModelSwitch } from "./model-network.js";
 
 const range = { base: 0xefc00000, size: 2 ** 18 };

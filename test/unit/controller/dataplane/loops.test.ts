@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { sourcePriority } from "@topicast/controller/dataplane/rules.js";
-import fc from "fast-check";
+import fc from "../../../property.js";
 import { checkDelivery, group, started } from "./bench.js";
 import { checkCirculation } from "./model-network.js";
 import { Bench } from "./model-ryu.js";

@@ -1,5 +1,5 @@
 import type { Dpid, Graph, Link, Place } from "@topicast/controller/dataplane/tree.js";
-import fc from "fast-check";
+import fc from "../../../property.js";
 
 export interface Network extends Graph {
   readonly switches: readonly Dpid[];

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import type { Resource } from "@topicast/controller/dataplane/dataplane.js";
 import { noLimits, type SwitchLimits } from "@topicast/controller/dataplane/limits.js";
-import fc from "fast-check";
+import fc from "../../../property.js";
 import { checkDelivery, tree } from "./bench.js";
 import { Bench } from "./model-ryu.js";
 import { networks } from "./networks.js";

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { noLimits } from "@topicast/controller/dataplane/limits.js";
 import { copyRule, groupId } from "@topicast/controller/dataplane/rules.js";
-import fc from "fast-check";
+import fc from "../../../property.js";
 import { checkDelivery, group, started, tree } from "./bench.js";
 import { follow } from "./model-network.js";
 import { Bench } from "./model-ryu.js";

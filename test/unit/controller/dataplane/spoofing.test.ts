@@ -3,7 +3,7 @@ import { describe, it } from "node:test";
 import { networkOf } from "@topicast/controller/dataplane/rules.js";
 import { FABRIC_RULES_MAX, planSpoofing, type Resident } from "@topicast/controller/dataplane/spoofing.js";
 import { type Dpid, portKey } from "@topicast/controller/dataplane/tree.js";
-import fc from "fast-check";
+import fc from "../../../property.js";
 import { type ModelFlow, ModelSwitch } from "./model-network.js";
 import { Bench, range } from "./model-ryu.js";
 import { build, type Network, networks } from "./networks.js";

@@ -5,7 +5,7 @@ import type { EdgeAgent } from "@topicast/controller/dataplane/dataplane.js";
 import { CONTROLLER, type SteerActions } from "@topicast/controller/dataplane/rules.js";
 import { SERVICES_MAX, servicesOf } from "@topicast/controller/dataplane/steering.js";
 import { type Dpid, portKey, type SwitchPort } from "@topicast/controller/dataplane/tree.js";
-import fc from "fast-check";
+import fc from "../../../property.js";
 import type { Frame, ModelFlow } from "./model-network.js";
 import { Bench } from "./model-ryu.js";
 import { build, type Network, networks } from "./networks.js";

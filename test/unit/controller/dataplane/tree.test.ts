@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { SwitchLedger } from "@topicast/controller/dataplane/ledger.js";
 import { Planner, portKey, spanningForest } from "@topicast/controller/dataplane/tree.js";
-import fc from "fast-check";
+import fc from "../../../property.js";
 import { follow, ModelSwitch } from "./model-network.js";
 import { build, type Network, networks } from "./networks.js";
 

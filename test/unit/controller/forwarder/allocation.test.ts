@@ -3,7 +3,7 @@ import { describe, it } from "node:test";
 import type { Resource } from "@topicast/controller/dataplane/dataplane.js";
 import { Allocator } from "@topicast/controller/forwarder/allocation.js";
 import { type NeedsOf, setKey, type WantedSet } from "@topicast/controller/forwarder/group-books.js";
-import fc from "fast-check";
+import fc from "../../../property.js";
 import { random } from "../../fabric/sim.js";
 
 const NOBODY: ReadonlySet<string> = new Set();

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { connect } from "node:net";
 import { after, before, describe, it } from "node:test";
 import { UnicastDataplane } from "@topicast/controller/dataplane/unicast.js";
-import fc from "fast-check";
+import fc from "../../../property.js";
 import { Rest, TestView } from "./fixture.js";
 
 const paths = ["/topics", "/agents", "/groups", "/rules", "/topology", "/healthz", "/metrics", "/", "*", ""];

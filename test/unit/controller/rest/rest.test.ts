@@ -5,7 +5,7 @@ import { UnicastDataplane } from "@topicast/controller/dataplane/unicast.js";
 import { page } from "@topicast/controller/rest/pages.js";
 import { RestServer } from "@topicast/controller/rest/server.js";
 import { UserError } from "@topicast/protocol";
-import fc from "fast-check";
+import fc from "../../../property.js";
 import { Rest, TestView } from "./fixture.js";
 
 describe("a page", () => {

@@ -6,7 +6,7 @@ import { describe, it } from "node:test";
 import { type KeeperLimits, RetainedKeeper } from "@topicast/controller/retained/keeper.js";
 import { nowhere, openStorage, type RetainedStorage } from "@topicast/controller/retained/storage.js";
 import { filterMatches, type Message, SimClock, systemClock } from "@topicast/protocol";
-import fc from "fast-check";
+import fc from "../../../property.js";
 
 const UNIX = 1_700_000_000_000;
 

@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, it } from "node:test";
 import { systemClock, UserError } from "@topicast/protocol";
 import { Store } from "@topicast/protocol/store";
-import fc from "fast-check";
+import fc from "../../../property.js";
 
 let parent: string;
 let directory: string;

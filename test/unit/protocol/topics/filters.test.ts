@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { filterContains, filterError, filterIntersection, filterMatches } from "@topicast/protocol";
-import fc from "fast-check";
+import fc from "../../../property.js";
 import { allTopics, filters, modelMatches, topics } from "./model.js";
 
 describe("filterMatches", () => {

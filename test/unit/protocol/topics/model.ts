@@ -2,7 +2,7 @@
  * Matching as the standard words it, level lists compared recursively: too slow to use and too plain to be wrong.
  * The tests hold the real functions and trees against it.
  */
-import fc from "fast-check";
+import fc from "../../../property.js";
 
 export function modelMatches(filter: string, topic: string): boolean {
   if (topic.startsWith("$") && (filter.startsWith("+") || filter.startsWith("#"))) return false;

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { TopicTree } from "@topicast/protocol";
-import fc from "fast-check";
+import fc from "../../../property.js";
 import { filters, modelMatches, topics } from "./model.js";
 
 function matching<V extends NonNullable<unknown>>(tree: TopicTree<V>, filter: string): string[] {

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
 import test from "node:test";
 import { normalForm } from "@topicast/agent/firewall/content/normal-form.js";
-import fc from "fast-check";
+import fc from "../../../../property.js";
 import { attacks } from "./attacks.js";
 import { full, Oracle, refused, request } from "./oracle.js";
 import { ordinary } from "./ordinary.js";

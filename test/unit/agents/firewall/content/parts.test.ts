@@ -18,7 +18,7 @@ import { protobufTexts } from "@topicast/agent/firewall/content/protobuf.js";
 import { contentSettings } from "@topicast/agent/firewall/content/settings.js";
 import type { ContentVerdict } from "@topicast/agent/firewall/content.js";
 import { UserError } from "@topicast/protocol";
-import fc from "fast-check";
+import fc from "../../../../property.js";
 import { request } from "./oracle.js";
 
 const strings = (texts: readonly Buffer[] | undefined) => texts?.map(String);

@@ -7,7 +7,7 @@ import { Frame } from "@topicast/agent/tcp/wire/frame.js";
 import { writeAddress } from "@topicast/agent/tcp/wire/ip.js";
 import { Path } from "@topicast/agent/tcp/wire/path.js";
 import { ACK, emptySegment, PSH, type Segment, SYN } from "@topicast/agent/tcp/wire/tcp.js";
-import fc from "fast-check";
+import fc from "../../../../property.js";
 import { cut } from "./cut.js";
 import { parsed, SYN6 } from "./linux-frames.js";
 

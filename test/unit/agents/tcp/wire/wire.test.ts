@@ -8,7 +8,7 @@ import { writeAddress } from "@topicast/agent/tcp/wire/ip.js";
 import { Path } from "@topicast/agent/tcp/wire/path.js";
 import { seqAdd, seqAfter, seqBefore, seqDiff } from "@topicast/agent/tcp/wire/sequence.js";
 import { ACK, emptySegment, FIN, PSH, type Segment, SYN } from "@topicast/agent/tcp/wire/tcp.js";
-import fc from "fast-check";
+import fc from "../../../../property.js";
 
 /** Linux 6: SYN with MSS 1460, SACK permitted, timestamps, window scale 10; its checksum left to the network card. */
 const LINUX_SYN =
