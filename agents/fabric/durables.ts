@@ -1,4 +1,4 @@
-import { type Clock, type DurableUpdate, encodeFabricJson, FabricTopic } from "@topicast/protocol";
+import { type Clock, type DurableUpdate, encodeFabricJson, FabricTopic, isShared } from "@topicast/protocol";
 import { FilterCover } from "./cover.js";
 import type { Registration } from "./registration.js";
 
@@ -13,7 +13,7 @@ const NOTED_MS = 8_000;
  */
 export class DurableFilters {
   private readonly filters = new Set<string>();
-  /** One that contains others stands for them. */
+  /** One that contains others stands for them; each shared one is one by itself. */
   private readonly cover = new FilterCover();
   /** The longest session expiry of those told so far, seconds. */
   private expiry = 0;
@@ -102,9 +102,4 @@ export class DurableFilters {
       this.waiting.push({ number, done });
     });
   }
-}
-
-/** Each group is one by itself: none contains another. */
-function isShared(filter: string): boolean {
-  return filter.startsWith("$share/");
 }

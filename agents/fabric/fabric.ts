@@ -27,10 +27,10 @@ import {
   readSysAnswer,
   type SteeringProblem,
   StreamReceiver,
-  shareFilter,
   takeMark,
   takeTag,
   toMessage,
+  topicFilterOf,
   withoutMarks,
   withTag,
 } from "@topicast/protocol";
@@ -276,7 +276,7 @@ export class AgentFabric implements Uplink {
   }
 
   keep(filter: string, expiry: number): Promise<void> | undefined {
-    const isOwn = (filter.startsWith("$share/") ? shareFilter(filter) : filter).startsWith("$");
+    const isOwn = topicFilterOf(filter).startsWith("$");
     return isOwn ? undefined : this.durableFilters.keep(filter, expiry);
   }
 
@@ -285,7 +285,7 @@ export class AgentFabric implements Uplink {
   }
 
   setShare(share: string, connected: number | undefined): Promise<void> | undefined {
-    return shareFilter(share).startsWith("$") ? undefined : this.shares.set(share, connected);
+    return topicFilterOf(share).startsWith("$") ? undefined : this.shares.set(share, connected);
   }
 
   passOn(share: string, message: Message): void {

@@ -13,9 +13,9 @@ import {
   type SharesUpdate,
   type StreamSender,
   type StreamSenders,
-  shareFilter,
   type Timer,
   Turns,
+  topicFilterOf,
   withMark,
 } from "@topicast/protocol";
 import type { Deferrals } from "./deferrals.js";
@@ -341,13 +341,13 @@ export class Shares {
       ...{ name, local: undefined, others: [], absent: [], isTold: false, turns: new Turns() },
     };
     this.byName.set(name, share);
-    this.trie.add(shareFilter(name), share);
+    this.trie.add(topicFilterOf(name), share);
     return share;
   }
 
   private dropIfEmpty(share: Share): void {
     if (hasMembers(share)) return;
-    if (this.byName.delete(share.name)) this.trie.remove(shareFilter(share.name), share);
+    if (this.byName.delete(share.name)) this.trie.remove(topicFilterOf(share.name), share);
   }
 
   private ask(name: string): Promise<void> {

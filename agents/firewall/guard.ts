@@ -1,10 +1,9 @@
-import { addressOf, TokenBucket } from "@topicast/protocol";
+import { addressOf, TokenBucket, topicFilterOf } from "@topicast/protocol";
 import type { Admission, ClientIdentity } from "../mqtt/authority.js";
 import type { Connect } from "../mqtt/codec/connect.js";
 import type { PublishPacket, Subscribe, Unsubscribe } from "../mqtt/codec/decode.js";
 import type { CloseReason } from "../mqtt/codec/errors.js";
 import type { Guard, Holder, Refusal, Verdict } from "../mqtt/screen.js";
-import { topicFilterOf } from "../mqtt/subscriptions.js";
 import { codeOf, type Kind, type PacketName } from "./codes.js";
 import type { Compiled, RateOn } from "./compiled.js";
 import type { ContentRequest, ContentVerdict } from "./content.js";

@@ -1,4 +1,4 @@
-import { FilterTrie, levelCount } from "@topicast/protocol";
+import { FilterTrie, levelCount, topicFilterOf } from "@topicast/protocol";
 import { Audiences } from "./audiences.js";
 import type { FilterRequest } from "./codec/decode.js";
 import { KeptFilters } from "./kept-filters.js";
@@ -260,11 +260,6 @@ export class Subscriptions {
 /** What a filter counts for towards `Limits.subscriptionBytes`. */
 export function costOf(filter: string): number {
   return Buffer.byteLength(filter) + LEVEL_BYTES * levelCount(filter);
-}
-
-/** The filter without `$share/NAME/` (MQTT 5, section 4.8.2). */
-export function topicFilterOf(filter: string): string {
-  return filter.startsWith("$share/") ? filter.slice(filter.indexOf("/", 7) + 1) : filter;
 }
 
 function audienceOf(matching: readonly Subscription[], shares: readonly Share[]): Audience {

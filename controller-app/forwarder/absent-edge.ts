@@ -1,4 +1,4 @@
-import { encodeFabricJson, FabricTopic, filterError, shareFilter } from "@topicast/protocol";
+import { encodeFabricJson, FabricTopic, filterError, topicFilterOf } from "@topicast/protocol";
 
 /** An edge with sessions that outlive their connections. */
 export interface Edge {
@@ -7,6 +7,7 @@ export interface Edge {
   epoch: number;
   /** The longest of their expiry intervals, seconds. */
   expiry: number;
+  /** Shared ones by their whole names, `$share/NAME/FILTER`. */
   readonly filters: Set<string>;
   /** Since when it is away, or back and not caught up (ms since 1970); undefined: it is here. */
   awayAt: number | undefined;
@@ -16,14 +17,9 @@ export interface Edge {
   waiting: Array<() => void>;
 }
 
-/** Shared subscriptions are known by their whole names, `$share/NAME/FILTER`. */
-export function isShared(filter: string): boolean {
-  return filter.startsWith("$share/");
-}
-
 /** What is wrong with a filter, or a shared subscription's name; undefined: nothing. */
 export function errorOf(filter: string): string | undefined {
-  return filterError(isShared(filter) ? shareFilter(filter) : filter);
+  return filterError(topicFilterOf(filter));
 }
 
 /** Whoever waits for it need not any more. */

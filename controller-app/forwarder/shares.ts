@@ -9,8 +9,8 @@ import {
   readMembers,
   type ShareEdges,
   type SharesUpdate,
-  shareFilter,
   Turns,
+  topicFilterOf,
   withMark,
 } from "@topicast/protocol";
 import type { IPublishPacket } from "mqtt-packet";
@@ -144,7 +144,7 @@ export class Shares {
     }
     const share: Share = { name, edges: new Map(), absent: [], turns: new Turns() };
     this.byName.set(name, share);
-    this.trie.add(shareFilter(name), share);
+    this.trie.add(topicFilterOf(name), share);
     return share;
   }
 
@@ -161,7 +161,7 @@ export class Shares {
     const { name, edges, absent } = share;
     if (edges.size > 0 || absent.length > 0) return;
     this.byName.delete(name);
-    this.trie.remove(shareFilter(name), share);
+    this.trie.remove(topicFilterOf(name), share);
   }
 
   private edgesOf(name: string): ShareEdges {

@@ -8,6 +8,7 @@ import {
   encodeMissed,
   FabricTopic,
   FilterTrie,
+  isShared,
   Mark,
   type Message,
   readDurableUpdate,
@@ -15,7 +16,7 @@ import {
 } from "@topicast/protocol";
 import type { IPublishPacket } from "mqtt-packet";
 import type { RetainedStorage } from "../retained/storage.js";
-import { type Edge, edgeKey, errorOf, filterKey, gone, isShared, letGo, readEdge } from "./absent-edge.js";
+import { type Edge, edgeKey, errorOf, filterKey, gone, letGo, readEdge } from "./absent-edge.js";
 import type { Agent } from "./agents.js";
 import { type Kept, KeptMessages } from "./kept-messages.js";
 

@@ -1,11 +1,6 @@
 import type { IPublishPacket } from "mqtt-packet";
 import { z } from "zod";
-import { filterError } from "../topics/names.js";
-
-/** A shared subscription's name as clients give it, taken apart (MQTT 5, section 4.8.2). */
-export function shareFilter(share: string): string {
-  return share.slice(share.indexOf("/", "$share/".length) + 1);
-}
+import { filterError, topicFilterOf } from "../topics/names.js";
 
 /** `$fabric/members`: who takes part in shared subscriptions at an agent. */
 export interface MembersUpdate {
@@ -48,7 +43,7 @@ export interface ShareEdge {
 
 const u32 = z.int().min(0).max(0xffffffff);
 const share = z.string().refine((name) => {
-  const filter = shareFilter(name);
+  const filter = topicFilterOf(name);
   return /^\$share\/[^/+#]+\//.test(name) && filterError(filter) === undefined;
 });
 const membersUpdate = z.object({

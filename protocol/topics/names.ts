@@ -68,3 +68,15 @@ function lengthError(name: string): string | undefined {
   if (name.length * 3 <= MAX_NAME_BYTES || Buffer.byteLength(name) <= MAX_NAME_BYTES) return undefined;
   return `is longer than ${MAX_NAME_BYTES} bytes`;
 }
+
+const SHARE = "$share/";
+
+/** Whether a filter, as clients give it, is of a shared subscription (MQTT 5, section 4.8.2). */
+export function isShared(filter: string): boolean {
+  return filter.startsWith(SHARE);
+}
+
+/** The filter without `$share/NAME/`. */
+export function topicFilterOf(filter: string): string {
+  return isShared(filter) ? filter.slice(filter.indexOf("/", SHARE.length) + 1) : filter;
+}

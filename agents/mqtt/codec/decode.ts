@@ -2,6 +2,7 @@ import {
   bodyStart,
   FieldReader,
   filterError,
+  isShared,
   malformed,
   numberOf,
   type Property,
@@ -221,12 +222,12 @@ function readFilter(fields: FieldReader): string {
 function checkShare(filter: string, noLocal: boolean): void {
   const error = shareError(filter);
   if (error !== undefined) throw protocolError(`${filter} ${error}`);
-  if (noLocal && filter.startsWith("$share/")) throw protocolError("No Local on a shared subscription");
+  if (noLocal && isShared(filter)) throw protocolError("No Local on a shared subscription");
 }
 
 /** What is wrong with a shared subscription: it has a name without wildcards, and a filter (MQTT-4.8.2-1, -2). */
 export function shareError(filter: string): string | undefined {
-  if (!filter.startsWith("$share/")) return undefined;
+  if (!isShared(filter)) return undefined;
   const nameEnd = filter.indexOf("/", 7);
   const name = filter.slice(7, nameEnd === -1 ? undefined : nameEnd);
   if (name === "" || name.includes("+") || name.includes("#")) return "has no proper share name";

@@ -1,11 +1,11 @@
-import { levelCount, malformed, PacketError, ReasonCode } from "@topicast/protocol";
+import { isShared, levelCount, malformed, PacketError, ReasonCode, topicFilterOf } from "@topicast/protocol";
 import { type FilterRequest, type Subscribe, shareError } from "../codec/decode.js";
 import { encodeGranted } from "../codec/encode.js";
 import type { Connection } from "../connection.js";
 import type { Limits } from "../limits.js";
 import type { Verdict } from "../screen.js";
 import type { Session } from "../session.js";
-import { costOf, topicFilterOf } from "../subscriptions.js";
+import { costOf } from "../subscriptions.js";
 import { screened } from "./connect.js";
 
 /**
@@ -99,7 +99,7 @@ function checkFeatures({ subscriptionId, filters }: Subscribe, limits: Limits): 
 
 /** What a filter uses that is not offered. */
 function featureOf(filter: string, { without }: Limits): PacketError | undefined {
-  if (without.includes("shared") && filter.startsWith("$share/"))
+  if (without.includes("shared") && isShared(filter))
     return new PacketError(ReasonCode.SHARED_SUBSCRIPTIONS_NOT_SUPPORTED, filter);
   if (without.includes("wildcards") && /[+#]/.test(filter))
     return new PacketError(ReasonCode.WILDCARD_SUBSCRIPTIONS_NOT_SUPPORTED, filter);
@@ -115,7 +115,7 @@ function fits(session: Session, filter: string, limits: Limits): boolean {
 
 /** Retain Handling (MQTT-3.3.1-9 to -11); shared subscriptions get no retained messages (MQTT 5, section 4.8.2). */
 function wantsRetained({ filter, retainHandling }: FilterRequest, isNew: boolean): boolean {
-  if (filter.startsWith("$share/")) return false;
+  if (isShared(filter)) return false;
   return retainHandling === 0 || (retainHandling === 1 && isNew);
 }
 
